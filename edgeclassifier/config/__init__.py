@@ -1,0 +1,26 @@
+"""The configuration: what can be set, and how it is read from TOML."""
+
+from edgeclassifier.config.loader import load_config
+from edgeclassifier.config.render import masked, to_toml
+from edgeclassifier.config.schema import (
+    CameraConfig,
+    Config,
+    ImageConfig,
+    ModelConfig,
+    MqttConfig,
+    PreprocessConfig,
+    StateConfig,
+)
+
+__all__ = [
+    "CameraConfig",
+    "Config",
+    "ImageConfig",
+    "ModelConfig",
+    "MqttConfig",
+    "PreprocessConfig",
+    "StateConfig",
+    "load_config",
+    "masked",
+    "to_toml",
+]

@@ -1,0 +1,193 @@
+"""Read TOML files into the configuration, collecting every problem before giving up."""
+
+import dataclasses
+import difflib
+import json
+import re
+import tomllib
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edgeclassifier.config.options import finite
+from edgeclassifier.config.schema import Config, contradictions
+from edgeclassifier.errors import ConfigError
+
+DROP_INS = "conf.d"
+
+T = TypeVar("T")
+
+
+def load_config(path: Path | None, *, overrides: Sequence[str] = ()) -> Config:
+    """Read `path`, then the drop-ins `conf.d/*.toml` beside it in sorted order, then `overrides`.
+
+    Later ones win. An override is `table.key=value`, the value in TOML or, for a string, without
+    its quotes. Without a path the defaults stand. Raises ConfigError with every problem of all.
+    """
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    files = [] if path is None else [path, *sorted(path.parent.glob(f"{DROP_INS}/*.toml"))]
+    for file in files:
+        try:
+            table = tomllib.loads(_read_text(file))
+        except tomllib.TOMLDecodeError as error:
+            problems.append(f"{file}: not valid TOML: {error}")
+        except _UnreadableError as error:
+            problems.append(str(error))
+        else:
+            reader = _Table(Config, source=str(file), folder=file.parent, problems=problems)
+            _merge(values, reader.read(table))
+    reader = _Table(Config, source="--set", folder=Path(), problems=problems)
+    for override in overrides:
+        try:
+            _merge(values, reader.read(_parse_override(override)))
+        except _UnreadableError as error:
+            problems.append(str(error))
+    config = _build(Config, values)
+    if not problems:
+        source = "the defaults" if path is None else path
+        problems += [f"{source}: {problem}" for problem in contradictions(config)]
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _parse_override(override: str) -> Mapping[str, Any]:
+    key, separator, value = override.partition("=")
+    key = key.strip()
+    if not separator or not re.fullmatch(r"\w+(\.\w+)*", key):
+        raise _UnreadableError(f"--set {override}: expected TABLE.KEY=VALUE")
+    try:
+        return tomllib.loads(f"{key} = {value}")
+    except tomllib.TOMLDecodeError:
+        return tomllib.loads(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+
+
+class _UnreadableError(Exception):
+    pass
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise _UnreadableError(f"{file}: no such file") from None
+    except OSError as error:
+        raise _UnreadableError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise _UnreadableError(f"{file}: not UTF-8 text (byte {error.start})") from None
+
+
+def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, _Values) and isinstance(into.get(key), _Values):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+class _Values(dict[str, Any]):
+    """The keys that were given for one table, as opposed to a value that is a table."""
+
+
+def _build(schema: type[T], values: Mapping[str, Any]) -> T:
+    hints = typing.get_type_hints(schema)
+    return schema(
+        **{
+            key: _build(hints[key], value) if isinstance(value, _Values) else value
+            for key, value in values.items()
+        }
+    )
+
+
+class _Table:
+    """Checks the tables of one source against the dataclasses that describe them."""
+
+    def __init__(
+        self, schema: type[Any], *, source: str, folder: Path, problems: list[str]
+    ) -> None:
+        self._schema = schema
+        self._source = source
+        self._folder = folder
+        self._problems = problems
+
+    def read(self, table: Mapping[str, Any]) -> _Values:
+        return self._read(self._schema, table, prefix="")
+
+    def _read(self, schema: type[Any], table: Mapping[str, Any], *, prefix: str) -> _Values:
+        hints = typing.get_type_hints(schema)
+        fields = {field.name: field for field in dataclasses.fields(schema)}
+        values = _Values()
+        for key, value in table.items():
+            name = prefix + key
+            if key not in fields:
+                self._unknown(name, key, list(fields))
+            elif dataclasses.is_dataclass(hints[key]):
+                if isinstance(value, dict):
+                    kind = typing.cast("type[Any]", hints[key])
+                    values[key] = self._read(kind, value, prefix=f"{name}.")
+                else:
+                    self._wrong(name, value, f"a table, [{name}]")
+            else:
+                self._option(fields[key], name, value, hints[key], values)
+        return values
+
+    def _option(
+        self, field: dataclasses.Field[Any], name: str, value: Any, hint: Any, values: _Values
+    ) -> None:
+        converted, expected = _convert(value, hint)
+        if expected is None:
+            checks = field.metadata["checks"]
+            expected = next((said for check in checks if (said := check(converted))), None)
+        if expected is not None:
+            self._wrong(name, value, expected)
+            return
+        if field.metadata["path"] and converted:
+            converted = str(self._folder / Path(converted).expanduser())
+        values[field.name] = converted
+
+    def _unknown(self, name: str, key: str, known: Sequence[str]) -> None:
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+        self._problems.append(f"{self._source}: {name}: unknown key, {hint}")
+
+    def _wrong(self, name: str, value: Any, expected: str) -> None:
+        self._problems.append(f"{self._source}: {name} = {_as_toml(value)}: expected {expected}")
+
+
+_WORDS: Mapping[type[Any], str] = {
+    str: "a string in quotes",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+}
+
+
+def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
+    """Return `value` as the type `hint`, or what would have been expected."""
+    if hint == tuple[float, ...]:
+        if isinstance(value, list) and all(_is_number(x) for x in value):
+            return tuple(float(x) for x in value), None
+        return None, "a list of numbers"
+    if hint == dict[str, str]:
+        if isinstance(value, dict) and all(isinstance(x, str) for x in value.values()):
+            return dict(value), None
+        return None, "a table of strings"
+    if hint is float and _is_number(value):
+        return float(value), None
+    if type(value) is not hint or hint is float:
+        return None, _WORDS[hint]
+    return value, None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and finite(value)
+
+
+def _as_toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    longest = 60
+    return text if len(text) <= longest else text[:longest] + "…"

@@ -1,0 +1,85 @@
+"""What one key of the configuration may hold: its default, its range, its form."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+Check = Callable[[Any], str | None]
+"""Returns what was expected where a value is not acceptable, else None."""
+
+
+def option(default: T, *checks: Check, path: bool = False) -> T:
+    """Declare a key with its default; `path` marks file names, relative to the file they are in."""
+    field: T = dataclasses.field(default=default, metadata={"checks": checks, "path": path})
+    return field
+
+
+def string_table() -> dict[str, str]:
+    """Declare a key that holds a table of strings, empty by default."""
+    field: dict[str, str] = dataclasses.field(
+        default_factory=dict, metadata={"checks": (), "path": False}
+    )
+    return field
+
+
+def at_least(minimum: float) -> Check:
+    """Accept numbers from `minimum` up."""
+    return lambda value: None if value >= minimum else f"a number of at least {minimum:g}"
+
+
+def between(minimum: float, maximum: float) -> Check:
+    """Accept numbers from `minimum` to `maximum`, both included."""
+    return lambda value: (
+        None if minimum <= value <= maximum else f"a number from {minimum:g} to {maximum:g}"
+    )
+
+
+def above(limit: float) -> Check:
+    """Accept numbers greater than `limit`."""
+    return lambda value: None if value > limit else f"a number greater than {limit:g}"
+
+
+def one_of(*choices: str) -> Check:
+    """Accept one of the words."""
+    expected = "one of " + ", ".join(f'"{choice}"' for choice in choices)
+    return lambda value: None if value in choices else expected
+
+
+def matching(pattern: str, expected: str) -> Check:
+    """Accept strings that match the whole `pattern`, described to people as `expected`."""
+    compiled = re.compile(pattern)
+    return lambda value: None if compiled.fullmatch(value) else expected
+
+
+def region(value: tuple[float, ...]) -> str | None:
+    """Accept nothing, or [x, y, width, height] as fractions of the frame that lie inside it."""
+    if not value:
+        return None
+    expected = "[] or [x, y, width, height] as fractions of the frame, inside it"
+    if len(value) != 4:  # noqa: PLR2004 - the four members named above
+        return expected
+    x, y, width, height = value
+    tolerance = 1e-9
+    inside = x >= 0 and y >= 0 and x + width <= 1 + tolerance and y + height <= 1 + tolerance
+    return None if inside and width > 0 and height > 0 else expected
+
+
+def channels(value: tuple[float, ...]) -> str | None:
+    """Accept no number, one for all channels, or one for each of R, G, B."""
+    return None if len(value) in {0, 1, 3} else "[], one number, or one number each for R, G and B"
+
+
+def non_zero_channels(value: tuple[float, ...]) -> str | None:
+    """Accept divisors: as `channels`, but every number greater than 0."""
+    return channels(value) or (
+        None if all(x > 0 for x in value) else "numbers greater than 0 (they are divided by)"
+    )
+
+
+def finite(value: float) -> bool:
+    """Tell whether a number is neither nan nor infinite."""
+    return math.isfinite(value)

@@ -1,0 +1,56 @@
+"""Show the effective configuration as TOML, without its secrets."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from edgeclassifier.config.schema import Config
+
+MASK = "***"
+
+
+def masked(config: Config) -> dict[str, Any]:
+    """Return the configuration as plain nested data, with what may be secret replaced.
+
+    Passwords live in files and are never here; FFmpeg's options may hold headers and tokens,
+    and a stream's query string often does.
+    """
+    data = dataclasses.asdict(config)
+    stream = data["camera"]["stream"]
+    stream["options"] = dict.fromkeys(stream["options"], MASK)
+    base, question, _query = stream["url"].partition("?")
+    stream["url"] = base + (question and f"?{MASK}")
+    return data
+
+
+def to_toml(data: Mapping[str, Any]) -> str:
+    """Render nested tables of plain values as TOML."""
+    return "\n".join(_lines(data, prefix="")).strip() + "\n"
+
+
+def _lines(table: Mapping[str, Any], *, prefix: str) -> Iterator[str]:
+    for key, value in table.items():
+        if not isinstance(value, Mapping):
+            yield f"{_key(key)} = {_value(value)}"
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield ""
+            yield f"[{prefix}{key}]"
+            yield from _lines(value, prefix=f"{prefix}{key}.")
+
+
+def _key(key: str) -> str:
+    bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
+    return key if bare else json.dumps(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        # A TOML basic string escapes as JSON does.
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    return repr(value)

@@ -1,0 +1,217 @@
+"""Every key of the configuration with its default. `config.toml` shows the same to people."""
+
+from dataclasses import dataclass, field
+
+from edgeclassifier.config.options import (
+    above,
+    at_least,
+    between,
+    channels,
+    matching,
+    non_zero_channels,
+    one_of,
+    option,
+    region,
+    string_table,
+)
+
+TOPIC_ID = r"[a-zA-Z0-9_-]+"
+_topic_id = matching(TOPIC_ID, "letters, digits, '_' and '-' only, because it is part of a topic")
+_optional_topic_id = matching(
+    f"({TOPIC_ID})?", "letters, digits, '_' and '-' only, because it is part of a topic"
+)
+_topic_root = matching(
+    r"[^#+/\s\x00$][^#+\s\x00]*(?<!/)",
+    "a topic without '#', '+' and spaces, and no '/' at its ends",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceConfig:
+    """The device in topics and payloads."""
+
+    id: str = option("", _optional_topic_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PiCameraConfig:
+    """A camera on the Pi's connector or on USB, through libcamera."""
+
+    index: int = option(0, at_least(0))
+    frame_rate_hz: float = option(10.0, between(0.01, 120))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamConfig:
+    """A V4L2 device, a network stream or a video file, through FFmpeg."""
+
+    url: str = option("")
+    username: str = option("")
+    password_file: str = option("", path=True)
+    max_rate_hz: float = option(0.0, at_least(0))
+    loop: bool = option(False)
+    timeout_s: float = option(10.0, above(0))
+    reconnect_max_s: float = option(60.0, at_least(1))
+    options: dict[str, str] = string_table()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayConfig:
+    """Pictures from files."""
+
+    path: str = option("", path=True)
+    loop: bool = option(True)
+    rate_hz: float = option(1.0, at_least(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraConfig:
+    """Where frames come from."""
+
+    id: str = option("cam0", _topic_id)
+    source: str = option("picamera2", one_of("picamera2", "stream", "replay"))
+    deadline_s: float = option(10.0, above(0))
+    picamera2: PiCameraConfig = field(default_factory=PiCameraConfig)
+    stream: StreamConfig = field(default_factory=StreamConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessConfig:
+    """Which part of a frame is classified."""
+
+    crop_fraction: float = option(0.875, between(0.05, 1))
+    region: tuple[float, ...] = option((), region)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """What classifies, and how its input and output are to be read."""
+
+    name: str = option("auto", matching(r"\S(.*\S)?", '"auto", a name, or a .tflite file'))
+    store: str = option("", path=True)
+    runtime: str = option("auto", one_of("auto", "litert", "tflite-runtime"))
+    threads: int = option(0, between(0, 64))
+    labels: str = option("", path=True)
+    mean: tuple[float, ...] = option((), channels)
+    std: tuple[float, ...] = option((), non_zero_channels)
+    output: str = option("auto", one_of("auto", "probabilities", "logits"))
+    top_k: int = option(3, between(1, 100))
+    threshold: float = option(0.0, between(0, 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateConfig:
+    """When the debounced label changes."""
+
+    threshold: float = option(0.3, between(0, 1))
+    hold_s: float = option(2.0, at_least(0))
+    heartbeat_s: float = option(60.0, above(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """The JPEG of the classified crop."""
+
+    enabled: bool = option(False)
+    max_rate_hz: float = option(0.2, above(0))
+    quality: int = option(80, between(1, 95))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsConfig:
+    """Encryption of the broker's connection. Certificates and host names are always verified."""
+
+    enabled: bool = option(False)
+    ca_file: str = option("", path=True)
+    cert_file: str = option("", path=True)
+    key_file: str = option("", path=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttConfig:
+    """The broker and how it is spoken to."""
+
+    host: str = option("localhost", matching(r"[^\s/:@]+|[0-9a-fA-F:]+", "a host name or address"))
+    port: int = option(0, between(0, 65535))
+    protocol: str = option("5", one_of("5", "3.1.1"))
+    root: str = option("edgeclassifier", _topic_root)
+    client_id: str = option("")
+    username: str = option("")
+    password_file: str = option("", path=True)
+    keepalive_s: int = option(30, between(5, 65535))
+    reconnect_min_s: float = option(1.0, above(0))
+    reconnect_max_s: float = option(60.0, above(0))
+    max_rate_hz: float = option(10.0, at_least(0))
+    health_interval_s: float = option(30.0, at_least(1))
+    tls: TlsConfig = field(default_factory=TlsConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """What is said on stderr, or in the journal."""
+
+    level: str = option("info", one_of("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole configuration, validated."""
+
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+    camera: CameraConfig = field(default_factory=CameraConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    state: StateConfig = field(default_factory=StateConfig)
+    image: ImageConfig = field(default_factory=ImageConfig)
+    mqtt: MqttConfig = field(default_factory=MqttConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+
+def contradictions(config: Config) -> list[str]:
+    """List the problems that no single key shows."""
+    problems = []
+    camera, model, mqtt = config.camera, config.model, config.mqtt
+    if camera.source == "replay" and not camera.replay.path:
+        problems.append(
+            'camera.replay.path is empty, but camera.source is "replay": '
+            "name a picture, a folder or a glob"
+        )
+    if camera.source == "stream" and not camera.stream.url:
+        problems.append(
+            'camera.stream.url is empty, but camera.source is "stream": '
+            "name a device, a URL or a video file"
+        )
+    if "@" in camera.stream.url.partition("://")[2].partition("/")[0]:
+        problems.append(
+            "camera.stream.url carries a user or password: "
+            "use camera.stream.username and camera.stream.password_file"
+        )
+    if camera.stream.password_file and not camera.stream.username:
+        problems.append("camera.stream.password_file is set without camera.stream.username")
+    rate_key, rate_hz = {
+        "picamera2": ("camera.picamera2.frame_rate_hz", camera.picamera2.frame_rate_hz),
+        "stream": ("camera.stream.max_rate_hz", camera.stream.max_rate_hz),
+        "replay": ("camera.replay.rate_hz", camera.replay.rate_hz),
+    }[camera.source]
+    if rate_hz and 1 / rate_hz >= camera.deadline_s:
+        problems.append(
+            f"camera.deadline_s ({camera.deadline_s:g}) must be longer than the pause between two "
+            f"frames, {1 / rate_hz:g} s at {rate_key} = {rate_hz:g}"
+        )
+    if bool(model.mean) != bool(model.std):
+        problems.append("model.mean and model.std belong together: set both or none")
+    if mqtt.password_file and not mqtt.username:
+        problems.append("mqtt.password_file is set without mqtt.username")
+    if mqtt.reconnect_min_s > mqtt.reconnect_max_s:
+        problems.append(
+            f"mqtt.reconnect_min_s ({mqtt.reconnect_min_s:g}) is greater than "
+            f"mqtt.reconnect_max_s ({mqtt.reconnect_max_s:g})"
+        )
+    if bool(mqtt.tls.cert_file) != bool(mqtt.tls.key_file):
+        problems.append(
+            "mqtt.tls.cert_file and mqtt.tls.key_file belong together: set both or none"
+        )
+    if not mqtt.tls.enabled and (mqtt.tls.ca_file or mqtt.tls.cert_file or mqtt.tls.key_file):
+        problems.append("mqtt.tls has files but mqtt.tls.enabled is false: set it to true")
+    return problems
