@@ -1,0 +1,170 @@
+"""From a frame to the model's input tensor: crop, resize, normalize, quantize. Pure functions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.uint8]
+
+_REDUCING_GAP = 1.0
+"""Pillow averages whole blocks of pixels first where a crop is at least twice what is wanted, then
+resizes with the antialiasing filter. A third of the time on 1920x1080, and no accuracy lost
+(`edgeclassifier bench --accuracy`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A rectangle of whole pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalization:
+    """(pixel - mean) / std for each channel in R, G, B order; pixels are 0 to 255."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """What a model takes: one picture of height x width x 3 in `dtype`.
+
+    For uint8 and int8, real value = scale * (stored value - zero_point); a scale of 0 means that
+    the tensor is not quantized.
+    """
+
+    height: int
+    width: int
+    dtype: np.dtype[Any]
+    scale: float = 0.0
+    zero_point: int = 0
+
+
+def crop_box(
+    width: int, height: int, *, crop_fraction: float = 1.0, region: tuple[float, ...] = ()
+) -> Box:
+    """Return the part of a frame of `width` x `height` that is classified.
+
+    `region` is [x, y, width, height] in fractions of the frame; where it is empty, the box is the
+    centred square with `crop_fraction` of the frame's short side. It is never empty.
+    """
+    if region:
+        x, y = round(region[0] * width), round(region[1] * height)
+        x, y = min(x, width - 1), min(y, height - 1)
+        right, bottom = (
+            round((region[0] + region[2]) * width),
+            round((region[1] + region[3]) * height),
+        )
+        return Box(
+            x=x,
+            y=y,
+            width=max(1, min(right, width) - x),
+            height=max(1, min(bottom, height) - y),
+        )
+    side = max(1, round(min(width, height) * crop_fraction))
+    return Box(x=(width - side) // 2, y=(height - side) // 2, width=side, height=side)
+
+
+def crop_and_resize(pixels: Pixels, box: Box, *, width: int, height: int) -> Pixels:
+    """Cut `box` out of `pixels` (H x W x 3) and scale it to `height` x `width` x 3.
+
+    Bilinear with antialiasing, as the models were trained and measured with.
+    """
+    cut = pixels[box.y : box.y + box.height, box.x : box.x + box.width]
+    if (box.width, box.height) == (width, height):
+        return np.ascontiguousarray(cut)
+    image = Image.fromarray(cut)
+    resized = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP)
+    return np.asarray(resized)
+
+
+def usual_normalization(spec: InputSpec) -> tuple[Normalization, bool]:
+    """Guess the normalization of a model that does not state it, and whether the guess is sure.
+
+    Where the input tensor spans one of the usual ranges, -1 to 1, 0 to 1 or 0 to 255, the pixels
+    were meant to go straight in. Otherwise -1 to 1 is what most image classifiers were trained
+    with.
+    """
+    if spec.dtype.kind in "ui" and spec.scale > 0:
+        limits = np.iinfo(spec.dtype)
+        low = spec.scale * (limits.min - spec.zero_point)
+        high = spec.scale * (limits.max - spec.zero_point)
+        for usual_low, usual_high in ((-1, 1), (0, 1), (0, 255)):
+            tolerance = 0.015 * (usual_high - usual_low)
+            if abs(low - usual_low) <= tolerance and abs(high - usual_high) <= tolerance:
+                straight = Normalization(
+                    mean=(spec.zero_point - limits.min,), std=(1 / spec.scale,)
+                )
+                return straight, True
+    return Normalization(mean=(127.5,), std=(127.5,)), False
+
+
+class Quantizer:
+    """Turns uint8 RGB into what a model's input tensor stores.
+
+    Normalization and quantization are both linear in a pixel, so for the quantized types they are
+    one table of 256 entries a channel, and nothing at all where that table is the identity.
+    """
+
+    def __init__(self, spec: InputSpec, normalization: Normalization) -> None:
+        self._spec = spec
+        self._mean = np.broadcast_to(np.asarray(normalization.mean, np.float64), 3)
+        self._std = np.broadcast_to(np.asarray(normalization.std, np.float64), 3)
+        self._table = self._make_table() if spec.dtype.kind in "ui" else None
+        self.is_identity = self._table is not None and bool(
+            np.array_equal(self._table, np.broadcast_to(np.arange(256), (3, 256)))
+        )
+
+    def __call__(self, rgb: Pixels) -> NDArray[Any]:
+        """Return the tensor 1 x H x W x 3 for `rgb` (H x W x 3)."""
+        if self.is_identity:
+            return rgb[np.newaxis]
+        if self._table is None:
+            mean, std = self._mean.astype(np.float32), self._std.astype(np.float32)
+            scaled: NDArray[Any] = ((rgb - mean) / std).astype(self._spec.dtype)
+            return scaled[np.newaxis]
+        if (self._table == self._table[0]).all():
+            taken: NDArray[Any] = self._table[0].take(rgb)
+            return taken[np.newaxis]
+        planes = [self._table[channel].take(rgb[..., channel]) for channel in range(3)]
+        return np.stack(planes, axis=-1)[np.newaxis]
+
+    def _make_table(self) -> NDArray[Any]:
+        real = (np.arange(256) - self._mean[:, np.newaxis]) / self._std[:, np.newaxis]
+        scale = self._spec.scale or 1.0
+        stored = np.rint(real / scale) + self._spec.zero_point
+        limits = np.iinfo(self._spec.dtype)
+        table: NDArray[Any] = stored.clip(limits.min, limits.max).astype(self._spec.dtype)
+        return table
+
+
+class Preprocessor:
+    """All steps from a frame to a tensor, for one model and one choice of crop."""
+
+    def __init__(
+        self,
+        *,
+        spec: InputSpec,
+        normalization: Normalization,
+        crop_fraction: float = 1.0,
+        region: tuple[float, ...] = (),
+    ) -> None:
+        self.spec = spec
+        self.quantizer = Quantizer(spec, normalization)
+        self._crop_fraction = crop_fraction
+        self._region = region
+
+    def __call__(self, pixels: Pixels) -> tuple[Pixels, NDArray[Any]]:
+        """Return the crop, h x w x 3 RGB, and the tensor made of it, for a frame H x W x 3."""
+        height, width = pixels.shape[:2]
+        box = crop_box(width, height, crop_fraction=self._crop_fraction, region=self._region)
+        crop = crop_and_resize(pixels, box, width=self.spec.width, height=self.spec.height)
+        return crop, self.quantizer(crop)

@@ -1,0 +1,42 @@
+"""What the daemon found in a frame: plain data, on its way out."""
+
+from dataclasses import dataclass
+
+from edgeclassifier.cameras import Frame
+from edgeclassifier.preprocess import Pixels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One class and how sure the model is of it."""
+
+    rank: int
+    """1 is the most likely class."""
+    class_id: int
+    """Index of the model's output."""
+    label: str
+    score: float
+    """0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Where the time of one frame went, in seconds."""
+
+    capture_s: float
+    """From the time of capture until the frame was there."""
+    preprocess_s: float
+    inference_s: float
+    total_s: float
+    """From the time of capture until the predictions were there, waiting included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The answer for one frame."""
+
+    frame: Frame
+    crop: Pixels
+    """What was classified: height x width x 3, RGB, before normalization."""
+    predictions: tuple[Prediction, ...]
+    latency: Latency
