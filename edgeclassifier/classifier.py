@@ -1,0 +1,167 @@
+"""An image classifier: a model whose input, output and labels have been checked."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeclassifier.errors import ModelError
+from edgeclassifier.labels import fit_labels
+from edgeclassifier.preprocess import InputSpec
+from edgeclassifier.results import Prediction
+from edgeclassifier.runtime import LoadedModel
+
+OutputKind = Literal["auto", "probabilities", "logits"]
+
+_DTYPES = (np.uint8, np.int8, np.float32)
+_PROBABILITY_OPS = {"SOFTMAX", "LOGISTIC"}
+_PASSING_OPS = {"QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE"}
+
+
+class Classifier:
+    """Runs one loaded model. Belongs to one thread."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        *,
+        path: Path,
+        labels: tuple[str, ...],
+        labels_source: str,
+        output: OutputKind = "auto",
+        top_k: int = 3,
+        threshold: float = 0.0,
+    ) -> None:
+        """Check that `model`, loaded from `path`, classifies pictures, and run it once.
+
+        Raises ModelError with the reason where it does not, or where `labels` do not fit.
+        """
+        self._interpreter = model.interpreter
+        self.runtime = f"{model.runtime} {model.version}"
+        self.threads = model.threads
+        self.path = path
+        self.input, self._input_index = _check_input(path, model.interpreter)
+        self._output = _check_output(path, model.interpreter)
+        self._output_index: int = self._output["index"]
+        self._scale, self._zero_point = self._output["quantization"]
+        self.labels = fit_labels(labels, int(self._output["shape"][-1]), source=labels_source)
+        self._top_k = top_k
+        self._threshold = threshold
+        self._warm_up()
+        self.applies_softmax = self._is_logits(output)
+
+    def invoke(self, tensor: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the scores, one from 0 to 1 for each label, for the tensor 1 x H x W x 3."""
+        self._interpreter.set_tensor(self._input_index, tensor)
+        self._interpreter.invoke()
+        scores = self._real_output()
+        return _softmax(scores) if self.applies_softmax else scores
+
+    def invoke_again(self) -> None:
+        """Run the interpreter on the tensor it holds, and nothing else: the bare cost."""
+        self._interpreter.invoke()
+
+    def top(self, scores: NDArray[np.float32]) -> tuple[Prediction, ...]:
+        """Return the best classes whose score reaches the threshold, ties in order of class id."""
+        order = np.argsort(-scores, kind="stable")[: self._top_k]
+        return tuple(
+            Prediction(
+                rank=rank,
+                class_id=int(class_id),
+                label=self.labels[class_id],
+                score=float(scores[class_id]),
+            )
+            for rank, class_id in enumerate(order, 1)
+            if scores[class_id] >= self._threshold
+        )
+
+    def _warm_up(self) -> None:
+        blank = np.zeros((1, self.input.height, self.input.width, 3), self.input.dtype)
+        self._interpreter.set_tensor(self._input_index, blank)
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise ModelError(f"{self.path}: the model does not run: {error}") from None
+
+    def _real_output(self) -> NDArray[np.float32]:
+        stored = self._interpreter.get_tensor(self._output_index).reshape(-1)
+        if not self._scale:
+            return stored.astype(np.float32)
+        # uint8 minus a zero point wraps around below zero.
+        real: NDArray[np.float32] = (stored.astype(np.int64) - self._zero_point) * np.float32(
+            self._scale
+        )
+        return real.astype(np.float32)
+
+    def _is_logits(self, output: OutputKind) -> bool:
+        if output != "auto":
+            return output == "logits"
+        last = _last_operation(self._interpreter, self._output_index)
+        if last in _PROBABILITY_OPS:
+            return False
+        if self._scale:
+            limits = np.iinfo(self._output["dtype"])
+            low = self._scale * (limits.min - self._zero_point)
+            high = self._scale * (limits.max - self._zero_point)
+            return bool(low < -self._scale or high > 1 + self._scale)
+        scores = self._real_output()
+        return bool(scores.min() < 0 or scores.max() > 1)
+
+
+def _check_input(path: Path, interpreter: Any) -> tuple[InputSpec, int]:
+    inputs = interpreter.get_input_details()
+    if len(inputs) != 1:
+        raise ModelError(f"{path}: {len(inputs)} inputs; an image classifier has one")
+    details = inputs[0]
+    shape, dtype = [int(n) for n in details["shape"]], np.dtype(details["dtype"])
+    rank, rgb = 4, 3
+    if len(shape) != rank or shape[0] != 1 or shape[3] != rgb or min(shape) < 1:
+        raise ModelError(f"{path}: input shape {shape}; expected [1, height, width, 3]")
+    if dtype not in _DTYPES:
+        raise ModelError(f"{path}: input type {dtype}; expected uint8, int8 or float32")
+    scale, zero_point = details["quantization"]
+    spec = InputSpec(
+        height=shape[1], width=shape[2], dtype=dtype, scale=float(scale), zero_point=int(zero_point)
+    )
+    return spec, int(details["index"])
+
+
+def _check_output(path: Path, interpreter: Any) -> dict[str, Any]:
+    outputs = interpreter.get_output_details()
+    shapes = [[int(n) for n in each["shape"]] for each in outputs]
+    if len(outputs) != 1:
+        kind = " (a detection model?)" if len(outputs) in {3, 4} else ""
+        raise ModelError(
+            f"{path}: {len(outputs)} outputs {shapes}{kind}; an image classifier has one"
+        )
+    shape, dtype = shapes[0], np.dtype(outputs[0]["dtype"])
+    fewest = 2
+    if not shape or shape[-1] < fewest or int(np.prod(shape)) != shape[-1]:
+        raise ModelError(f"{path}: output shape {shape}; expected [1, classes]")
+    if dtype not in _DTYPES:
+        raise ModelError(f"{path}: output type {dtype}; expected uint8, int8 or float32")
+    details: dict[str, Any] = outputs[0]
+    return details
+
+
+def _last_operation(interpreter: Any, tensor_index: int) -> str | None:
+    """Name the operation that computes the output, behind those that only change its form."""
+    # Both packages have it, neither documents it: where it goes, the output's range decides.
+    list_operations = getattr(interpreter, "_get_ops_details", None)
+    if list_operations is None:
+        return None
+    operations = [each for each in list_operations() if each["op_name"] != "DELEGATE"]
+    for operation in reversed(operations):
+        if tensor_index in operation["outputs"]:
+            name: str = operation["op_name"]
+            if name not in _PASSING_OPS:
+                return name
+            tensor_index = operation["inputs"][0]
+    return None
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    exponentials: NDArray[np.float32] = np.exp(logits - logits.max())
+    exponentials /= exponentials.sum()
+    return exponentials

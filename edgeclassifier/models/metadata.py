@@ -1,0 +1,137 @@
+"""What a TFLite file says of itself: its labels and the normalization of its input.
+
+A TFLite file may carry a flatbuffer with metadata, and the files this names as a zip archive
+behind the model.
+"""
+
+import mmap
+import struct
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flatbuffers import number_types
+from flatbuffers.table import Table
+
+from edgeclassifier.errors import ModelError
+from edgeclassifier.labels import parse_labels
+from edgeclassifier.preprocess import Normalization
+
+_LARGEST_LABEL_FILE_BYTES = 10_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What the file states; None where it is silent."""
+
+    labels: tuple[str, ...] | None
+    normalization: Normalization | None
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Read labels and normalization from a TFLite file.
+
+    Raises ModelError where the file cannot be read or has labels that are damaged.
+    """
+    try:
+        return Metadata(labels=_labels(path), normalization=_normalization(path))
+    except OSError as error:
+        raise ModelError(f"{path}: model file cannot be read: {error.strerror}") from None
+
+
+def _labels(path: Path) -> tuple[str, ...] | None:
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            texts = [entry for entry in archive.infolist() if entry.filename.endswith(".txt")]
+            texts.sort(key=lambda entry: ("label" not in entry.filename.lower(), entry.filename))
+            if not texts:
+                return None
+            name, size = texts[0].filename, texts[0].file_size
+            if size > _LARGEST_LABEL_FILE_BYTES:
+                raise ModelError(f"{path}: the label file {name} inside has {size} bytes")
+            data = archive.read(texts[0])
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise ModelError(f"{path}: the files inside the model are damaged: {error}") from None
+    return parse_labels(data, source=f"{path}:{name}")
+
+
+def _normalization(path: Path) -> Normalization | None:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        try:
+            return _find_normalization(content)
+        except (struct.error, IndexError, TypeError, ValueError):
+            # Not for this reader to judge: the interpreter refuses damaged files with the reason.
+            return None
+
+
+# Field numbers from the schemas of TFLite (schema.fbs) and its metadata (metadata_schema.fbs).
+_MODEL_BUFFERS, _MODEL_METADATA = 4, 6
+_METADATA_NAME, _METADATA_BUFFER = 0, 1
+_BUFFER_DATA = 0
+_MODEL_METADATA_SUBGRAPHS = 3
+_SUBGRAPH_INPUTS = 2
+_TENSOR_PROCESS_UNITS = 4
+_UNIT_OPTIONS_TYPE, _UNIT_OPTIONS = 0, 1
+_NORMALIZATION_OPTIONS = 1
+_MEAN, _STD = 0, 1
+
+
+def _find_normalization(content: mmap.mmap) -> Normalization | None:
+    model = _root(content, 0)
+    for entry in _tables(model, _MODEL_METADATA):
+        if _string(entry, _METADATA_NAME) != b"TFLITE_METADATA":
+            continue
+        buffers = list(_tables(model, _MODEL_BUFFERS))
+        index = entry.GetSlot(_slot(_METADATA_BUFFER), 0, number_types.Uint32Flags)
+        described = _root(
+            content, buffers[index].Vector(buffers[index].Offset(_slot(_BUFFER_DATA)))
+        )
+        for subgraph in _tables(described, _MODEL_METADATA_SUBGRAPHS):
+            for tensor in _tables(subgraph, _SUBGRAPH_INPUTS):
+                for unit in _tables(tensor, _TENSOR_PROCESS_UNITS):
+                    kind = unit.GetSlot(_slot(_UNIT_OPTIONS_TYPE), 0, number_types.Uint8Flags)
+                    if kind == _NORMALIZATION_OPTIONS:
+                        options = Table(
+                            content, unit.Indirect(unit.Pos + unit.Offset(_slot(_UNIT_OPTIONS)))
+                        )
+                        return _checked(_floats(options, _MEAN), _floats(options, _STD))
+    return None
+
+
+def _checked(mean: tuple[float, ...], std: tuple[float, ...]) -> Normalization | None:
+    channels = {1, 3}
+    usable = len(mean) in channels and len(std) in channels and all(x > 0 for x in std)
+    return Normalization(mean=mean, std=std) if usable else None
+
+
+def _slot(field: int) -> int:
+    return 4 + 2 * field
+
+
+def _root(content: mmap.mmap, start: int) -> Table:
+    (offset,) = struct.unpack_from("<I", content, start)
+    return Table(content, start + offset)
+
+
+def _tables(parent: Table, field: int) -> Iterator[Table]:
+    offset = parent.Offset(_slot(field))
+    if offset:
+        start = parent.Vector(offset)
+        for index in range(parent.VectorLen(offset)):
+            yield Table(parent.Bytes, parent.Indirect(start + 4 * index))
+
+
+def _string(parent: Table, field: int) -> bytes:
+    offset = parent.Offset(_slot(field))
+    return bytes(parent.String(offset + parent.Pos)) if offset else b""
+
+
+def _floats(parent: Table, field: int) -> tuple[float, ...]:
+    offset = parent.Offset(_slot(field))
+    if not offset:
+        return ()
+    count = parent.VectorLen(offset)
+    return struct.unpack_from(f"<{count}f", parent.Bytes, parent.Vector(offset))

@@ -1,0 +1,153 @@
+"""Load a TFLite model with LiteRT (ai-edge-litert) or with the older tflite-runtime."""
+
+import contextlib
+import importlib
+import importlib.metadata
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeclassifier.errors import ModelError
+
+log = logging.getLogger(__name__)
+
+
+class Interpreter(Protocol):
+    """What is used of the interpreters of both packages. One belongs to one thread."""
+
+    def allocate_tensors(self) -> None:
+        """Plan the memory; raises RuntimeError."""
+
+    def get_input_details(self) -> list[dict[str, Any]]:
+        """Describe the inputs."""
+
+    def get_output_details(self) -> list[dict[str, Any]]:
+        """Describe the outputs."""
+
+    def set_tensor(self, tensor_index: int, value: NDArray[Any]) -> None:
+        """Copy `value` in."""
+
+    def get_tensor(self, tensor_index: int) -> NDArray[Any]:
+        """Copy a value out."""
+
+    def invoke(self) -> None:
+        """Run the model, without the GIL; raises RuntimeError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """One of the packages that bring an interpreter."""
+
+    name: str
+    package: str
+    module: str
+
+
+LITERT = Runtime(name="litert", package="ai-edge-litert", module="ai_edge_litert.interpreter")
+TFLITE = Runtime(
+    name="tflite-runtime", package="tflite-runtime", module="tflite_runtime.interpreter"
+)
+RUNTIMES = (LITERT, TFLITE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """An interpreter with its tensors allocated."""
+
+    interpreter: Interpreter
+    runtime: str
+    version: str
+    threads: int
+
+
+def default_threads() -> int:
+    """One thread fewer than there are cores for this process: the rest has a core of its own."""
+    return max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+def load_model(path: Path, *, runtime: str = "auto", threads: int = 0) -> LoadedModel:
+    """Load `path` and allocate its tensors.
+
+    `runtime` is a name from RUNTIMES or "auto" for the first that is installed; `threads` 0 is
+    default_threads(). Raises ModelError where the file is no usable model or no runtime is there.
+    """
+    _check_file(path)
+    candidates = [each for each in RUNTIMES if runtime in {"auto", each.name}]
+    chosen, module = _import_first(candidates)
+    count = threads or default_threads()
+    try:
+        with _quiet_native_code():
+            interpreter = module.Interpreter(model_path=str(path), num_threads=count)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"{path}: {_reason(error)}") from None
+    version = importlib.metadata.version(chosen.package)
+    return LoadedModel(interpreter=interpreter, runtime=chosen.name, version=version, threads=count)
+
+
+def _check_file(path: Path) -> None:
+    identifier_end = 8
+    try:
+        with path.open("rb") as file:
+            head = file.read(identifier_end)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such model file") from None
+    except OSError as error:
+        raise ModelError(f"{path}: model file cannot be read: {error.strerror}") from None
+    if not head:
+        raise ModelError(f"{path}: model file is empty: copy or fetch it again")
+    if head[4:] != b"TFL3":
+        raise ModelError(f"{path}: not a TFLite model (the identifier TFL3 is missing)")
+
+
+def _import_first(candidates: Sequence[Runtime]) -> tuple[Runtime, Any]:
+    reasons = []
+    for runtime in candidates:
+        if runtime is TFLITE and int(np.__version__.partition(".")[0]) >= 2:  # noqa: PLR2004
+            reasons.append(f"tflite-runtime does not work with NumPy {np.__version__}: use NumPy 1")
+            continue
+        try:
+            return runtime, importlib.import_module(runtime.module)
+        except ImportError as error:
+            reasons.append(f"{runtime.package} is not usable ({error})")
+    raise ModelError("no TFLite runtime: " + "; ".join(reasons) + ": pip install ai-edge-litert")
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "edgetpu-custom-op" in text:
+        return (
+            "compiled for the Edge TPU, it does not run on the CPU: "
+            "use the model of the same name without _edgetpu"
+        )
+    if "unresolved custom op" in text:
+        return f"needs an operation that the runtime does not have: {text}"
+    return f"damaged or not a TFLite model: {text}"
+
+
+@contextlib.contextmanager
+def _quiet_native_code() -> Iterator[None]:
+    """Keep the runtime's announcements on file descriptor 2 out of a user's terminal.
+
+    LiteRT offers no switch for them. Everything else that was written meanwhile is passed on.
+    """
+    with os.fdopen(os.memfd_create("stderr"), "w+b") as captured:
+        saved = os.dup(2)
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            captured.seek(0)
+            for line in captured:
+                if line.startswith(b"INFO: "):
+                    log.debug("runtime: %s", line[6:].decode(errors="replace").strip())
+                else:
+                    os.write(saved, line)
+            os.close(saved)
