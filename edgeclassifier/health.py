@@ -1,0 +1,86 @@
+"""Counts and latencies of the running daemon."""
+
+import math
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edgeclassifier.results import Latency, Result
+
+_LATENCIES_KEPT = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """Of one stage, in seconds."""
+
+    p50: float
+    p95: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What was classified since the last look."""
+
+    frames: int
+    fps: float
+    frame_age_s: float | None
+    """Since the newest classified frame was captured; None before the first."""
+    latency: dict[str, Percentiles]
+    """By stage, of the newest frames."""
+
+
+class ProgressMeter:
+    """Counts results in one thread and is read by another."""
+
+    def __init__(self, *, started_s: float) -> None:
+        self._lock = threading.Lock()
+        self._started_s = started_s
+        self._frames = 0
+        self._newest_s: float | None = None
+        self._latencies: deque[Latency] = deque(maxlen=_LATENCIES_KEPT)
+        self._last_look = (started_s, 0)
+
+    def count(self, result: Result) -> None:
+        """Take one result."""
+        with self._lock:
+            self._frames += 1
+            self._newest_s = result.frame.monotonic_s
+            self._latencies.append(result.latency)
+
+    def look(self, *, now_s: float) -> Progress:
+        """Return the progress; the rate is that since the last look."""
+        with self._lock:
+            frames, newest_s, latencies = self._frames, self._newest_s, list(self._latencies)
+            (last_s, last_frames), self._last_look = self._last_look, (now_s, frames)
+        return Progress(
+            frames=frames,
+            fps=(frames - last_frames) / max(now_s - last_s, 1e-3),
+            frame_age_s=None if newest_s is None else now_s - newest_s,
+            latency=stage_percentiles(latencies),
+        )
+
+
+def stage_percentiles(latencies: Iterable[Latency]) -> dict[str, Percentiles]:
+    """Return the percentiles of each stage; empty where there are no latencies."""
+    kept = list(latencies)
+    if not kept:
+        return {}
+    return {
+        "capture": percentiles([each.capture_s for each in kept]),
+        "preprocess": percentiles([each.preprocess_s for each in kept]),
+        "inference": percentiles([each.inference_s for each in kept]),
+        "total": percentiles([each.total_s for each in kept]),
+    }
+
+
+def percentiles(values: Iterable[float]) -> Percentiles:
+    """Return the percentiles (nearest rank) of at least one value."""
+    ordered = sorted(values)
+
+    def at(fraction: float) -> float:
+        return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)]
+
+    return Percentiles(p50=at(0.5), p95=at(0.95), max=ordered[-1])

@@ -1,0 +1,86 @@
+"""What the device says of itself. Every source may be missing: then the answer is None."""
+
+import ctypes
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_TIME_ERROR = 5
+"""adjtimex(2): the clock is not synchronized."""
+_SIZE_OF_TIMEX = 512
+_THROTTLING_BITS = {
+    0: "under_voltage",
+    1: "frequency_capped",
+    2: "throttled",
+    3: "soft_temperature_limit",
+}
+_SINCE_BOOT_SHIFT = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttling:
+    """What the Raspberry Pi firmware held back, now and at any time since boot."""
+
+    now: tuple[str, ...]
+    since_boot: tuple[str, ...]
+
+
+class System:
+    """Reads the kernel's files below `root`, which is / but for tests."""
+
+    def __init__(self, *, root: Path = Path("/")) -> None:
+        self._root = root
+
+    def cpu_temperature_c(self) -> float | None:
+        """Read the temperature of the first thermal zone, in degrees Celsius."""
+        text = self._read("sys/class/thermal/thermal_zone0/temp")
+        return int(text) / 1000 if text is not None and text.lstrip("-").isdecimal() else None
+
+    def throttling(self) -> Throttling | None:
+        """Read what the firmware reports; None on anything but a Raspberry Pi."""
+        text = self._read("sys/devices/platform/soc/soc:firmware/get_throttled")
+        try:
+            bits = int(text or "", 16)
+        except ValueError:
+            return None
+        return Throttling(now=_names(bits), since_boot=_names(bits >> _SINCE_BOOT_SHIFT))
+
+    def memory_rss_bytes(self) -> int | None:
+        """Read the resident memory of this process."""
+        return self._status_bytes("VmRSS:")
+
+    def memory_peak_bytes(self) -> int | None:
+        """Read the largest resident memory this process ever had."""
+        return self._status_bytes("VmHWM:")
+
+    def clock_synchronized(self) -> bool:
+        """Tell whether wall-clock time can be believed: a Pi has no clock battery."""
+        if (self._root / "run/systemd/timesync/synchronized").exists():
+            return True
+        timex = ctypes.create_string_buffer(_SIZE_OF_TIMEX)
+        return bool(ctypes.CDLL(None).adjtimex(timex) not in {_TIME_ERROR, -1})
+
+    def process_age_s(self) -> float | None:
+        """Tell how long ago this process started, from the kernel's clock ticks."""
+        text = self._read("proc/self/stat")
+        if text is None:
+            return None
+        start_field, ticks_per_s = 19, 100
+        started_s = int(text.rpartition(")")[2].split()[start_field]) / ticks_per_s
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - started_s
+
+    def _status_bytes(self, key: str) -> int | None:
+        for line in (self._read("proc/self/status") or "").splitlines():
+            if line.startswith(key):
+                return int(line.split()[1]) * 1024
+        return None
+
+    def _read(self, name: str) -> str | None:
+        try:
+            return (self._root / name).read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+
+
+def _names(bits: int) -> tuple[str, ...]:
+    return tuple(name for bit, name in _THROTTLING_BITS.items() if bits >> bit & 1)
