@@ -1,0 +1,156 @@
+"""What the stream camera needs of FFmpeg, through PyAV: opening, decoding, colours, errors."""
+
+import builtins
+import errno
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeclassifier.errors import CameraError
+
+if TYPE_CHECKING:
+    from av import FFmpegError
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+
+_BROKEN_IN_A_ROW = 100
+# A user name and password before the @; the second form is for a password with a bare / ? or #.
+_USER_INFO = re.compile(r"(?<=://)(?:[^/?#]*@|[^/?#:@]*:(?!\d*(?:[/?#]|$)).*@)")
+_SECRET_FIELD = re.compile(
+    r"(?i)(?<=[?&;])([^=&;#]*(?:user|usr|login|pass|pwd|token|key|auth|secret)[^=&;#]*=)[^&;#]*"
+)
+
+
+def redact(url: str) -> str:
+    """Take user name, password and secret-looking query values out of a URL."""
+    return _SECRET_FIELD.sub(r"\1***", _USER_INFO.sub("", url))
+
+
+def local_file(url: str) -> Path | None:
+    """Tell which video file a URL stands for; None where it is a device or a network stream."""
+    if url.startswith("file://"):
+        return Path(unquote(urlsplit(url).path))
+    if "://" in url or url.startswith("/dev/"):
+        return None
+    return Path(url).expanduser()
+
+
+def open_video(url: str, *, options: Mapping[str, str], timeout_s: float) -> "InputContainer":
+    """Open a file, a V4L2 device or a stream that has video.
+
+    `options` are FFmpeg's; `timeout_s` bounds each connecting and each later read.
+    Raises CameraError, without a password of the URL.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise CameraError(
+            f"{redact(url)}: needs PyAV ({error}): run 'pip install \"edgeclassifier[stream]\"'"
+        ) from None
+
+    file = local_file(url)
+    is_device = file is None and url.startswith("/dev/")
+    defaults = {"rtsp_transport": "tcp"} if url.startswith("rtsp") else {}
+    try:
+        container = av.open(
+            f"file:{file}" if file else url,
+            mode="r",
+            format="v4l2" if is_device else None,
+            options=defaults | dict(options),
+            timeout=timeout_s,
+        )
+    except av.FFmpegError as error:
+        raise CameraError(f"{redact(url)}: {explain(error)}") from None
+    if not container.streams.video:
+        container.close()
+        raise CameraError(f"{redact(url)}: has no video in it")
+    return container
+
+
+def decode(container: "InputContainer", *, name: str) -> Iterator["VideoFrame | None"]:
+    """Decode the first video stream to its end: None stands for data that cannot be decoded.
+
+    Raises CameraError where the source breaks.
+    """
+    from av import FFmpegError
+    from av.error import InvalidDataError
+
+    stream = container.streams.video[0]
+    broken_in_a_row = 0
+    while broken_in_a_row < _BROKEN_IN_A_ROW:
+        try:
+            for packet in container.demux(stream):
+                try:
+                    frames = packet.decode()
+                except InvalidDataError:
+                    yield None
+                    continue
+                broken_in_a_row = 0
+                for frame in frames:
+                    yield None if frame.is_corrupt else frame
+        except InvalidDataError:
+            # The demuxer's: it can go on behind the damage.
+            broken_in_a_row += 1
+            yield None
+        except FFmpegError as error:
+            raise CameraError(f"{name}: {explain(error)}") from None
+        else:
+            return
+    raise CameraError(f"{name}: its data is damaged for good")
+
+
+def to_rgb(frame: "VideoFrame") -> NDArray[np.uint8]:
+    """Convert a decoded frame to height x width x 3 in RGB, upright, colours in full range."""
+    from av.video.reformatter import ColorRange
+
+    if frame.format.is_rgb:
+        pixels = frame.to_ndarray(format="rgb24")
+    else:
+        # Said for both sides: older PyAV does not take the source's range from the frame.
+        full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith(("yuvj", "gr"))
+        pixels = frame.reformat(
+            format="rgb24",
+            src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG,
+        ).to_ndarray()
+    # Degrees counterclockwise, from the file's display matrix. PyAV before 14.1 has no rotation.
+    turns = round(getattr(frame, "rotation", 0) / 90)
+    return np.ascontiguousarray(np.rot90(pixels, turns), dtype=np.uint8)
+
+
+def explain(error: "FFmpegError") -> str:
+    """Say what went wrong, for users; FFmpeg's own text names the URL with its password."""
+    from av import error as av_error
+
+    reasons: tuple[tuple[type[Exception], str], ...] = (
+        (builtins.FileNotFoundError, "no such file or device"),
+        (
+            builtins.PermissionError,
+            "permission denied (a camera needs the group video: "
+            "'sudo usermod -aG video USER', then log in again)",
+        ),
+        (
+            builtins.ConnectionRefusedError,
+            "connection refused: is the camera on and its port right?",
+        ),
+        (av_error.HTTPUnauthorizedError, "user name or password not accepted (HTTP 401)"),
+        (av_error.HTTPForbiddenError, "access denied (HTTP 403)"),
+        (av_error.HTTPNotFoundError, "no such page on this server (HTTP 404)"),
+        (av_error.HTTPServerError, "the server has an error of its own (HTTP 5xx)"),
+        (av_error.ProtocolNotFoundError, "the URL begins with an unknown protocol"),
+        (av_error.InvalidDataError, "not a video that FFmpeg can read"),
+        (av_error.ExitError, "does not answer"),
+    )
+    for kind, reason in reasons:
+        if isinstance(error, kind):
+            return reason
+    if error.errno == errno.EBUSY:
+        return "in use by another program"
+    if error.errno == errno.EIO:
+        return "cannot be read: check the host name and that it sends video (Input/output error)"
+    return error.strerror or type(error).__name__

@@ -1,0 +1,173 @@
+"""V4L2 cameras, network streams and video files."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from edgeclassifier.cameras.base import Frame, FrameFactory
+from edgeclassifier.cameras.ffmpeg import decode, local_file, open_video, redact, to_rgb
+from edgeclassifier.cameras.live import LiveReader
+from edgeclassifier.cameras.pacing import Pace
+from edgeclassifier.errors import CameraError, CameraTimeout
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+
+_CLOSE_TIMEOUT_S = 2.0
+# Time stamps are rounded to the container's time base, which must not cost a frame.
+_ROUNDING_PERIODS = 0.01
+
+
+class StreamCamera:
+    """Frames of whatever FFmpeg reads: /dev/video0, rtsp://…, http://… (MJPEG), a video file.
+
+    Of a live source only the newest frame counts, and a lost one is connected to again. A file
+    is read in order and as fast as it is asked for; `max_rate_hz` thins it out by its own time
+    stamps.
+    """
+
+    def __init__(
+        self,
+        *,
+        camera_id: str,
+        url: str,
+        max_rate_hz: float,
+        options: Mapping[str, str],
+        timeout_s: float,
+        reconnect_max_s: float,
+        loop: bool,
+    ) -> None:
+        """Prepare to read `url`.
+
+        `max_rate_hz` 0: every frame; `options`: FFmpeg's, for opening; `timeout_s`: how long
+        connecting and waiting for data may each take; `reconnect_max_s`: the longest pause
+        between two attempts to connect; `loop`: begin a file again at its end.
+        """
+        if not url:
+            raise ValueError("url is empty")
+        if timeout_s <= 0:
+            raise ValueError(f"timeout_s is {timeout_s}, must be more than 0")
+        if reconnect_max_s <= 0:
+            raise ValueError(f"reconnect_max_s is {reconnect_max_s}, must be more than 0")
+        self._pace = Pace(rate_hz=max_rate_hz)
+        self._frames = FrameFactory(camera_id=camera_id)
+        self._url = url
+        self._name = redact(url)
+        self._max_rate_hz = max_rate_hz
+        self._options = dict(options)
+        self._timeout_s = timeout_s
+        self._reconnect_max_s = reconnect_max_s
+        self._loop = loop
+        self._source: LiveReader | _VideoFile | None = None
+        self._unreadable_before = 0
+
+    @property
+    def live(self) -> bool:
+        """Everything but a file is."""
+        return local_file(self._url) is None
+
+    @property
+    def unreadable(self) -> int:
+        """How many packets could not be decoded."""
+        return self._unreadable_before + (self._source.unreadable if self._source else 0)
+
+    def open(self) -> None:
+        """Connect for the first time.
+
+        Raises CameraError where the source is absent, busy, refuses, or is no video.
+        """
+        self.close()
+        if not self.live:
+            self._source = _VideoFile(
+                name=self._name, connect=self._connect, rate_hz=self._max_rate_hz, loop=self._loop
+            )
+            return
+        reader = LiveReader(
+            name=self._name, connect=self._connect, reconnect_max_s=self._reconnect_max_s
+        )
+        # Opening and then looking into the stream may each take the time.
+        reader.start(2 * self._timeout_s)
+        self._pace = Pace(rate_hz=self._max_rate_hz)
+        self._source = reader
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """Return the newest frame of a live source, the next one of a file, None at its end.
+
+        Raises CameraTimeout where a live source has no new frame, or `max_rate_hz` allows none,
+        within `timeout_s` seconds; CameraError where a file is damaged.
+        """
+        if isinstance(self._source, _VideoFile):
+            frame = self._source.next()
+            return self._frames.frame(to_rgb(frame), origin=self._name) if frame else None
+        if self._source is None:
+            raise CameraError(f"{self._name}: is not open")
+        deadline_s = time.monotonic() + timeout_s
+        if not self._pace.sleep(timeout_s):
+            raise CameraTimeout(
+                f"{self._name}: the next frame is due in {self._pace.wait_s():.1f} s"
+            )
+        captured = self._source.next(max(0.0, deadline_s - time.monotonic()))
+        self._pace.taken()
+        return self._frames.frame(
+            to_rgb(captured.frame), origin=self._name, monotonic_s=captured.monotonic_s
+        )
+
+    def close(self) -> None:
+        """Disconnect; does not wait long for a source that hangs."""
+        source, self._source = self._source, None
+        if source is not None:
+            source.stop(_CLOSE_TIMEOUT_S)
+            self._unreadable_before += source.unreadable
+
+    def _connect(self) -> "InputContainer":
+        return open_video(self._url, options=self._options, timeout_s=self._timeout_s)
+
+
+class _VideoFile:
+    """The frames of a file, in order."""
+
+    def __init__(
+        self, *, name: str, connect: "Callable[[], InputContainer]", rate_hz: float, loop: bool
+    ) -> None:
+        self._name = name
+        self._connect = connect
+        self._rate_hz = rate_hz
+        self._loop = loop
+        self.unreadable = 0
+        self._begin()
+
+    def next(self) -> "VideoFrame | None":
+        while True:
+            for frame in self._decoded:
+                if frame is None:
+                    self.unreadable += 1
+                elif self._is_due(frame):
+                    return frame
+            if not self._any_decoded:
+                raise CameraError(f"{self._name}: not one frame of it can be decoded")
+            if not self._loop:
+                return None
+            self._container.close()
+            self._begin()
+
+    def stop(self, timeout_s: float) -> None:  # noqa: ARG002  # a file never keeps one waiting
+        self._container.close()
+
+    def _begin(self) -> None:
+        self._container = self._connect()
+        self._decoded = decode(self._container, name=self._name)
+        self._any_decoded = False
+        self._last_period = -math.inf
+
+    def _is_due(self, frame: "VideoFrame") -> bool:
+        """Let the first frame of each period of the rate through."""
+        self._any_decoded = True
+        # A frame without a time stamp cannot be placed, and is not held back.
+        if not self._rate_hz or frame.pts is None:
+            return True
+        period = math.floor(frame.time * self._rate_hz + _ROUNDING_PERIODS)
+        due = period > self._last_period
+        self._last_period = max(self._last_period, period)
+        return due

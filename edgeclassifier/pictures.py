@@ -1,0 +1,143 @@
+"""Picture files: finding them, and decoding them to RGB whatever their kind."""
+
+import glob
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+
+from edgeclassifier.errors import PictureError
+
+SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+MAX_PIXELS = 64_000_000
+_JPEG_REDUCTIONS = (1, 2, 4)
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's decoders raise on broken data; Warning only where warnings are made errors.
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+    Warning,
+)
+
+
+def load_picture(path: Path) -> NDArray[np.uint8]:
+    """Decode the first frame of a picture file, upright and on white: height x width x 3, RGB.
+
+    A baseline JPEG above MAX_PIXELS is decoded at a half or a quarter of its size.
+    Raises PictureError where the file is absent, broken, no picture, or too large.
+    """
+    try:
+        with path.open("rb") as file, _open(file) as image:
+            _limit_size(image, path)
+            image.load()
+            rgb = _to_rgb(image)
+            upright = _UPRIGHT.get(_orientation(image))
+            # Pillow turns TIFF itself, and its older versions leave the tag.
+            if upright is not None and image.format != "TIFF":
+                rgb = rgb.transpose(upright)
+            return np.array(rgb, dtype=np.uint8, order="C")
+    except UnidentifiedImageError:
+        raise PictureError(f"{path}: not a picture in a known format") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_large(path) from None
+    except _BROKEN as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = " ".join(reason.split()) or type(error).__name__
+        raise PictureError(f"{path}: cannot be read: {reason}") from None
+
+
+def find_pictures(spec: str) -> list[Path]:
+    """List the pictures that a file name, a folder or a pattern (*, ?, [], **) stands for, sorted.
+
+    Folders are not searched recursively and hidden files are left out.
+    Raises PictureError where there is none.
+    """
+    place = Path(spec).expanduser()
+    try:
+        if place.is_file():
+            return [place]
+        if place.is_dir():
+            candidates = [path for path in place.iterdir() if not path.name.startswith(".")]
+        elif glob.has_magic(spec):
+            # Path.glob takes no absolute pattern.
+            names = glob.glob(str(place), recursive=True)  # noqa: PTH207
+            candidates = [Path(name) for name in names]
+        else:
+            raise PictureError(f"{spec}: no such file or folder")
+        found = sorted(p for p in candidates if p.suffix.lower() in SUFFIXES and p.is_file())
+    except OSError as error:
+        raise PictureError(f"{spec}: cannot be read: {error.strerror}") from None
+    if not found:
+        kinds = " ".join(sorted(SUFFIXES))
+        raise PictureError(f"{spec}: no picture found (looked for {kinds})")
+    return found
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    signature = file.read(len(_JPEG_SIGNATURE))
+    file.seek(0)
+    if signature == _JPEG_SIGNATURE:
+        # Image.open() would refuse the largest before _limit_size() can reduce them.
+        return JpegImagePlugin.JpegImageFile(file)
+    return Image.open(file)
+
+
+def _limit_size(image: Image.Image, path: Path) -> None:
+    width, height = image.size
+    # A progressive JPEG keeps all its coefficients in memory, however small it is decoded.
+    reducible = image.format == "JPEG" and "progressive" not in image.info
+    for reduction in _JPEG_REDUCTIONS if reducible else (1,):
+        if width * height <= MAX_PIXELS * reduction**2:
+            if reduction > 1:
+                image.draft(None, (width // reduction, height // reduction))
+            return
+    raise _too_large(path)
+
+
+def _too_large(path: Path) -> PictureError:
+    return PictureError(f"{path}: too large (the limit is {MAX_PIXELS // 1_000_000} megapixels)")
+
+
+def _orientation(image: Image.Image) -> int:
+    """Read the EXIF orientation; damaged EXIF data does not make a picture unreadable."""
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except _BROKEN:
+        return 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("pixels are floating point numbers, whose range is not known")
+    if image.mode.startswith("I"):
+        # Pillow would clip 16-bit values at 255 instead of scaling them.
+        deep = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        image = Image.fromarray(((deep * 255 + 32767) // 65535).astype(np.uint8))
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")

@@ -1,0 +1,468 @@
+"""PiCamera against a stand-in for picamera2, with the interface and habits of the real one."""
+
+import atexit
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgeclassifier.cameras import Camera, picamera
+from edgeclassifier.cameras.picamera import PiCamera
+from edgeclassifier.errors import CameraError, CameraTimeout
+
+FULL = (0, 0, 3280, 2464)
+IMX219_MODES = [
+    {"size": (640, 480), "bit_depth": 10, "crop_limits": (1000, 752, 1280, 960), "fps": 206.0},
+    {"size": (1640, 1232), "bit_depth": 8, "crop_limits": FULL, "fps": 41.8},
+    {"size": (1640, 1232), "bit_depth": 10, "crop_limits": FULL, "fps": 41.8},
+    {"size": (1920, 1080), "bit_depth": 10, "crop_limits": (680, 692, 1920, 1080), "fps": 47.6},
+    {"size": (3280, 2464), "bit_depth": 10, "crop_limits": FULL, "fps": 21.2},
+]
+
+
+class Request:
+    def __init__(self, camera: "FakePicamera2", frame: "NDArray[np.uint8] | Exception") -> None:
+        self._camera = camera
+        self._frame = frame
+
+    def get_metadata(self) -> dict[str, Any]:
+        return self._camera.metadata
+
+    def make_array(self, name: str) -> NDArray[np.uint8]:
+        assert name == "main"
+        if isinstance(self._frame, Exception):
+            raise self._frame
+        return self._frame
+
+    def release(self) -> None:
+        self._camera.held -= 1
+
+
+class FakePicamera2:
+    """The parts that are used, with signatures as in 0.3.38."""
+
+    cameras: ClassVar[list[dict[str, Any]]] = []
+    busy: ClassVar[bool] = False
+    properties: ClassVar[dict[str, Any]] = {}
+    modes: ClassVar[list[dict[str, Any]]] = []
+    controls: ClassVar[dict[str, tuple[Any, Any, Any]]] = {}
+    adjusted: ClassVar[dict[str, Any]] = {}
+    colour_range: ClassVar[str | None] = "Full"
+    fail_to_start: ClassVar[bool] = False
+    hang: ClassVar[threading.Event | None] = None
+    last: ClassVar["FakePicamera2"]
+
+    def __init__(self, camera_num: int = 0) -> None:
+        self.calls: list[str] = []
+        self.frames: list[NDArray[np.uint8] | Exception] = []
+        self.metadata: dict[str, Any] = {}
+        self.config: dict[str, Any] = {}
+        self.set: dict[str, Any] = {}
+        self.jobs = 0
+        self.held = 0
+        self.started = False
+        FakePicamera2.last = self
+        if self.busy:
+            cause = RuntimeError("Failed to acquire camera: Device or resource busy")
+            raise RuntimeError("Camera __init__ sequence did not complete.") from cause
+        assert camera_num < len(self.cameras)
+        atexit.register(self.close)
+
+    @staticmethod
+    def global_camera_info() -> list[dict[str, Any]]:
+        return FakePicamera2.cameras
+
+    @property
+    def camera_properties(self) -> dict[str, Any]:
+        return self.properties
+
+    @property
+    def sensor_modes(self) -> list[dict[str, Any]]:
+        self.calls.append("sensor_modes")
+        return self.modes
+
+    @property
+    def camera_controls(self) -> dict[str, tuple[Any, Any, Any]]:
+        return self.controls
+
+    @property
+    def libcamera_config(self) -> Any:
+        space = None
+        if self.colour_range is not None:
+            space = SimpleNamespace(range=SimpleNamespace(name=self.colour_range))
+        return SimpleNamespace(at=lambda index: SimpleNamespace(color_space=[space][index]))
+
+    def create_preview_configuration(
+        self,
+        *,
+        main: dict[str, Any],
+        raw: dict[str, Any] | None,
+        sensor: dict[str, Any],
+        buffer_count: int = 4,
+        queue: bool = True,
+        display: str | None = "main",
+        encode: str | None = "main",
+    ) -> dict[str, Any]:
+        assert all(length % 2 == 0 for length in main["size"])
+        assert set(sensor) <= {"output_size", "bit_depth"}
+        assert display is encode is None
+        assert queue
+        assert buffer_count > 1
+        return {"main": main, "raw": raw, "sensor": sensor}
+
+    def configure(self, config: dict[str, Any]) -> None:
+        self.calls.append("configure")
+        self.set = {}
+        self.config = config | {"main": config["main"] | self.adjusted}
+
+    def camera_configuration(self) -> dict[str, Any]:
+        return self.config
+
+    def set_controls(self, controls: dict[str, Any]) -> None:
+        for name in controls:
+            if name not in self.controls:
+                raise RuntimeError(f"Control {name} is not advertised by libcamera")
+        self.calls.append("set_controls")
+        self.set |= controls
+
+    def start(self) -> None:
+        if self.fail_to_start:
+            raise RuntimeError("Failed to start camera: Cannot allocate memory")
+        self.calls.append("start")
+        self.started = True
+
+    @contextmanager
+    def captured_request(self, wait: float | None = None) -> Iterator[Request]:
+        assert self.started
+        assert isinstance(wait, float | int)
+        assert wait > 0, "the real one returns a job instead"
+        assert self.jobs == 0, "a job left over from an earlier timeout takes this frame"
+        self.jobs += 1
+        if not self.frames:
+            raise TimeoutError
+        self.jobs -= 1
+        frame = self.frames.pop(0)
+        if isinstance(frame, RuntimeError):
+            raise frame
+        self.held += 1
+        request = Request(self, frame)
+        try:
+            yield request
+        finally:
+            request.release()
+
+    def cancel_all_and_flush(self) -> None:
+        self.calls.append("cancel_all_and_flush")
+        self.jobs = 0
+
+    def stop(self) -> None:
+        if self.hang is not None:
+            self.hang.wait()
+        self.calls.append("stop")
+        self.started = False
+
+    def close(self) -> None:
+        atexit.unregister(self.close)
+        self.stop()
+        self.calls.append("close")
+
+
+@pytest.fixture(autouse=True)
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakePicamera2]:
+    """An imx219 behind the image processor, where a test does not say otherwise."""
+    module = ModuleType("picamera2")
+    module.Picamera2 = FakePicamera2  # type: ignore[attr-defined]  # a module made by hand
+    monkeypatch.setitem(sys.modules, "picamera2", module)
+    settings: dict[str, Any] = {
+        "cameras": [{"Model": "imx219", "Id": "/base/i2c/imx219@10", "Num": 0}],
+        "properties": {"ColorFilterArrangement": 0},
+        "modes": IMX219_MODES,
+        "controls": {
+            "FrameDurationLimits": (23900, 11767556, 33333),
+            "ScalerCrop": ((0, 0, 128, 128), FULL, FULL),
+        },
+        "adjusted": {},
+        "colour_range": "Full",
+        "busy": False,
+        "fail_to_start": False,
+        "hang": None,
+    }
+    for name, value in settings.items():
+        monkeypatch.setattr(FakePicamera2, name, value, raising=False)
+    return FakePicamera2
+
+
+def make(index: int = 0, frame_rate_hz: float = 10) -> PiCamera:
+    return PiCamera(camera_id="cam0", index=index, frame_rate_hz=frame_rate_hz)
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[], tuple[PiCamera, FakePicamera2]]]:
+    cameras: list[PiCamera] = []
+
+    def open_() -> tuple[PiCamera, FakePicamera2]:
+        camera = make()
+        camera.open()
+        cameras.append(camera)
+        return camera, FakePicamera2.last
+
+    yield open_
+    for camera in cameras:
+        camera.close()
+
+
+Opened = Callable[[], tuple[PiCamera, FakePicamera2]]
+
+
+def test_full_view_is_configured_before_the_crop_is_set(opened: Opened) -> None:
+    _, fake = opened()
+    assert fake.calls == ["sensor_modes", "configure", "set_controls", "start"]
+    assert fake.config["main"] == {"size": (320, 320), "format": "BGR888"}
+    assert fake.config["raw"] is None
+    assert fake.config["sensor"] == {"output_size": (1640, 1232), "bit_depth": 10}
+    assert fake.set == {
+        "FrameDurationLimits": (100000, 100000),
+        "ScalerCrop": (408, 0, 2464, 2464),
+    }
+
+
+@pytest.mark.parametrize(
+    ("modes", "sensor"),
+    [
+        ([{"format": "RGGB16_ODD"}], {}),
+        (
+            [{"format": "RGGB16_ODD"}, IMX219_MODES[0]],
+            {"output_size": (640, 480), "bit_depth": 10},
+        ),
+    ],
+)
+def test_modes_that_picamera2_knows_nothing_of(
+    opened: Opened,
+    fake: type[FakePicamera2],
+    monkeypatch: pytest.MonkeyPatch,
+    modes: list[dict[str, Any]],
+    sensor: dict[str, Any],
+) -> None:
+    monkeypatch.setattr(fake, "modes", modes)
+    _, camera = opened()
+    assert camera.config["sensor"] == sensor
+
+
+def test_the_crop_of_each_stream_is_set_too_where_there_is_one(
+    opened: Opened, fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls = fake.controls | {"ScalerCrops": ((0, 0, 1, 1), FULL, FULL)}
+    monkeypatch.setattr(fake, "controls", controls)
+    _, camera = opened()
+    assert camera.set["ScalerCrops"] == [(408, 0, 2464, 2464)]
+
+
+@pytest.mark.parametrize(("rate_hz", "size"), [(30, (1640, 1232)), (100, (1640, 1232))])
+def test_the_view_counts_more_than_the_rate(rate_hz: float, size: tuple[int, int]) -> None:
+    camera = make(frame_rate_hz=rate_hz)
+    camera.open()
+    assert FakePicamera2.last.config["sensor"]["output_size"] == size
+    shortest = 23900
+    assert FakePicamera2.last.set["FrameDurationLimits"][0] == max(round(1e6 / rate_hz), shortest)
+    camera.close()
+
+
+@pytest.mark.parametrize(("colour_range", "value"), [("Full", 100), ("Limited", 98), (None, 98)])
+def test_a_usb_camera_with_its_own_format(
+    opened: Opened,
+    fake: type[FakePicamera2],
+    monkeypatch: pytest.MonkeyPatch,
+    colour_range: str | None,
+    value: int,
+) -> None:
+    monkeypatch.setattr(fake, "properties", {})
+    monkeypatch.setattr(fake, "controls", {})
+    monkeypatch.setattr(fake, "adjusted", {"format": "YUYV", "size": (4, 2)})
+    monkeypatch.setattr(fake, "colour_range", colour_range)
+    camera, device = opened()
+    assert "sensor_modes" not in device.calls
+    assert device.config["sensor"] == {}
+    assert device.set == {}
+    array = np.full((2, 6, 2), 128, np.uint8)  # two padding pixels in each row
+    array[:, :, 0] = 100
+    device.frames = [array]
+    frame = camera.read(1)
+    assert frame is not None
+    assert frame.pixels.tolist() == [[[value] * 3] * 4] * 2
+    assert frame.origin == "picamera2:0"
+    assert device.held == 0
+
+
+def test_nv12_and_rgb_frames(
+    opened: Opened, fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera, device = opened()
+    picture = np.arange(320 * 320 * 3, dtype=np.uint32).astype(np.uint8).reshape(320, 320, 3)
+    device.frames = [picture]
+    frame = camera.read(1)
+    assert frame is not None
+    np.testing.assert_array_equal(frame.pixels, picture)
+    monkeypatch.setattr(fake, "adjusted", {"format": "NV12", "size": (4, 4)})
+    camera, device = opened()
+    device.frames = [np.full((6, 4), 128, np.uint8)]
+    frame = camera.read(1)
+    assert frame is not None
+    assert frame.pixels.tolist() == [[[128] * 3] * 4] * 4
+
+
+def test_an_unsupported_format_is_named(
+    opened: Opened, fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake, "adjusted", {"format": "RGB161616"})
+    camera, device = opened()
+    device.frames = [np.zeros((320, 320, 3), np.uint8)]
+    with pytest.raises(CameraError, match="RGB161616"):
+        camera.read(1)
+
+
+def test_time_of_capture_comes_from_the_sensor(opened: Opened) -> None:
+    camera, device = opened()
+    picture = np.zeros((320, 320, 3), np.uint8)
+    boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    before_s = time.monotonic()
+    device.frames = [picture, picture, picture, picture]
+    ages = []
+    for stamp_ns in (boot_ns - 2_000_000_000, boot_ns + 10**13, boot_ns - 10**12, None):
+        device.metadata = {} if stamp_ns is None else {"SensorTimestamp": stamp_ns}
+        frame = camera.read(1)
+        assert frame is not None
+        ages.append(before_s - frame.monotonic_s)
+    assert ages[0] == pytest.approx(2, abs=0.1)
+    assert all(-60 < age <= 0 for age in ages[1:]), "an impossible time stamp was believed"
+
+
+def test_a_timeout_drops_the_waiting_job_and_the_camera_goes_on(opened: Opened) -> None:
+    camera, device = opened()
+    for timeout_s in (0.1, 0.0):
+        with pytest.raises(CameraTimeout, match="no frame"):
+            camera.read(timeout_s)
+    device.frames = [np.zeros((320, 320, 3), np.uint8)]
+    assert camera.read(1) is not None
+    assert device.held == 0
+
+
+def test_broken_jpegs_are_skipped_and_counted(
+    opened: Opened, fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake, "adjusted", {"format": "MJPEG", "size": (4, 2)})
+    camera, device = opened()
+    device.frames = [
+        OSError("image file is truncated"),
+        ValueError("cannot reshape array"),
+        np.full((2, 4, 3), 9, np.uint8),
+    ]
+    frame = camera.read(1)
+    assert frame is not None
+    assert frame.pixels[0, 0, 0] == 9
+    assert frame.seq == 0
+    assert camera.unreadable == 2
+    assert device.held == 0
+
+
+def test_a_failure_of_libcamera_is_a_camera_error(opened: Opened) -> None:
+    camera, device = opened()
+    device.frames = [RuntimeError("failed to find\nbuffer")]
+    with pytest.raises(CameraError, match="failed to find buffer"):
+        camera.read(1)
+
+
+def test_no_camera(fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake, "cameras", [])
+    with pytest.raises(CameraError, match="finds no camera"):
+        make().open()
+
+
+def test_a_number_too_high_lists_what_there_is() -> None:
+    with pytest.raises(CameraError, match="no camera 1, there is 0: imx219"):
+        make(index=1).open()
+
+
+def test_busy_names_the_cause(fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake, "busy", True)
+    with pytest.raises(CameraError, match=r"busy \(another program uses the camera"):
+        make().open()
+
+
+def test_a_camera_that_does_not_start_is_released(
+    fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake, "fail_to_start", True)
+    camera = make()
+    with pytest.raises(CameraError, match="Cannot allocate memory"):
+        camera.open()
+    assert FakePicamera2.last.calls[-1] == "close"
+    monkeypatch.setattr(fake, "fail_to_start", False)
+    camera.open()
+    camera.close()
+
+
+def test_picamera2_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "picamera2", None)
+    with pytest.raises(CameraError, match="apt install python3-picamera2"):
+        make().open()
+
+
+def test_picamera2_built_for_another_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Module(ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            raise ValueError("numpy.dtype size changed, may indicate binary incompatibility")
+
+    monkeypatch.setitem(sys.modules, "picamera2", Module("picamera2"))
+    with pytest.raises(CameraError, match="remove NumPy from the virtual environment"):
+        make().open()
+
+
+def test_close_releases_once_and_open_works_again(opened: Opened) -> None:
+    camera, device = opened()
+    camera.close()
+    camera.close()
+    assert device.calls[-3:] == ["cancel_all_and_flush", "stop", "close"]
+    with pytest.raises(CameraError, match="not open"):
+        camera.read(1)
+    camera.open()
+    assert FakePicamera2.last is not device
+    assert FakePicamera2.last.started
+
+
+def test_a_stop_that_hangs_does_not_hang_close(
+    opened: Opened, fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picamera, "_CLOSE_TIMEOUT_S", 0.05)
+    hang = threading.Event()
+    monkeypatch.setattr(fake, "hang", hang)
+    camera, device = opened()
+    unregistered: list[Any] = []
+    monkeypatch.setattr(atexit, "unregister", unregistered.append)
+    camera.close()
+    assert "stop" not in device.calls
+    assert device.close in unregistered, "picamera2 would hang again when the process ends"
+    with pytest.raises(CameraError, match="restart the service"):
+        camera.open()
+    hang.set()
+    deadline_s = time.monotonic() + 10
+    while "close" not in device.calls and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert device.calls[-1] == "close"
+
+
+def test_it_is_a_camera_and_rejects_nonsense() -> None:
+    camera: Camera = make()
+    assert camera.live
+    assert camera.unreadable == 0
+    camera.close()
+    with pytest.raises(ValueError, match="index"):
+        make(index=-1)
+    with pytest.raises(ValueError, match="frame_rate_hz"):
+        make(frame_rate_hz=0)
