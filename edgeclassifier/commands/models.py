@@ -1,0 +1,162 @@
+# ruff: noqa: T201 - the results of a command belong on standard output
+"""`edgeclassifier models`: list, fetch, add, verify and find models."""
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgeclassifier.errors import EXIT_FAILURE, ModelError
+from edgeclassifier.models.catalogue import CATALOGUE
+from edgeclassifier.models.download import fetch
+from edgeclassifier.models.store import ModelStore, default_store_root, unknown_model
+from edgeclassifier.progress import progress
+
+_MB = 1e6
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `models` and its actions to the command line."""
+    parser = subparsers.add_parser("models", help="list, fetch, add and verify models")
+    parser.set_defaults(run=run)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(
+        name: str, act: Callable[[argparse.Namespace, ModelStore], int], text: str
+    ) -> argparse.ArgumentParser:
+        added = actions.add_parser(name, help=text, description=text)
+        added.set_defaults(act=act)
+        added.add_argument(
+            "--store",
+            type=Path,
+            metavar="DIR",
+            help="folder of installed models (default: $EDGECLASSIFIER_MODELS, the service's "
+            "state directory or the user's data directory)",
+        )
+        return added
+
+    listing = action("list", _list, "show the models that are known or installed")
+    listing.add_argument("--json", action="store_true", help="machine-readable output")
+
+    fetching = action("fetch", _fetch, "download and install a model of the catalogue")
+    fetching.add_argument("name", metavar="NAME")
+    fetching.add_argument(
+        "--url", help="a mirror: the file, or with a slash at its end the folder that has it"
+    )
+    fetching.add_argument("--force", action="store_true", help="fetch it even if it is installed")
+
+    adding = action("add", _add, "install a model file of your own")
+    adding.add_argument("file", type=Path, metavar="FILE")
+    adding.add_argument("--name", help="what to call it (default: the name of the file)")
+    adding.add_argument("--labels", type=Path, metavar="FILE", help="its labels, one a line")
+
+    verifying = action("verify", _verify, "compare every model with what was installed")
+    verifying.add_argument("--json", action="store_true", help="machine-readable output")
+
+    finding = action("path", _path, "print the file of a model")
+    finding.add_argument("name", metavar="NAME")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out one action and return the exit code.
+
+    Raises ModelError and DownloadError.
+    """
+    act: Callable[[argparse.Namespace, ModelStore], int] = args.act
+    root: Path = args.store or default_store_root(os.environ)
+    return act(args, ModelStore(root=root))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """What `list` knows about one model; None where it is not known."""
+
+    name: str
+    state: Literal["installed", "bundled", "available"]
+    input_size: int | None
+    accelerator: str | None
+    size_bytes: int | None
+    license: str | None
+    path: Path | None
+
+
+def _rows(store: ModelStore) -> list[_Row]:
+    paths = {model.name: model.path for model in store.installed()}
+    bundled = {model.name: model.bundled_path for model in CATALOGUE.values() if model.bundled}
+    rows = []
+    for name in sorted({*paths, *CATALOGUE}):
+        known = CATALOGUE.get(name)
+        path = bundled.get(name) or paths.get(name)
+        state: Literal["installed", "bundled", "available"] = "available"
+        if path is not None:
+            state = "bundled" if name in bundled else "installed"
+        rows.append(
+            _Row(
+                name=name,
+                state=state,
+                input_size=known.input_size if known else None,
+                accelerator=known.accelerator if known else None,
+                size_bytes=path.stat().st_size if path and path.is_file() else None,
+                license=known.license if known else None,
+                path=path,
+            )
+        )
+    return rows
+
+
+def _list(args: argparse.Namespace, store: ModelStore) -> int:
+    rows = _rows(store)
+    if args.json:
+        objects = [asdict(row) | {"path": row.path and str(row.path)} for row in rows]
+        print(json.dumps(objects, indent=2))
+        return 0
+    table = [("NAME", "INPUT", "RUNS ON", "STATE", "SIZE", "LICENSE")]
+    table += [
+        (
+            row.name,
+            f"{row.input_size}x{row.input_size}" if row.input_size else "-",
+            row.accelerator or "-",
+            row.state,
+            f"{row.size_bytes / _MB:.1f} MB" if row.size_bytes else "-",
+            row.license or "-",
+        )
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        print("  ".join(map(str.ljust, line, widths)).rstrip())
+    return 0
+
+
+def _fetch(args: argparse.Namespace, store: ModelStore) -> int:
+    model = CATALOGUE.get(args.name)
+    if model is None:
+        raise ModelError(unknown_model(args.name, (here.name for here in store.installed())))
+    print(fetch(model, store, url=args.url, force=args.force, progress=progress))
+    return 0
+
+
+def _add(args: argparse.Namespace, store: ModelStore) -> int:
+    print(store.add(args.file, name=args.name, labels=args.labels).path)
+    return 0
+
+
+def _verify(args: argparse.Namespace, store: ModelStore) -> int:
+    results = store.verify()
+    if args.json:
+        objects = [asdict(result) | {"path": str(result.path)} for result in results]
+        print(json.dumps(objects, indent=2))
+    else:
+        for result in results:
+            detail = f" ({result.detail})" if result.detail else ""
+            print(f"{result.name}: {result.status}{detail}")
+    bad = any(result.status not in {"ok", "unrecorded"} for result in results)
+    return EXIT_FAILURE if bad else 0
+
+
+def _path(args: argparse.Namespace, store: ModelStore) -> int:
+    print(store.path(args.name))
+    return 0

@@ -1,0 +1,86 @@
+"""What is written down about an installed model, and whether its file still agrees with it."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from edgeclassifier.models.catalogue import Digest, DigestError
+from edgeclassifier.models.durable import reason, write_text
+
+Status = Literal["ok", "changed", "missing", "unreadable", "unrecorded"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What was known about a model file when it was installed."""
+
+    sha256: str
+    size_bytes: int
+    source: str
+    """The file or URL it came from."""
+    added: str
+    """UTC, ISO 8601; as wrong as the clock was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Whether a model file is still the one that was installed."""
+
+    name: str
+    path: Path
+    status: Status
+    """`unrecorded`: the file was put there by hand, there is nothing to compare it with."""
+    detail: str = ""
+
+
+def make_record(path: Path, *, source: str) -> Record:
+    """Describe a model file. Raises OSError where it cannot be read."""
+    return Record(
+        sha256=Digest("sha256", "").measure(path).value,
+        size_bytes=path.stat().st_size,
+        source=source,
+        added=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record beside its model. Raises OSError."""
+    write_text(path, json.dumps(asdict(record), indent=2) + "\n")
+
+
+def verify_model(
+    name: str, *, path: Path, record_path: Path, pinned: Digest | None
+) -> Verification:
+    """Compare a model file with its pinned digest or else with its record. Raises nothing."""
+    status, detail = _compare(path, record_path, pinned)
+    return Verification(name=name, path=path, status=status, detail=detail)
+
+
+def _compare(path: Path, record_path: Path, pinned: Digest | None) -> tuple[Status, str]:
+    try:
+        expected = pinned or _recorded(record_path)
+        if expected is None:
+            return "unrecorded", "no record: install it with `edgeclassifier models add`"
+        expected.verify(path)
+    except FileNotFoundError:
+        return "missing", "the file is gone"
+    except DigestError as error:
+        return "changed", f"expected {error.expected}, found {error.found}"
+    except OSError as error:
+        return "unreadable", reason(error)
+    except ValueError as error:
+        return "unreadable", f"{record_path} is damaged: {error}"
+    return "ok", ""
+
+
+def _recorded(path: Path) -> Digest | None:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    match record:
+        case {"sha256": str(value)}:
+            return Digest("sha256", value)
+    raise ValueError("it holds no sha256")

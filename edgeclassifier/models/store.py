@@ -1,0 +1,263 @@
+"""The folder of installed models: one `NAME.tflite` each, its labels and a record beside it."""
+
+import difflib
+import fcntl
+import logging
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeclassifier.errors import ModelError
+from edgeclassifier.models.catalogue import (
+    CATALOGUE,
+    CatalogueModel,
+    DigestError,
+    recognize,
+)
+from edgeclassifier.models.durable import publish, reason, write_text
+from edgeclassifier.models.records import Verification, make_record, verify_model, write_record
+from edgeclassifier.models.soundness import check_model, check_regular, read_labels
+
+_LOG = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_MODEL, _LABELS, _RECORD = ".tflite", ".labels.txt", ".json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledModel:
+    """One model of the store."""
+
+    name: str
+    path: Path
+    size_bytes: int
+    labels: Path | None
+
+
+def default_store_root(env: Mapping[str, str]) -> Path:
+    """Return the folder for models: as told, else of the service, else of the user."""
+    if told := env.get("EDGECLASSIFIER_MODELS"):
+        return Path(told)
+    # systemd separates by colons where a unit has several state directories.
+    if state := env.get("STATE_DIRECTORY", "").split(":")[0]:
+        return Path(state) / "models"
+    data = Path(env.get("XDG_DATA_HOME", ""))
+    if not data.is_absolute():
+        home = env.get("HOME")
+        if not home:
+            raise ModelError("no folder for models: HOME is not set; set EDGECLASSIFIER_MODELS")
+        data = Path(home) / ".local" / "share"
+    return data / "edgeclassifier" / "models"
+
+
+class ModelStore:
+    """Finds, adds and verifies models. Bundled models belong to it without being in its folder."""
+
+    def __init__(self, *, root: Path) -> None:
+        self.root = root
+
+    def installed(self) -> tuple[InstalledModel, ...]:
+        """List the models of the folder by name, without the bundled ones.
+
+        Raises ModelError where the folder cannot be read.
+        """
+        with self._reading():
+            return tuple(
+                InstalledModel(
+                    name=name,
+                    path=self._file(name, _MODEL),
+                    size_bytes=self._file(name, _MODEL).stat().st_size,
+                    labels=self.labels_path(name),
+                )
+                for name in self._names(_MODEL)
+            )
+
+    def path(self, name: str) -> Path:
+        """Return the file of an installed or bundled model.
+
+        Raises ModelError where there is none, saying what to do about it.
+        """
+        known = CATALOGUE.get(name)
+        path = self._expected_path(name)
+        with self._reading():
+            if _NAME.fullmatch(name) and path.is_file():
+                return path
+            installed = self._names(_MODEL)
+        if known is None:
+            raise ModelError(unknown_model(name, installed))
+        if known.bundled:
+            raise ModelError(f"{path} is missing: install the package again")
+        raise ModelError(
+            f"model {name!r} is not installed in {self.root}: "
+            f"run `edgeclassifier models fetch {name}`"
+        )
+
+    def labels_path(self, name: str) -> Path | None:
+        """Return the label file that was installed with a model, if there was one."""
+        path = self._file(name, _LABELS)
+        with self._reading():
+            return path if _NAME.fullmatch(name) and path.is_file() else None
+
+    def intact(self, model: CatalogueModel) -> bool:
+        """Whether a model's file is here and is the catalogue's."""
+        with self._reading():
+            try:
+                model.digest.verify(self._expected_path(model.name))
+            except (FileNotFoundError, DigestError):
+                return False
+        return True
+
+    def part_path(self, name: str) -> Path:
+        """Return where the beginning of an unfinished download is kept."""
+        return self._file(name, f"{_MODEL}.part")
+
+    def add(
+        self, file: Path, *, name: str | None = None, labels: Path | None = None
+    ) -> InstalledModel:
+        """Install a copy of a model file, and of its label file.
+
+        Without a name it gets the catalogue's, where the catalogue has this very file, and the
+        file's stem otherwise. A model of the same name is replaced, together with its labels.
+
+        Raises ModelError where a file is damaged or unreadable, where the catalogue has another
+        file of this name, and where the store cannot be written.
+        """
+        if name is not None:
+            _check_name(name)
+        check_regular(file)
+        label_text = None if labels is None else read_labels(labels)
+        with self.writing(), self._copied(file) as copy:
+            check_model(copy, shown=file)
+            if name is None:
+                known = recognize(copy)
+                name = known.name if known else file.stem
+                _check_name(name)
+            if known := CATALOGUE.get(name):
+                _check_known(known, copy, shown=file)
+            if label_text is None:
+                self._file(name, _LABELS).unlink(missing_ok=True)
+            else:
+                write_text(self._file(name, _LABELS), label_text)
+            path = self._install(copy, name, source=str(file.absolute()))
+            return InstalledModel(
+                name=name,
+                path=path,
+                size_bytes=path.stat().st_size,
+                labels=self.labels_path(name),
+            )
+
+    def adopt(self, part: Path, *, model: CatalogueModel, source: str) -> Path:
+        """Give a complete download its final name. Call it inside `writing()`.
+
+        Raises DigestError where the file is not the catalogue's.
+        """
+        model.digest.verify(part)
+        return self._install(part, model.name, source=source)
+
+    def verify(self) -> tuple[Verification, ...]:
+        """Compare every installed and bundled model with what was installed.
+
+        Raises ModelError where the folder cannot be read.
+        """
+        with self._reading():
+            names = {*self._names(_MODEL), *self._names(_RECORD)}
+        bundled = {model.name for model in CATALOGUE.values() if model.bundled}
+        return tuple(
+            verify_model(
+                name,
+                path=self._expected_path(name),
+                record_path=self._file(name, _RECORD),
+                pinned=CATALOGUE[name].digest if name in CATALOGUE else None,
+            )
+            for name in sorted(names | bundled)
+        )
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep other writers out; what the system refuses inside becomes a ModelError."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with (self.root / ".lock").open("wb") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise ModelError(
+                        f"another process is installing a model in {self.root}: try again later"
+                    ) from None
+                yield
+        except FileExistsError:
+            raise ModelError(f"cannot install in {self.root}: it is not a folder") from None
+        except OSError as error:
+            raise ModelError(f"cannot install in {self.root}: {reason(error)}") from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ModelError(f"cannot read {self.root}: {reason(error)}") from error
+
+    def _file(self, name: str, suffix: str) -> Path:
+        return self.root / f"{name}{suffix}"
+
+    def _expected_path(self, name: str) -> Path:
+        known = CATALOGUE.get(name)
+        return known.bundled_path if known and known.bundled else self._file(name, _MODEL)
+
+    def _names(self, suffix: str) -> list[str]:
+        try:
+            found = [path.name for path in self.root.iterdir()]
+        except FileNotFoundError:
+            return []
+        names = [name.removesuffix(suffix) for name in found if name.endswith(suffix)]
+        return sorted(name for name in names if _NAME.fullmatch(name))
+
+    @contextmanager
+    def _copied(self, file: Path) -> Iterator[Path]:
+        # One name is enough, there is one writer; and it overwrites what a power cut left.
+        copy = self.root / ".add.part"
+        try:
+            with file.open("rb") as source, copy.open("wb") as target:
+                shutil.copyfileobj(source, target)
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def _install(self, part: Path, name: str, *, source: str) -> Path:
+        path = self._file(name, _MODEL)
+        record = make_record(part, source=source)
+        publish(part, path)
+        write_record(self._file(name, _RECORD), record)
+        _LOG.info("installed model %s in %s", name, self.root)
+        return path
+
+
+def unknown_model(name: str, installed: Iterable[str]) -> str:
+    """Say that there is no such model, which one may be meant, and which ones are there."""
+    here = sorted({*installed, *(model.name for model in CATALOGUE.values() if model.bundled)})
+    close = difflib.get_close_matches(name, {*here, *CATALOGUE}, n=1)
+    hint = f": did you mean {close[0]!r}?" if close else "."
+    return f"unknown model {name!r}{hint} Installed: {', '.join(here)}"
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ModelError(
+            f"{name!r} cannot name a model: use letters, digits, '.', '_' and '-' "
+            "and begin with a letter or digit (--name NAME)"
+        )
+
+
+def _check_known(known: CatalogueModel, copy: Path, *, shown: Path) -> None:
+    if known.bundled:
+        raise ModelError(f"model {known.name} comes with the package: add under another --name")
+    try:
+        known.digest.verify(copy)
+    except DigestError as error:
+        raise ModelError(
+            f"{shown} is not the catalogue's {known.name}: expected {error.expected}, "
+            f"found {error.found}; add it under another --name"
+        ) from error
