@@ -1,0 +1,47 @@
+"""Secrets, which are never in the configuration but in files of their own."""
+
+import os
+import stat
+from pathlib import Path
+
+from edgeclassifier.errors import ConfigError
+
+_MAX_PASSWORD_BYTES = 65_535
+"""What fits into MQTT's CONNECT."""
+
+
+def read_password(path: Path) -> str:
+    """Read a password file, without the newline at its end.
+
+    A file that others may read is refused, unless it is a systemd credential, whose access
+    systemd looks after.
+    Raises ConfigError.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(_MAX_PASSWORD_BYTES + 2)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(
+            [f"password file {path} cannot be read: {reason}; create it with mode 600"]
+        ) from error
+    if mode & 0o077 and not _is_systemd_credential(path):
+        raise ConfigError(
+            [f"password file {path} can be read by others (mode {mode:03o}); chmod 600 it"]
+        )
+    content = content.removesuffix(b"\n").removesuffix(b"\r")
+    if not content:
+        raise ConfigError([f"password file {path} is empty; write the password into it"])
+    if len(content) > _MAX_PASSWORD_BYTES:
+        raise ConfigError([f"password file {path} is too large to be a password"])
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        # The cause would carry the password along.
+        raise ConfigError([f"password file {path} is not text in UTF-8"]) from None
+
+
+def _is_systemd_credential(path: Path) -> bool:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return bool(folder) and path.resolve().is_relative_to(Path(folder or "").resolve())
