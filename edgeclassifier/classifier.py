@@ -33,12 +33,12 @@ class Classifier:
         top_k: int = 3,
         threshold: float = 0.0,
     ) -> None:
-        """Check that `model`, loaded from `path`, classifies pictures, and run it once.
+        """Check that `model`, loaded from `path`, classifies pictures.
 
         Raises ModelError with the reason where it does not, or where `labels` do not fit.
         """
         self._interpreter = model.interpreter
-        self.runtime = f"{model.runtime} {model.version}"
+        self.runtime = model.runtime
         self.threads = model.threads
         self.path = path
         self.input, self._input_index = _check_input(path, model.interpreter)
@@ -48,13 +48,18 @@ class Classifier:
         self.labels = fit_labels(labels, int(self._output["shape"][-1]), source=labels_source)
         self._top_k = top_k
         self._threshold = threshold
-        self._warm_up()
         self.applies_softmax = self._is_logits(output)
 
     def invoke(self, tensor: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the scores, one from 0 to 1 for each label, for the tensor 1 x H x W x 3."""
+        """Return the scores, one from 0 to 1 for each label, for the tensor 1 x H x W x 3.
+
+        Raises ModelError where the model does not run.
+        """
         self._interpreter.set_tensor(self._input_index, tensor)
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise ModelError(f"{self.path}: the model does not run: {error}") from None
         scores = self._real_output()
         return _softmax(scores) if self.applies_softmax else scores
 
@@ -75,14 +80,6 @@ class Classifier:
             for rank, class_id in enumerate(order, 1)
             if scores[class_id] >= self._threshold
         )
-
-    def _warm_up(self) -> None:
-        blank = np.zeros((1, self.input.height, self.input.width, 3), self.input.dtype)
-        self._interpreter.set_tensor(self._input_index, blank)
-        try:
-            self._interpreter.invoke()
-        except RuntimeError as error:
-            raise ModelError(f"{self.path}: the model does not run: {error}") from None
 
     def _real_output(self) -> NDArray[np.float32]:
         stored = self._interpreter.get_tensor(self._output_index).reshape(-1)
@@ -105,7 +102,10 @@ class Classifier:
             low = self._scale * (limits.min - self._zero_point)
             high = self._scale * (limits.max - self._zero_point)
             return bool(low < -self._scale or high > 1 + self._scale)
-        scores = self._real_output()
+        # A float model's range is not written down: look at an answer.
+        blank = np.zeros((1, self.input.height, self.input.width, 3), self.input.dtype)
+        self.applies_softmax = False
+        scores = self.invoke(blank)
         return bool(scores.min() < 0 or scores.max() > 1)
 
 

@@ -1,13 +1,15 @@
 """Label files in the forms they are found in, and their fit to a model's output."""
 
 import csv
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgeclassifier.errors import ModelError
 
-_NUMBERED = re.compile(r"(\d+)(?:\s*[:,]\s*|\s+)(\S.*)")
+_INDEX = re.compile(r"\d{1,9}")
+_NUMBERED = re.compile(rf"({_INDEX.pattern})(?:\s*[:,]\s*|\s+)(\S.*)")
 _BACKGROUND = "background"
 _LARGEST_FILE_BYTES = 10_000_000
 
@@ -46,8 +48,13 @@ def parse_labels(data: bytes, *, source: str) -> tuple[str, ...]:
         raise ModelError(
             f"{source}: line {lines.index('') + 1} is empty, but a class needs a label"
         )
-    if source.lower().endswith(".csv"):
-        return _from_csv(lines, source)
+    labels = _from_csv(lines, source) if source.lower().endswith(".csv") else _from_lines(lines)
+    if "" in labels:
+        raise ModelError(f"{source}: class {labels.index('')} has no label")
+    return labels
+
+
+def _from_lines(lines: Sequence[str]) -> tuple[str, ...]:
     matches = [_NUMBERED.fullmatch(line) for line in lines]
     numbered = [(int(match[1]), match[2]) for match in matches if match]
     # A label may begin with a number ("3 toed sloth"): only a file that counts its lines has them.
@@ -74,13 +81,14 @@ def _from_csv(lines: Sequence[str], source: str) -> tuple[str, ...]:
         )
     if width == 1:
         return tuple(row[0] for row in rows)
-    for header in (False, True):
+    for header, column in itertools.product((False, True), range(width)):
+        if header and _INDEX.fullmatch(rows[0][column]):
+            continue
         body = rows[header:]
-        for column in range(width):
-            cells = [row[column] for row in body]
-            if body and all(cell.isdecimal() for cell in cells) and _counts([*map(int, cells)]):
-                label = 1 if column == 0 else 0
-                return tuple(row[label] for row in sorted(body, key=lambda row: int(row[column])))
+        cells = [row[column] for row in body]
+        if body and all(map(_INDEX.fullmatch, cells)) and _counts([*map(int, cells)]):
+            label = 1 if column == 0 else 0
+            return tuple(row[label] for row in sorted(body, key=lambda row: int(row[column])))
     raise ModelError(f"{source}: no column counts the classes from 0 or 1 without a gap")
 
 

@@ -20,6 +20,11 @@ class Mailbox(Generic[T]):
         self.replaced = 0
         """How many items nobody took before a newer one came."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing will be put, or taken, any more."""
+        return self._closed
+
     def put(self, item: T) -> None:
         """Leave an item, in the place of one that nobody took."""
         with self._changed:

@@ -1,4 +1,4 @@
-"""Frames through crop, resize and inference: capture runs beside the interpreter."""
+"""Frames through crop, resize and inference, each in a thread of its own."""
 
 import threading
 import time
@@ -32,8 +32,9 @@ class _Prepared:
 class Pipeline:
     """Joins a camera and a classifier.
 
-    A thread of its own reads the camera and prepares tensors while the caller's thread runs the
-    interpreter. From a live camera the newest frame wins; from files every frame is classified.
+    One thread reads the camera and prepares tensors, another runs the interpreter, and the
+    caller's thread takes the results: none of them waits for the work of the others. From a live
+    camera the newest frame wins; from files every frame is classified.
     """
 
     def __init__(
@@ -49,9 +50,13 @@ class Pipeline:
         self._classifier = classifier
         self._deadline_s = deadline_s
         self._prepared: Mailbox[_Prepared] = Mailbox()
-        self._stopping = threading.Event()
+        self._results: Mailbox[Result] = Mailbox()
+        self._reading_since_s: float | None = None
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._capture, name="capture", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._guard, args=(stage,), name=name, daemon=True)
+            for name, stage in (("capture", self._capture), ("inference", self._infer))
+        ]
 
     @property
     def superseded(self) -> int:
@@ -64,24 +69,63 @@ class Pipeline:
         Raises CameraError where the camera cannot be opened, fails, or delivers no frame within
         the deadline.
         """
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         try:
             while not stopped():
                 try:
-                    prepared = self._prepared.take(_POLL_S)
+                    result = self._results.take(_POLL_S)
                 except Closed:
                     break
-                if prepared is not None:
-                    yield self._infer(prepared)
+                if result is not None:
+                    yield result
+                else:
+                    self._check_that_read_returns()
         finally:
-            self._stopping.set()
-            self._prepared.close()
-            # A camera may hang in its driver; the process does not wait for that.
-            self._thread.join(_JOIN_S)
+            self._close()
+            deadline_s = time.monotonic() + _JOIN_S
+            for thread in self._threads:
+                # A driver may hang; the process does not wait for that.
+                thread.join(max(0.0, deadline_s - time.monotonic()))
         if self._failure is not None and not stopped():
             raise self._failure
 
-    def _infer(self, prepared: _Prepared) -> Result:
+    def _close(self) -> None:
+        self._prepared.close()
+        self._results.close()
+
+    def _check_that_read_returns(self) -> None:
+        since_s = self._reading_since_s
+        blocked_s = 0.0 if since_s is None else time.monotonic() - since_s
+        if blocked_s > self._deadline_s + _POLL_S:
+            raise self._no_frame(blocked_s)
+
+    def _no_frame(self, silent_s: float) -> CameraError:
+        return CameraError(
+            f"no frame for {silent_s:.1f} s, more than camera.deadline_s "
+            f"({self._deadline_s:g}): check the camera and its cable"
+        )
+
+    def _guard(self, stage: Callable[[], None]) -> None:
+        try:
+            stage()
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        self._close()
+
+    def _infer(self) -> None:
+        try:
+            while True:
+                prepared = self._prepared.take(_POLL_S)
+                if prepared is not None and not self._results.put_next(self._classify(prepared)):
+                    return
+        except Closed:
+            self._results.close()
+
+    def _classify(self, prepared: _Prepared) -> Result:
         started_s = time.monotonic()
         predictions = self._classifier.top(self._classifier.invoke(prepared.tensor))
         done_s = time.monotonic()
@@ -103,24 +147,25 @@ class Pipeline:
             self._camera.open()
             self._read_frames()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            self._failure = error
+            # Told before close() is called, which may hang.
+            self._fail(error)
         finally:
             self._prepared.close()
             self._camera.close()
 
     def _read_frames(self) -> None:
         last_frame_s = time.monotonic()
-        while not self._stopping.is_set():
+        while not self._prepared.closed:
+            self._reading_since_s = time.monotonic()
             try:
                 frame = self._camera.read(_POLL_S)
             except CameraTimeout:
                 silent_s = time.monotonic() - last_frame_s
                 if silent_s > self._deadline_s:
-                    raise CameraError(
-                        f"no frame for {silent_s:.1f} s, more than camera.deadline_s "
-                        f"({self._deadline_s:g}): check the camera and its cable"
-                    ) from None
+                    raise self._no_frame(silent_s) from None
                 continue
+            finally:
+                self._reading_since_s = None
             if frame is None:
                 return
             last_frame_s = time.monotonic()

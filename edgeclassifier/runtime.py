@@ -2,10 +2,9 @@
 
 import contextlib
 import importlib
-import importlib.metadata
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,6 +47,13 @@ class Runtime:
     package: str
     module: str
 
+    def __str__(self) -> str:
+        """Return the name and the installed version."""
+        # Costs a tenth of the daemon's start, so only where somebody asks.
+        import importlib.metadata
+
+        return f"{self.name} {importlib.metadata.version(self.package)}"
+
 
 LITERT = Runtime(name="litert", package="ai-edge-litert", module="ai_edge_litert.interpreter")
 TFLITE = Runtime(
@@ -61,8 +67,7 @@ class LoadedModel:
     """An interpreter with its tensors allocated."""
 
     interpreter: Interpreter
-    runtime: str
-    version: str
+    runtime: Runtime
     threads: int
 
 
@@ -78,8 +83,7 @@ def load_model(path: Path, *, runtime: str = "auto", threads: int = 0) -> Loaded
     default_threads(). Raises ModelError where the file is no usable model or no runtime is there.
     """
     _check_file(path)
-    candidates = [each for each in RUNTIMES if runtime in {"auto", each.name}]
-    chosen, module = _import_first(candidates)
+    chosen, module = _import_first(runtime)
     count = threads or default_threads()
     try:
         with _quiet_native_code():
@@ -87,8 +91,12 @@ def load_model(path: Path, *, runtime: str = "auto", threads: int = 0) -> Loaded
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: {_reason(error)}") from None
-    version = importlib.metadata.version(chosen.package)
-    return LoadedModel(interpreter=interpreter, runtime=chosen.name, version=version, threads=count)
+    return LoadedModel(interpreter=interpreter, runtime=chosen, threads=count)
+
+
+def runtime_module(runtime: str) -> str:
+    """Name the Python module that `runtime` is. Raises ModelError where it is not installed."""
+    return _import_first(runtime)[0].module
 
 
 def _check_file(path: Path) -> None:
@@ -106,9 +114,9 @@ def _check_file(path: Path) -> None:
         raise ModelError(f"{path}: not a TFLite model (the identifier TFL3 is missing)")
 
 
-def _import_first(candidates: Sequence[Runtime]) -> tuple[Runtime, Any]:
+def _import_first(wanted: str) -> tuple[Runtime, Any]:
     reasons = []
-    for runtime in candidates:
+    for runtime in (each for each in RUNTIMES if wanted in {"auto", each.name}):
         if runtime is TFLITE and int(np.__version__.partition(".")[0]) >= 2:  # noqa: PLR2004
             reasons.append(f"tflite-runtime does not work with NumPy {np.__version__}: use NumPy 1")
             continue

@@ -26,14 +26,14 @@ _topic_root = matching(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class DeviceConfig:
     """The device in topics and payloads."""
 
     id: str = option("", _optional_topic_id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PiCameraConfig:
     """A camera on the Pi's connector or on USB, through libcamera."""
 
@@ -41,7 +41,7 @@ class PiCameraConfig:
     frame_rate_hz: float = option(10.0, between(0.01, 120))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StreamConfig:
     """A V4L2 device, a network stream or a video file, through FFmpeg."""
 
@@ -55,7 +55,7 @@ class StreamConfig:
     options: dict[str, str] = string_table()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ReplayConfig:
     """Pictures from files."""
 
@@ -64,7 +64,7 @@ class ReplayConfig:
     rate_hz: float = option(1.0, at_least(0))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CameraConfig:
     """Where frames come from."""
 
@@ -76,7 +76,7 @@ class CameraConfig:
     replay: ReplayConfig = field(default_factory=ReplayConfig)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PreprocessConfig:
     """Which part of a frame is classified."""
 
@@ -84,7 +84,7 @@ class PreprocessConfig:
     region: tuple[float, ...] = option((), region)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """What classifies, and how its input and output are to be read."""
 
@@ -100,7 +100,7 @@ class ModelConfig:
     threshold: float = option(0.0, between(0, 1))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StateConfig:
     """When the debounced label changes."""
 
@@ -109,7 +109,7 @@ class StateConfig:
     heartbeat_s: float = option(60.0, above(0))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageConfig:
     """The JPEG of the classified crop."""
 
@@ -118,7 +118,7 @@ class ImageConfig:
     quality: int = option(80, between(1, 95))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TlsConfig:
     """Encryption of the broker's connection. Certificates and host names are always verified."""
 
@@ -128,7 +128,7 @@ class TlsConfig:
     key_file: str = option("", path=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class MqttConfig:
     """The broker and how it is spoken to."""
 
@@ -147,14 +147,14 @@ class MqttConfig:
     tls: TlsConfig = field(default_factory=TlsConfig)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LogConfig:
     """What is said on stderr, or in the journal."""
 
     level: str = option("info", one_of("debug", "info", "warning", "error"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """The whole configuration, validated."""
 

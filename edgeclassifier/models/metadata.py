@@ -4,9 +4,11 @@ A TFLite file may carry a flatbuffer with metadata, and the files this names as 
 behind the model.
 """
 
+import math
 import mmap
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,9 @@ from edgeclassifier.labels import parse_labels
 from edgeclassifier.preprocess import Normalization
 
 _LARGEST_LABEL_FILE_BYTES = 10_000_000
+_COMPRESSIONS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+"""Those of TFLite's metadata; others only come from damage."""
+_DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, EOFError, ValueError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,16 +57,19 @@ def _labels(path: Path) -> tuple[str, ...] | None:
             name, size = texts[0].filename, texts[0].file_size
             if size > _LARGEST_LABEL_FILE_BYTES:
                 raise ModelError(f"{path}: the label file {name} inside has {size} bytes")
+            if texts[0].compress_type not in _COMPRESSIONS:
+                raise zipfile.BadZipFile(f"unknown compression {texts[0].compress_type}")
             data = archive.read(texts[0])
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except _DAMAGED_ZIP as error:
         raise ModelError(f"{path}: the files inside the model are damaged: {error}") from None
     return parse_labels(data, source=f"{path}:{name}")
 
 
 def _normalization(path: Path) -> Normalization | None:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with path.open("rb") as file:
         try:
-            return _find_normalization(content)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return _find_normalization(content)
         except (struct.error, IndexError, TypeError, ValueError):
             # Not for this reader to judge: the interpreter refuses damaged files with the reason.
             return None
@@ -103,8 +111,9 @@ def _find_normalization(content: mmap.mmap) -> Normalization | None:
 
 def _checked(mean: tuple[float, ...], std: tuple[float, ...]) -> Normalization | None:
     channels = {1, 3}
-    usable = len(mean) in channels and len(std) in channels and all(x > 0 for x in std)
-    return Normalization(mean=mean, std=std) if usable else None
+    complete = len(mean) in channels and len(std) in channels
+    usable = all(map(math.isfinite, mean + std)) and all(x > 0 for x in std)
+    return Normalization(mean=mean, std=std) if complete and usable else None
 
 
 def _slot(field: int) -> int:

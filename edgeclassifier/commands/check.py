@@ -1,0 +1,120 @@
+"""`edgeclassifier check`: whether everything that the configuration names is usable."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edgeclassifier.commands.common import (
+    Subparsers,
+    add_config_options,
+    add_model_option,
+    config_path,
+    read_config,
+)
+from edgeclassifier.errors import ConfigError, EdgeclassifierError
+
+if TYPE_CHECKING:
+    from edgeclassifier.config import Config
+
+
+def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "check",
+        help="validate configuration, model, labels, camera and broker",
+        description="Try everything that the configuration names, and say what to do about each "
+        "failure. The exit code is that of the first failure.",
+    )
+    parser.add_argument("--online", action="store_true", help="connect to the broker as well")
+    parser.add_argument("--no-camera", action="store_true", help="leave the camera alone")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_model_option(parser)
+    add_config_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check one part after the other; a failure of one does not hide the next."""
+    checks = _Checks(as_json=args.json)
+
+    def read() -> str:
+        checks.config = read_config(args)
+        path = config_path(args)
+        return f"{path or 'no file, the defaults'}: valid"
+
+    checks.add("config", read)
+    if (config := checks.config) is not None:
+        checks.add("model", lambda: _check_model(config))
+        if not args.no_camera:
+            checks.add("camera", lambda: _check_camera(config))
+        checks.add("broker", lambda: _check_broker(config, online=args.online))
+    return checks.end()
+
+
+def _check_model(config: "Config") -> str:
+    from edgeclassifier import compose
+
+    engine = compose.build_engine(config)
+    classifier, size = engine.classifier, engine.classifier.input
+    return (
+        f"{engine.model.name} ({engine.model.reason}): {size.width}x{size.height} {size.dtype}, "
+        f"{len(classifier.labels)} labels, {classifier.runtime}, threads: {classifier.threads}"
+    )
+
+
+def _check_camera(config: "Config") -> str:
+    from edgeclassifier import compose
+    from edgeclassifier.errors import CameraError
+
+    camera = compose.build_camera(config.camera)
+    try:
+        camera.open()
+        frame = camera.read(config.camera.deadline_s)
+    finally:
+        camera.close()
+    if frame is None:
+        raise CameraError(f"{config.camera.source}: ended before the first frame")
+    height, width = frame.pixels.shape[:2]
+    return f"{config.camera.source}: a frame of {width}x{height} from {frame.origin}"
+
+
+def _check_broker(config: "Config", *, online: bool) -> str:
+    from edgeclassifier import compose
+
+    access = compose.broker_access(config.mqtt, device=compose.device_id(config.device.id))
+    where = f"{access.host}:{access.port}"
+    if not online:
+        return f"{where}: settings are valid; --online tries to connect"
+    compose.probe_broker(access)
+    return f"{where}: lets this device in"
+
+
+class _Checks:
+    """Collects the outcome of each check."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.config: Config | None = None
+        self._as_json = as_json
+        self._outcomes: list[dict[str, object]] = []
+        self._exit_code = 0
+
+    def add(self, name: str, check: Callable[[], str]) -> None:
+        """Run one check; it returns what it found, or raises what is wrong."""
+        try:
+            said, passed = [check()], True
+        except EdgeclassifierError as error:
+            passed = False
+            said = list(error.problems) if isinstance(error, ConfigError) else [str(error)]
+            self._exit_code = self._exit_code or error.exit_code
+        self._outcomes.append({"check": name, "ok": passed, "details": said})
+        if not self._as_json:
+            for line in said:
+                sys.stdout.write(f"{'ok  ' if passed else 'FAIL'}  {name:<7} {line}\n")
+
+    def end(self) -> int:
+        """Print what is left to print and return the exit code."""
+        if self._as_json:
+            sys.stdout.write(json.dumps(self._outcomes, indent=2, ensure_ascii=False) + "\n")
+        return self._exit_code

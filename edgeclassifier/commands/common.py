@@ -1,0 +1,66 @@
+"""What several commands share."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeclassifier.config import Config
+
+Subparsers = argparse._SubParsersAction
+
+SYSTEM_CONFIG = Path("/etc/edgeclassifier/config.toml")
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add --config and --set."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"configuration (default: $EDGECLASSIFIER_CONFIG, else {SYSTEM_CONFIG} if it exists)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override one key, such as --set model.threads=2; may be given several times",
+    )
+
+
+def read_config(args: argparse.Namespace) -> "Config":
+    """Load the configuration that the options ask for. Raises ConfigError."""
+    from edgeclassifier.config import load_config
+
+    overrides = list(args.set)
+    if getattr(args, "model", None) is not None:
+        overrides.append(f"model.name={json.dumps(args.model, ensure_ascii=False)}")
+    return load_config(config_path(args), overrides=overrides)
+
+
+def config_path(args: argparse.Namespace) -> Path | None:
+    """Return the file that is read, None where there is none."""
+    if args.config is not None:
+        path: Path = args.config
+        return path
+    if told := os.environ.get("EDGECLASSIFIER_CONFIG"):
+        return Path(told)
+    return SYSTEM_CONFIG if SYSTEM_CONFIG.exists() else None
+
+
+def add_model_option(parser: argparse.ArgumentParser) -> None:
+    """Add --model, a shorthand for model.name."""
+    parser.add_argument(
+        "--model",
+        metavar="NAME|FILE",
+        help="model name from `edgeclassifier models list`, or a .tflite file",
+    )
+
+
+def report(problem: str) -> None:
+    """Tell a person on stderr."""
+    sys.stderr.write(f"edgeclassifier: {problem}\n")

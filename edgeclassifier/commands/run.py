@@ -1,0 +1,34 @@
+"""`edgeclassifier run`: the daemon."""
+
+import argparse
+
+from edgeclassifier.commands.common import Subparsers, add_config_options, read_config
+from edgeclassifier.stop import StopSignal
+
+
+def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run the daemon",
+        description="Classify frames and publish predictions until SIGTERM, Ctrl-C or the end of "
+        "the pictures.",
+    )
+    add_config_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the daemon."""
+    stop = StopSignal()
+    stop.install()
+    from edgeclassifier.log import set_up_logging
+
+    config = read_config(args)
+    set_up_logging(config.log.level)
+    if stop.is_set():
+        return 0
+    from edgeclassifier.service import run_service
+
+    run_service(config, stop=stop)
+    return 0

@@ -1,0 +1,170 @@
+"""The MQTT contract, version 1: topics and payloads. `v1.schema.json` is its formal half."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from edgeclassifier.health import Percentiles, Progress
+from edgeclassifier.results import Result
+from edgeclassifier.state import State
+
+SCHEMA_VERSION = 1
+SCHEMA_FILE = Path(__file__).parent / "v1.schema.json"
+
+ONLINE, OFFLINE = b"online", b"offline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topics:
+    """The topics of one device with one camera."""
+
+    root: str
+    device: str
+    camera: str
+
+    @property
+    def base(self) -> str:
+        """What all topics of the device begin with, without a slash at the end."""
+        return f"{self.root}/{self.device}"
+
+    @property
+    def availability(self) -> str:
+        """Retained: online or offline."""
+        return f"{self.base}/availability"
+
+    @property
+    def info(self) -> str:
+        """Retained: what the device runs."""
+        return f"{self.base}/info"
+
+    @property
+    def health(self) -> str:
+        """Retained: how the device is."""
+        return f"{self.base}/health"
+
+    @property
+    def predictions(self) -> str:
+        """Every published result."""
+        return f"{self.base}/{self.camera}/predictions"
+
+    @property
+    def state(self) -> str:
+        """Retained: the debounced label."""
+        return f"{self.base}/{self.camera}/state"
+
+    @property
+    def event(self) -> str:
+        """One message for each change of state."""
+        return f"{self.base}/{self.camera}/event"
+
+    @property
+    def image(self) -> str:
+        """The classified crop as a JPEG."""
+        return f"{self.base}/{self.camera}/image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIdentity:
+    """Which model gave the answers."""
+
+    name: str
+    sha256: str
+
+    def as_payload(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {"name": self.name, "sha256": self.sha256}
+
+
+class Payloads:
+    """Builds payloads, and numbers those that a subscriber may have to tell apart.
+
+    (`boot_id`, `seq`) names one message of this run of the daemon.
+    """
+
+    def __init__(self, *, camera: str, model: ModelIdentity, backend: str) -> None:
+        self.boot_id = uuid.uuid4().hex
+        self._camera = camera
+        self._model = model.as_payload()
+        self._backend = backend
+        self._next_seq = 0
+
+    def prediction(self, result: Result, *, clock_synchronized: bool) -> dict[str, Any]:
+        """Describe one classified frame."""
+        return {
+            **self._head(result.frame.utc, clock_synchronized=clock_synchronized),
+            "origin": result.frame.origin,
+            "model": self._model,
+            "backend": self._backend,
+            "degraded": False,
+            "latency_ms": {
+                "capture": _ms(result.latency.capture_s),
+                "preprocess": _ms(result.latency.preprocess_s),
+                "inference": _ms(result.latency.inference_s),
+                "total": _ms(result.latency.total_s),
+            },
+            "predictions": [
+                {
+                    "rank": each.rank,
+                    "class_id": each.class_id,
+                    "label": each.label,
+                    "score": round(each.score, 5),
+                }
+                for each in result.predictions
+            ],
+        }
+
+    def state(self, state: State, when: datetime, *, clock_synchronized: bool) -> dict[str, Any]:
+        """Describe the label that holds."""
+        return {
+            **self._head(when, clock_synchronized=clock_synchronized),
+            "label": state.label,
+            "class_id": state.class_id,
+            "score": round(state.score, 5),
+        }
+
+    def event(self, state: State, when: datetime, *, clock_synchronized: bool) -> dict[str, Any]:
+        """Describe a change of state."""
+        return {
+            **self.state(state, when, clock_synchronized=clock_synchronized),
+            "event_type": "label_changed",
+            "previous_label": state.previous_label,
+        }
+
+    def _head(self, when: datetime, *, clock_synchronized: bool) -> dict[str, Any]:
+        seq = self._next_seq
+        self._next_seq += 1
+        return {
+            "schema": SCHEMA_VERSION,
+            "timestamp": timestamp(when),
+            "clock_synchronized": clock_synchronized,
+            "boot_id": self.boot_id,
+            "seq": seq,
+            "camera": self._camera,
+        }
+
+
+def health_latency(progress: Progress) -> dict[str, Any]:
+    """Render the percentiles of each stage."""
+
+    def rendered(stage: Percentiles) -> dict[str, float]:
+        return {"p50": _ms(stage.p50), "p95": _ms(stage.p95), "max": _ms(stage.max)}
+
+    return {name: rendered(stage) for name, stage in progress.latency.items()}
+
+
+def timestamp(when: datetime) -> str:
+    """Render a time as UTC with milliseconds, as in 2026-01-02T03:04:05.678Z."""
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def encode(payload: Mapping[str, Any]) -> bytes:
+    """Render a payload as compact UTF-8 JSON."""
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
