@@ -1,0 +1,79 @@
+"""`edgeclassifier classify`: the labels of some pictures."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from edgeclassifier.commands.common import (
+    Subparsers,
+    add_config_options,
+    add_model_option,
+    read_config,
+    report,
+)
+from edgeclassifier.errors import EXIT_FAILURE, PictureError
+
+
+def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "classify",
+        help="classify picture files",
+        description="Print the most likely labels of each picture.",
+    )
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_model_option(parser)
+    add_config_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Classify one picture after the other; those that cannot be read do not stop the rest."""
+    config = read_config(args)
+    from edgeclassifier import compose
+    from edgeclassifier.pictures import load_picture
+
+    engine = compose.build_engine(config)
+    answers: list[dict[str, Any]] = []
+    failed = 0
+    for path in args.images:
+        try:
+            pixels = load_picture(path)
+        except PictureError as error:
+            failed += 1
+            report(str(error))
+            continue
+        started_s = time.monotonic()
+        predictions = engine.classify(pixels)
+        answer = {
+            "file": str(path),
+            "model": engine.model.name,
+            "latency_ms": round((time.monotonic() - started_s) * 1000, 1),
+            "predictions": [
+                {
+                    "rank": p.rank,
+                    "class_id": p.class_id,
+                    "label": p.label,
+                    "score": round(p.score, 5),
+                }
+                for p in predictions
+            ],
+        }
+        answers.append(answer)
+        if not args.json:
+            _print_table(answer)
+    if args.json:
+        sys.stdout.write(json.dumps(answers, indent=2, ensure_ascii=False) + "\n")
+    return EXIT_FAILURE if failed else 0
+
+
+def _print_table(answer: dict[str, Any]) -> None:
+    sys.stdout.write(f"{answer['file']}  ({answer['model']}, {answer['latency_ms']:.1f} ms)\n")
+    for each in answer["predictions"]:
+        sys.stdout.write(f"  {each['score']:6.1%}  {each['label']}\n")
+    if not answer["predictions"]:
+        sys.stdout.write("  no label reaches the threshold\n")

@@ -1,0 +1,101 @@
+"""`edgeclassifier evaluate`: accuracy on pictures whose class is known."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeclassifier.commands.common import (
+    Subparsers,
+    add_config_options,
+    add_model_option,
+    read_config,
+    report,
+)
+from edgeclassifier.errors import EXIT_FAILURE
+
+if TYPE_CHECKING:
+    from edgeclassifier.evaluation import Evaluation
+
+_WORST = 10
+
+
+def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="measure a model's accuracy on labelled pictures",
+        description="Classify all pictures that a CSV file lists, and tell how often the model is "
+        "right.",
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the pictures are")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        required=True,
+        metavar="CSV",
+        help="lines of FILE,CLASS; a class is an index from 0, without a background, or a label",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_model_option(parser)
+    add_config_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Classify all, then print the figures."""
+    config = read_config(args)
+    from edgeclassifier import compose
+    from edgeclassifier.evaluation import class_ids, evaluate, read_truth
+    from edgeclassifier.pictures import load_picture
+    from edgeclassifier.progress import progress
+    from edgeclassifier.results import Prediction
+
+    truth = read_truth(args.labels)
+    engine = compose.build_engine(config)
+    expected = class_ids(truth, engine.classifier.labels, source=str(args.labels))
+
+    def classify(path: Path) -> tuple[Prediction, ...]:
+        return engine.classify(load_picture(path))
+
+    with progress(len(expected), label=engine.model.name, unit="pictures") as bar:
+        found = evaluate(
+            args.folder,
+            expected,
+            labels=engine.classifier.labels,
+            classify=classify,
+            advance=bar.advance,
+        )
+    for problem in found.unreadable:
+        report(problem)
+    if args.json:
+        sys.stdout.write(json.dumps(_as_data(engine.model.name, found), indent=2) + "\n")
+    else:
+        _print_figures(engine.model.name, found)
+    return EXIT_FAILURE if found.unreadable or not found.pictures else 0
+
+
+def _as_data(model: str, found: "Evaluation") -> dict[str, Any]:
+    return {
+        "model": model,
+        "pictures": found.pictures,
+        "unreadable": len(found.unreadable),
+        "top1": round(found.top1_accuracy, 4),
+        "top3": round(found.top3_accuracy, 4),
+        "confusions": [
+            {"label": label, "instead": instead, "count": count}
+            for (label, instead), count in found.confusions.most_common()
+        ],
+    }
+
+
+def _print_figures(model: str, found: "Evaluation") -> None:
+    sys.stdout.write(
+        f"model     {model}\n"
+        f"pictures  {found.pictures}\n"
+        f"top-1     {found.top1_accuracy:.3f}\n"
+        f"top-3     {found.top3_accuracy:.3f}\n"
+    )
+    for (label, instead), count in found.confusions.most_common(_WORST):
+        sys.stdout.write(f"  {count} x {label}  taken for  {instead}\n")
