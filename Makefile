@@ -1,0 +1,129 @@
+# People and CI call the same targets; `make help` lists them.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+REQUIREMENTS := deploy/requirements
+BIN := .venv/bin
+DEV_BIN := .venv-dev/bin
+TFLITE_BIN := .venv-tflite/bin
+
+# A terminal's Ctrl-C would stop make itself as well, with an error: job control gives the program
+# the terminal for itself, so that what make reports is how the program ended.
+FOREGROUND := if [ -t 0 ]; then set -m; fi;
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@echo "edgeclassifier: image classification for Raspberry Pi, predictions over MQTT"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@echo
+	@echo "  make run CONFIG=my.toml   the daemon on your own configuration"
+	@echo "  make run PYTHON=python3.13   with another Python (3.11 or later)"
+
+.PHONY: run
+run: .venv/ready ## the demo: sample pictures, a broker of its own, live predictions
+	@$(FOREGROUND) $(BIN)/edgeclassifier $(if $(CONFIG),run --config '$(CONFIG)',demo)
+
+.PHONY: test
+test: .venv-dev/ready mosquitto test-tflite-runtime ## all tests, on this Python
+	@$(DEV_BIN)/python -m pytest $(ARGS)
+
+# The older runtime needs an older NumPy, so it is tested in an environment of its own.
+.PHONY: test-tflite-runtime
+test-tflite-runtime:
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
+	  $(MAKE) --no-print-directory .venv-tflite/ready && \
+	  $(TFLITE_BIN)/python -m pytest tests/test_classifier.py tests/test_runtime.py \
+	    tests/test_labels.py tests/test_metadata.py; \
+	else \
+	  echo "tflite-runtime is not tested: it has no wheel for $$($(PYTHON) --version)"; \
+	fi
+
+.PHONY: lint
+lint: .venv-dev/ready ## ruff: style and formatting
+	@$(DEV_BIN)/ruff check
+	@$(DEV_BIN)/ruff format --check
+
+.PHONY: types
+types: .venv-dev/ready ## mypy, strict
+	@$(DEV_BIN)/mypy
+
+.PHONY: format
+format: .venv-dev/ready ## let ruff format the code
+	@$(DEV_BIN)/ruff check --fix
+	@$(DEV_BIN)/ruff format
+
+.PHONY: bench
+bench: .venv/ready ## speed, memory and start-up on this machine (ARGS="--model FILE …")
+	@$(FOREGROUND) $(BIN)/edgeclassifier bench $(ARGS)
+
+.PHONY: bundled-model
+bundled-model: ## rebuild the bundled model and compare (Python 3.11, downloads 700 MB of tools)
+	@$(PYTHON) -m venv .venv-model
+	@.venv-model/bin/pip install --quiet --no-deps --require-hashes \
+	  -r edgeclassifier/models/bundled/build-requirements.txt
+	@.venv-model/bin/python edgeclassifier/models/bundled/build.py --check
+
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+RUN_EXTRAS := --extra stream --extra demo --group build
+
+.PHONY: lock
+lock: ## pin the newest dependencies, with their hashes
+	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet 'uv>=0.9'
+	@export PATH="$(CURDIR)/.venv-lock/bin:$$PATH" && \
+	  $(COMPILE) pyproject.toml $(RUN_EXTRAS) -o $(REQUIREMENTS)/run.txt && \
+	  $(COMPILE) pyproject.toml $(RUN_EXTRAS) -o $(REQUIREMENTS)/run-system.txt \
+	    -c $(REQUIREMENTS)/run.txt --no-emit-package numpy --no-emit-package pillow \
+	    --no-emit-package av && \
+	  $(COMPILE) pyproject.toml $(RUN_EXTRAS) --group dev -o $(REQUIREMENTS)/dev.txt \
+	    -c $(REQUIREMENTS)/run.txt && \
+	  $(COMPILE) --group pyproject.toml:tflite-runtime -o $(REQUIREMENTS)/tflite-runtime.txt
+
+.PHONY: clean
+clean: ## remove the environments and caches
+	rm -rf .venv .venv-* .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# $(call environment,FOLDER,LOCK FILE,PIP OPTIONS,VENV OPTIONS)
+define environment
+	@echo "setting up $(1) from $(2)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1): 3.11 or later is needed (make PYTHON=…)"; exit 1; }
+	@rm -rf $(1)
+	@$(PYTHON) -m venv $(4) $(1) || { echo "no venv: sudo apt install python3-venv"; exit 1; }
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+	  --root-user-action ignore --require-hashes $(3) -r $(2)
+endef
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-input --root-user-action ignore \
+  --no-deps --no-build-isolation --editable .
+
+# Raspberry Pi OS brings picamera2 with its own NumPy and Pillow, which others must not replace.
+.venv/ready: $(REQUIREMENTS)/run.txt $(REQUIREMENTS)/run-system.txt pyproject.toml
+	@if $(PYTHON) -c 'import picamera2' 2>/dev/null; then \
+	  $(MAKE) --no-print-directory environment-system; \
+	else \
+	  $(MAKE) --no-print-directory environment-own; \
+	fi
+	@$(BIN)/python $(INSTALL)
+	@touch $@
+
+.PHONY: environment-own environment-system
+environment-own:
+	$(call environment,.venv,$(REQUIREMENTS)/run.txt)
+environment-system:
+	$(call environment,.venv,$(REQUIREMENTS)/run-system.txt,--no-deps,--system-site-packages)
+
+.venv-dev/ready: $(REQUIREMENTS)/dev.txt pyproject.toml
+	$(call environment,.venv-dev,$(REQUIREMENTS)/dev.txt)
+	@$(DEV_BIN)/python $(INSTALL)
+	@touch $@
+
+.venv-tflite/ready: $(REQUIREMENTS)/tflite-runtime.txt
+	$(call environment,.venv-tflite,$(REQUIREMENTS)/tflite-runtime.txt)
+	@touch $@
+
+.PHONY: mosquitto
+mosquitto:
+	@deploy/need.sh mosquitto openssl
