@@ -1,0 +1,1 @@
+"""Measures the daemon against its own interpreter: ratios taken in one run, never promises."""
