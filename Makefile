@@ -8,8 +8,10 @@ DEV_BIN := .venv-dev/bin
 TFLITE_BIN := .venv-tflite/bin
 
 # A terminal's Ctrl-C would stop make itself as well, with an error: job control gives the program
-# the terminal for itself, so that what make reports is how the program ended.
-FOREGROUND := if [ -t 0 ]; then set -m; fi;
+# the terminal for itself, so that what make reports is how the program ended. The exit is there
+# because bash does not fork for its last command.
+# $(call foreground,COMMAND)
+foreground = if [ -t 0 ]; then set -m; fi; $(1); exit $$?
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
@@ -24,7 +26,7 @@ help: ## list the targets
 
 .PHONY: run
 run: .venv/ready ## the demo: sample pictures, a broker of its own, live predictions
-	@$(FOREGROUND) $(BIN)/edgeclassifier $(if $(CONFIG),run --config '$(CONFIG)',demo)
+	@$(call foreground,$(BIN)/edgeclassifier $(if $(CONFIG),run --config '$(CONFIG)',demo $(ARGS)))
 
 .PHONY: test
 test: .venv-dev/ready mosquitto test-tflite-runtime ## all tests, on this Python
@@ -57,7 +59,7 @@ format: .venv-dev/ready ## let ruff format the code
 
 .PHONY: bench
 bench: .venv/ready ## speed, memory and start-up on this machine (ARGS="--model FILE …")
-	@$(FOREGROUND) $(BIN)/edgeclassifier bench $(ARGS)
+	@$(call foreground,$(BIN)/edgeclassifier bench $(ARGS))
 
 .PHONY: bundled-model
 bundled-model: ## rebuild the bundled model and compare (Python 3.11, downloads 700 MB of tools)
