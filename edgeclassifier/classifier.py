@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.errors import ModelError
+from edgeclassifier.errors import InferenceError, ModelError
 from edgeclassifier.labels import fit_labels
 from edgeclassifier.preprocess import InputSpec
 from edgeclassifier.results import Prediction
@@ -53,13 +53,14 @@ class Classifier:
     def invoke(self, tensor: NDArray[Any]) -> NDArray[np.float32]:
         """Return the scores, one from 0 to 1 for each label, for the tensor 1 x H x W x 3.
 
-        Raises ModelError where the model does not run.
+        Raises InferenceError where the interpreter fails.
         """
         self._interpreter.set_tensor(self._input_index, tensor)
         try:
             self._interpreter.invoke()
         except RuntimeError as error:
-            raise ModelError(f"{self.path}: the model does not run: {error}") from None
+            reason = " ".join(str(error).split())
+            raise InferenceError(f"{self.path}: the model does not run: {reason}") from None
         scores = self._real_output()
         return _softmax(scores) if self.applies_softmax else scores
 

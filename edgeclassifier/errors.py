@@ -36,6 +36,10 @@ class ModelError(EdgeclassifierError):
     exit_code = EXIT_CONFIG
 
 
+class InferenceError(EdgeclassifierError):
+    """The interpreter failed on a frame; starting again may help."""
+
+
 class DownloadError(EdgeclassifierError):
     """A model could not be fetched; trying again may help."""
 

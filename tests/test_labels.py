@@ -1,0 +1,194 @@
+"""Label files in every form they are found in, and in every form they are not."""
+
+import csv
+import io
+import os
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from edgeclassifier.errors import ModelError
+from edgeclassifier.labels import parse_labels, read_labels
+
+THREE = ("cat", "3 toed sloth", "tabby, tabby cat")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("plain.txt", "cat\n3 toed sloth\ntabby, tabby cat\n"),
+        ("no-newline-at-end.txt", "cat\n3 toed sloth\ntabby, tabby cat"),
+        ("empty-lines-at-end.txt", "cat\n3 toed sloth\ntabby, tabby cat\n\n  \n"),
+        ("windows.txt", "cat\r\n3 toed sloth\r\ntabby, tabby cat\r\n"),
+        ("byte-order-mark.txt", "\ufeffcat\n3 toed sloth\ntabby, tabby cat\n"),
+        ("spaces.txt", "  cat \n\t3 toed sloth\ntabby, tabby cat  \n"),
+        ("numbered.txt", "0 cat\n1 3 toed sloth\n2 tabby, tabby cat\n"),
+        ("aligned.txt", "0   cat\n1\t3 toed sloth\n2   tabby, tabby cat\n"),
+        ("from-1.txt", "1 cat\n2 3 toed sloth\n3 tabby, tabby cat\n"),
+        ("out-of-order.txt", "2 tabby, tabby cat\n0 cat\n1 3 toed sloth\n"),
+        ("zeros-in-front.txt", "000 cat\n001 3 toed sloth\n002 tabby, tabby cat\n"),
+        ("colons.txt", "0: cat\n1: 3 toed sloth\n2 : tabby, tabby cat\n"),
+        ("commas.txt", "0,cat\n1,3 toed sloth\n2, tabby, tabby cat\n"),
+        ("quotes.txt", '0,cat\n1,3 toed sloth\n2,"tabby, tabby cat"\n'),
+        ("windows-numbered.txt", "\ufeff0 cat\r\n1 3 toed sloth\r\n2 tabby, tabby cat\r\n"),
+        ("index-first.csv", '0,cat\n1,3 toed sloth\n2,"tabby, tabby cat"\n'),
+        ("from-1.csv", '1,cat\n2,3 toed sloth\n3,"tabby, tabby cat"\n'),
+        ("header.csv", 'id,name\n0,cat\n1,3 toed sloth\n2,"tabby, tabby cat"\n'),
+        ("index-second.csv", 'cat,0\n3 toed sloth,1\n"tabby, tabby cat",2\n'),
+        ("header-second.csv", 'name,id\ncat,0\n3 toed sloth,1\n"tabby, tabby cat",2\n'),
+        ("more-columns.csv", 'id,name,x\n0,cat,a\n1,3 toed sloth,b\n2,"tabby, tabby cat",c\n'),
+        ("out-of-order.csv", '1,3 toed sloth\n2,"tabby, tabby cat"\n0,cat\n'),
+        ("windows.CSV", '\ufeffid,name\r\n0,cat\r\n1,3 toed sloth\r\n2,"tabby, tabby cat"\r\n'),
+        ("one-column.csv", 'cat\n3 toed sloth\n"tabby, tabby cat"\n'),
+    ],
+)
+def test_every_form_gives_the_same_labels(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(text.encode())
+    assert read_labels(path) == THREE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3 toed sloth\n101 dalmatians\n",
+        "0 cat\n2 dog\n",
+        "0 cat\n0 dog\n",
+        "2 cat\n3 dog\n",
+        "0 cat\ndog\n",
+        "7-up\n8-track\n",
+        "0\n1\n",
+    ],
+)
+def test_numbers_that_count_no_lines_belong_to_the_labels(text: str) -> None:
+    assert parse_labels(text.encode(), source="labels.txt") == tuple(text.splitlines())
+
+
+def test_labels_keep_their_letters() -> None:
+    assert parse_labels("Käse\n猫\nčaj".encode(), source="l.txt") == ("Käse", "猫", "čaj")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("l.txt", b"", "label file is empty"),
+        ("l.txt", b"\n \r\n\n", "label file is empty"),
+        ("l.txt", b"\xef\xbb\xbf", "label file is empty"),
+        ("l.txt", b"cat\nK\xe4se\n", r"line 2 is not UTF-8 \(Latin-1\?\): iconv"),
+        ("l.txt", b"cat\n\ndog\n", "line 2 is empty, but a class needs a label"),
+        ("l.txt", b"\ncat\n", "line 1 is empty"),
+        ("l.txt", b'0 cat\n1 ""\n', "class 1 has no label"),
+        ("l.csv", b"0,cat\n1,\n", "class 1 has no label"),
+        ("l.csv", b"0,cat\n\n1,dog\n", "line 2 is empty"),
+        ("l.csv", b"0,cat\n1,dog,animal\n", "line 2 has 3 columns, line 1 has 2"),
+        ("l.csv", b"0,cat\n2,dog\n", "no column counts the classes from 0 or 1 without a gap"),
+        ("l.csv", b"0,cat\n0,dog\n", "no column counts the classes"),
+        ("l.csv", b"id,name\n", "no column counts the classes"),
+        ("l.csv", b"cat,animal\ndog,animal\n", "no column counts the classes"),
+        ("l.csv", b'0,"cat\n1,dog\n', "not valid CSV"),
+        ("l.csv", b"\xff\xfe0\x00", "line 1 is not UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_list_of_labels_is_refused_with_the_reason(
+    tmp_path: Path, name: str, data: bytes, reason: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=rf"{name}: {reason}") as caught:
+        read_labels(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.txt: no such label file"):
+        read_labels(tmp_path / "none.txt")
+    with pytest.raises(ModelError, match="label file cannot be read: Is a directory"):
+        read_labels(tmp_path)
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.touch()
+    os.truncate(path, 10_000_001)
+    with pytest.raises(ModelError, match=r"model\.tflite: too large for a label file"):
+        read_labels(path)
+
+
+# Whatever the labels are
+
+# What ends a line is in no label.
+LABEL = (
+    st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1)
+    .map(str.strip)
+    .filter(lambda text: text and not text.startswith("\ufeff"))
+)
+LISTS = st.lists(LABEL, min_size=1, max_size=20)
+# Separators at the front and quotes at the ends are part of the notation.
+PLAIN_LISTS = st.lists(
+    LABEL.filter(lambda text: text[0] not in ':,"' and text[-1] != '"'), min_size=2, max_size=20
+)
+
+
+def counts(labels: list[str]) -> bool:
+    """Tell whether every label begins with a number: then a plain list may be a numbered one."""
+    return all(label[0].isdecimal() for label in labels)
+
+
+@given(LISTS, st.sampled_from(["\n", "\r\n"]))
+def test_a_plain_list_is_read_back(labels: list[str], newline: str) -> None:
+    assume(not counts(labels))
+    assert parse_labels(newline.join(labels).encode(), source="l.txt") == tuple(labels)
+
+
+@given(PLAIN_LISTS, st.sampled_from([" ", "\t", ": ", ":", ",", ", ", " : "]), st.integers(0, 1))
+def test_a_numbered_list_is_read_back(labels: list[str], separator: str, first: int) -> None:
+    lines = [f"{number}{separator}{label}" for number, label in enumerate(labels, first)]
+    assert parse_labels("\n".join(lines).encode(), source="l.txt") == tuple(labels)
+
+
+@given(LISTS, st.booleans(), st.booleans(), st.integers(0, 1), st.randoms())
+def test_a_csv_file_is_read_back(
+    labels: list[str],
+    header: bool,
+    label_first: bool,
+    first: int,
+    random: Random,
+) -> None:
+    assume(not counts(labels))
+    rows = [[label, str(number)] for number, label in enumerate(labels, first)]
+    random.shuffle(rows)
+    if header:
+        rows.insert(0, ["label", "class"])
+    text = io.StringIO()
+    csv.writer(text).writerows(row if label_first else row[::-1] for row in rows)
+    assert parse_labels(text.getvalue().encode(), source="l.csv") == tuple(labels)
+
+
+def labels_or_reason(data: bytes, name: str) -> tuple[str, ...] | str:
+    try:
+        return parse_labels(data, source=name)
+    except ModelError as error:
+        return str(error)
+
+
+@given(
+    st.binary() | st.text(st.sampled_from('01a,: \n\r"\t')).map(str.encode),
+    st.sampled_from(["l.txt", "l.csv"]),
+)
+@example(b"9" * 5000 + b" cat", "l.txt")
+@example(b"9" * 5000 + b",cat", "l.csv")
+@example(b"0," + b"x" * 200_000, "l.csv")
+@example("² cat\n٣,dog".encode(), "l.csv")
+@example(b'"', "l.csv")
+@example(b'""', "l.csv")
+@example(b"\0", "l.csv")
+def test_any_bytes_give_labels_that_are_not_empty_or_a_reason(data: bytes, name: str) -> None:
+    found = labels_or_reason(data, name)
+    if isinstance(found, str):
+        assert found.startswith(f"{name}: ")
+    else:
+        assert found
+        assert all(found)

@@ -1,0 +1,210 @@
+"""Real TFLite files of about a kilobyte, written table by table.
+
+`flatbuffers` alone is needed, so that the models are the same with every TFLite runtime. Numbers
+of fields, types and operations are those of TFLite's schema.fbs and metadata_schema.fbs.
+"""
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import flatbuffers
+import numpy as np
+
+LABELS = tuple(f"label {letter}" for letter in "abcdefghijkl")
+"""As many as classifier() has classes."""
+
+_TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int8": 9}
+_BUILTINS = {
+    "QUANTIZE": 114,
+    "DEQUANTIZE": 6,
+    "RESHAPE": 22,
+    "SOFTMAX": 25,
+    "LOGISTIC": 14,
+    "LOG_SOFTMAX": 50,
+    "CAST": 53,
+}
+_CUSTOM = 32
+_OLD_CODE_LIMIT = 127
+"""Codes were one byte once; readers still look there for those that fit."""
+_SOFTMAX_OPTIONS, _RESHAPE_OPTIONS = 9, 17
+_NORMALIZATION_OPTIONS = 1
+
+Fields = dict[int, tuple[str, float]]
+"""Field number to type and value; a reference has the type UOffsetTRelative."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """A scale of 0 means not quantized."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float = 0.0
+    zero_point: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """A name that is none of TFLite's is that of a custom operation."""
+
+    name: str
+    input: int
+    output: int
+
+
+def model(
+    tensors: Sequence[Tensor],
+    operations: Sequence[Operation],
+    *,
+    inputs: Sequence[int] = (0,),
+    outputs: Sequence[int] = (-1,),
+    metadata: bytes | None = None,
+) -> bytes:
+    """Write a model; `inputs` and `outputs` are indices into `tensors`, -1 is the last one."""
+    builder = flatbuffers.Builder(1024)
+    # Buffer 0 is empty by definition: that of all tensors that are computed.
+    buffers = [_table(builder, {})]
+    entries = []
+    if metadata is not None:
+        buffers.append(_table(builder, {0: _ref(builder.CreateByteVector(metadata))}))
+        name = builder.CreateString("TFLITE_METADATA")
+        entries.append(_table(builder, {0: _ref(name), 1: ("Uint32", 1)}))
+    last = len(tensors) - 1
+    subgraph = _table(
+        builder,
+        {
+            0: _tables(builder, [_tensor(builder, each) for each in tensors]),
+            1: _ints(builder, [last if each == -1 else each for each in inputs]),
+            2: _ints(builder, [last if each == -1 else each for each in outputs]),
+            3: _tables(
+                builder,
+                [
+                    _operation(builder, each, code, tensors[each.output].shape)
+                    for code, each in enumerate(operations)
+                ],
+            ),
+        },
+    )
+    root = _table(
+        builder,
+        {
+            0: ("Uint32", 3),  # the version of the schema
+            1: _tables(builder, [_operator_code(builder, each.name) for each in operations]),
+            2: _tables(builder, [subgraph]),
+            4: _tables(builder, buffers),
+            6: _tables(builder, entries),
+        },
+    )
+    builder.Finish(root, file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def classifier(
+    dtype: str = "float32",
+    *,
+    shape: tuple[int, ...] = (1, 2, 2, 3),
+    scale: float = 0.0,
+    zero_point: int = 0,
+    last: str | None = None,
+    output_shape: tuple[int, ...] | None = None,
+    metadata: bytes | None = None,
+) -> bytes:
+    """Write a model whose logits are its input, in one row: every score can be asked for.
+
+    `last` names an operation behind that: SOFTMAX and LOGISTIC make probabilities, quantized as
+    TFLite wants them, everything else leaves type and quantization as they are.
+    """
+    picture = Tensor(shape=shape, dtype=dtype, scale=scale, zero_point=zero_point)
+    row = replace(picture, shape=output_shape or (1, int(np.prod(shape))))
+    tensors, operations = [picture, row], [Operation(name="RESHAPE", input=0, output=1)]
+    if last is not None:
+        if last in {"SOFTMAX", "LOGISTIC"} and scale:
+            row = replace(row, scale=1 / 256, zero_point=-128 if dtype == "int8" else 0)
+        tensors.append(row)
+        operations.append(Operation(name=last, input=1, output=2))
+    return model(tensors, operations, metadata=metadata)
+
+
+def with_files(
+    content: bytes, files: Mapping[str, bytes], *, compression: int = zipfile.ZIP_STORED
+) -> bytes:
+    """Append `files` as a zip archive, the way TFLite's metadata writer does."""
+    buffer = io.BytesIO(content)
+    with zipfile.ZipFile(buffer, "a", compression) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def normalization_metadata(mean: Sequence[float], std: Sequence[float]) -> bytes:
+    """Write the metadata of a model whose input is normalized with `mean` and `std`."""
+    builder = flatbuffers.Builder(256)
+    options = _table(builder, {0: _floats(builder, mean), 1: _floats(builder, std)})
+    unit = _table(builder, {0: ("Uint8", _NORMALIZATION_OPTIONS), 1: _ref(options)})
+    tensor = _table(builder, {4: _tables(builder, [unit])})
+    subgraph = _table(builder, {2: _tables(builder, [tensor])})
+    builder.Finish(_table(builder, {3: _tables(builder, [subgraph])}), file_identifier=b"M001")
+    return bytes(builder.Output())
+
+
+def _tensor(builder: Any, tensor: Tensor) -> int:
+    fields = {0: _ints(builder, tensor.shape), 1: ("Int8", _TYPES[tensor.dtype])}
+    if tensor.scale:
+        zero_points = builder.CreateNumpyVector(np.array([tensor.zero_point], np.int64))
+        fields[4] = _ref(
+            _table(builder, {2: _floats(builder, [tensor.scale]), 3: _ref(zero_points)})
+        )
+    return _table(builder, fields)
+
+
+def _operator_code(builder: Any, name: str) -> int:
+    code = _BUILTINS.get(name, _CUSTOM)
+    fields: Fields = {0: ("Int8", min(code, _OLD_CODE_LIMIT)), 2: ("Int32", 1), 3: ("Int32", code)}
+    if code == _CUSTOM:
+        fields[1] = _ref(builder.CreateString(name))
+    return _table(builder, fields)
+
+
+def _operation(builder: Any, operation: Operation, code: int, shape: Sequence[int]) -> int:
+    fields: Fields = {
+        0: ("Uint32", code),
+        1: _ints(builder, [operation.input]),
+        2: _ints(builder, [operation.output]),
+    }
+    if operation.name == "SOFTMAX":
+        beta = _table(builder, {0: ("Float32", 1.0)})
+        fields |= {3: ("Uint8", _SOFTMAX_OPTIONS), 4: _ref(beta)}
+    if operation.name == "RESHAPE":
+        target = _table(builder, {0: _ints(builder, shape)})
+        fields |= {3: ("Uint8", _RESHAPE_OPTIONS), 4: _ref(target)}
+    return _table(builder, fields)
+
+
+def _table(builder: Any, fields: Fields) -> int:
+    builder.StartObject(max(fields, default=-1) + 1)
+    for number, (kind, value) in fields.items():
+        getattr(builder, f"Prepend{kind}Slot")(number, value, 0)
+    offset: int = builder.EndObject()
+    return offset
+
+
+def _ref(offset: int) -> tuple[str, float]:
+    return ("UOffsetTRelative", offset)
+
+
+def _tables(builder: Any, offsets: Sequence[int]) -> tuple[str, float]:
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return _ref(builder.EndVector())
+
+
+def _ints(builder: Any, values: Sequence[int]) -> tuple[str, float]:
+    return _ref(builder.CreateNumpyVector(np.array(values, np.int32)))
+
+
+def _floats(builder: Any, values: Sequence[float]) -> tuple[str, float]:
+    return _ref(builder.CreateNumpyVector(np.array(values, np.float32)))
