@@ -13,8 +13,8 @@ class StopSignal:
 
     def install(self) -> None:
         """Take over the signals. Call it in the main thread, before anything that takes time."""
-        signal.signal(signal.SIGTERM, self._handle)
         signal.signal(signal.SIGINT, self._handle)
+        signal.signal(signal.SIGTERM, self._handle)
 
     def is_set(self) -> bool:
         """Tell whether to stop."""
@@ -23,10 +23,6 @@ class StopSignal:
     def set(self) -> None:
         """Stop for a reason that is no signal."""
         self._event.set()
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for the wish, at most `timeout_s`; tell whether it came."""
-        return self._event.wait(timeout_s)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)

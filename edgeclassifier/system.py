@@ -1,7 +1,7 @@
 """What the device says of itself. Every source may be missing: then the answer is None."""
 
 import ctypes
-import time
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,24 +34,21 @@ class System:
     def cpu_temperature_c(self) -> float | None:
         """Read the temperature of the first thermal zone, in degrees Celsius."""
         text = self._read("sys/class/thermal/thermal_zone0/temp")
-        return int(text) / 1000 if text is not None and text.lstrip("-").isdecimal() else None
+        return int(text) / 1000 if re.fullmatch(r"-?\d+", text) else None
 
     def throttling(self) -> Throttling | None:
         """Read what the firmware reports; None on anything but a Raspberry Pi."""
         text = self._read("sys/devices/platform/soc/soc:firmware/get_throttled")
         try:
-            bits = int(text or "", 16)
+            bits = int(text, 16)
         except ValueError:
             return None
         return Throttling(now=_names(bits), since_boot=_names(bits >> _SINCE_BOOT_SHIFT))
 
     def memory_rss_bytes(self) -> int | None:
         """Read the resident memory of this process."""
-        return self._status_bytes("VmRSS:")
-
-    def memory_peak_bytes(self) -> int | None:
-        """Read the largest resident memory this process ever had."""
-        return self._status_bytes("VmHWM:")
+        found = re.search(r"^VmRSS:\s+(\d+) kB$", self._read("proc/self/status"), re.MULTILINE)
+        return int(found[1]) * 1024 if found else None
 
     def clock_synchronized(self) -> bool:
         """Tell whether wall-clock time can be believed: a Pi has no clock battery."""
@@ -60,26 +57,11 @@ class System:
         timex = ctypes.create_string_buffer(_SIZE_OF_TIMEX)
         return bool(ctypes.CDLL(None).adjtimex(timex) not in {_TIME_ERROR, -1})
 
-    def process_age_s(self) -> float | None:
-        """Tell how long ago this process started, from the kernel's clock ticks."""
-        text = self._read("proc/self/stat")
-        if text is None:
-            return None
-        start_field, ticks_per_s = 19, 100
-        started_s = int(text.rpartition(")")[2].split()[start_field]) / ticks_per_s
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - started_s
-
-    def _status_bytes(self, key: str) -> int | None:
-        for line in (self._read("proc/self/status") or "").splitlines():
-            if line.startswith(key):
-                return int(line.split()[1]) * 1024
-        return None
-
-    def _read(self, name: str) -> str | None:
+    def _read(self, name: str) -> str:
         try:
             return (self._root / name).read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError):
-            return None
+            return ""
 
 
 def _names(bits: int) -> tuple[str, ...]:

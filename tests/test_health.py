@@ -1,0 +1,103 @@
+"""Counts, rates and percentiles of the running daemon."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeclassifier.cameras import Frame
+from edgeclassifier.health import Percentiles, ProgressMeter, percentiles, stage_percentiles
+from edgeclassifier.results import Latency, Result
+
+
+def latency(seconds: float) -> Latency:
+    return Latency(
+        capture_s=seconds, preprocess_s=seconds * 2, inference_s=seconds * 3, total_s=seconds * 7
+    )
+
+
+def result(captured_s: float, *, seconds: float = 0.001) -> Result:
+    pixels = np.zeros((1, 1, 3), np.uint8)
+    frame = Frame(
+        pixels=pixels,
+        seq=0,
+        monotonic_s=captured_s,
+        utc=datetime(2026, 1, 2, tzinfo=UTC),
+        camera="cam0",
+        origin="test",
+    )
+    return Result(frame=frame, crop=pixels, predictions=(), latency=latency(seconds))
+
+
+@given(st.lists(st.floats(0, 1000), min_size=1, max_size=200))
+def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(
+    values: list[float],
+) -> None:
+    found = percentiles(iter(values))
+    for percent, value in ((50, found.p50), (95, found.p95), (100, found.max)):
+        candidates = [
+            candidate
+            for candidate in values
+            if sum(each <= candidate for each in values) * 100 >= percent * len(values)
+        ]
+        assert value == min(candidates)
+
+
+def test_the_percentiles_of_a_hundred() -> None:
+    assert percentiles(range(100, 0, -1)) == Percentiles(p50=50, p95=95, max=100)
+
+
+def test_each_stage_has_percentiles_of_its_own() -> None:
+    found = stage_percentiles(latency(seconds) for seconds in (1, 2, 3))
+    assert found == {
+        "capture": Percentiles(p50=2, p95=3, max=3),
+        "preprocess": Percentiles(p50=4, p95=6, max=6),
+        "inference": Percentiles(p50=6, p95=9, max=9),
+        "total": Percentiles(p50=14, p95=21, max=21),
+    }
+
+
+def test_without_frames_there_are_no_percentiles_and_no_age() -> None:
+    assert stage_percentiles([]) == {}
+    progress = ProgressMeter(started_s=100).look(now_s=110)
+    assert (progress.frames, progress.fps, progress.frame_age_s) == (0, 0, None)
+    assert progress.latency == {}
+
+
+def test_the_rate_is_that_since_the_last_look() -> None:
+    meter = ProgressMeter(started_s=100)
+    for number in range(20):
+        meter.count(result(100 + number / 2))
+    looks = [meter.look(now_s=110)]
+    for _ in range(5):
+        meter.count(result(112))
+    looks += [meter.look(now_s=115), meter.look(now_s=120)]
+    assert [(look.frames, look.fps) for look in looks] == [(20, 2.0), (25, 1.0), (25, 0.0)]
+
+
+def test_the_age_counts_from_the_capture_of_the_newest_frame() -> None:
+    meter = ProgressMeter(started_s=0)
+    meter.count(result(10.5))
+    meter.count(result(11.5))
+    assert meter.look(now_s=12).frame_age_s == 0.5
+    assert meter.look(now_s=3600).frame_age_s == 3588.5
+
+
+def test_two_looks_at_the_same_time_divide_by_something() -> None:
+    meter = ProgressMeter(started_s=5)
+    meter.count(result(5))
+    assert meter.look(now_s=5).fps > 0
+    assert meter.look(now_s=5).fps == 0
+
+
+@pytest.mark.parametrize("frames", [500, 501, 2000])
+def test_old_latencies_are_forgotten_but_not_old_frames(frames: int) -> None:
+    meter = ProgressMeter(started_s=0)
+    meter.count(result(0, seconds=1000))
+    for number in range(frames - 1):
+        meter.count(result(number, seconds=1))
+    progress = meter.look(now_s=1)
+    assert progress.frames == frames
+    assert progress.latency["capture"].max == (1000 if frames == 500 else 1)

@@ -1,0 +1,412 @@
+"""Frames through the pipeline: from a scripted camera, through a real model."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tiny_models import LABELS, classifier
+
+from edgeclassifier import pipeline as pipeline_module
+from edgeclassifier.cameras import Frame
+from edgeclassifier.cameras.base import FrameFactory
+from edgeclassifier.classifier import Classifier
+from edgeclassifier.errors import CameraError, CameraTimeout
+from edgeclassifier.pipeline import Pipeline
+from edgeclassifier.preprocess import Normalization, Preprocessor
+from edgeclassifier.results import Result
+from edgeclassifier.runtime import load_model
+
+PATIENCE_S = 20.0
+CLASSES = len(LABELS)
+
+Step = int | BaseException | Callable[[float], object] | None
+"""A frame with that brightest value, an error to raise, something to do, or the end."""
+
+
+class ScriptedCamera:
+    """Does what its script says, one step at each read()."""
+
+    unreadable = 0
+
+    def __init__(self, script: Sequence[Step] | Iterator[Step], *, live: bool = False) -> None:
+        self.live = live
+        self.closed = threading.Event()
+        self.on_open: Callable[[], object] = lambda: None
+        self.on_close: Callable[[], object] = lambda: None
+        self._script = iter(script)
+        self._frames = FrameFactory(camera_id="cam0")
+        self._threads: set[int] = set()
+
+    def open(self) -> None:
+        self._threads.add(threading.get_ident())
+        self.on_open()
+
+    def read(self, timeout_s: float) -> Frame | None:
+        self._threads.add(threading.get_ident())
+        while True:
+            step = next(self._script, None)
+            if isinstance(step, BaseException):
+                raise step
+            if isinstance(step, int):
+                return self._frames.frame(picture(step), origin=str(step))
+            if step is None:
+                return None
+            step(timeout_s)
+
+    def close(self) -> None:
+        self._threads.add(threading.get_ident())
+        assert len(self._threads) == 1, "a camera belongs to one thread"
+        self.closed.set()
+        self.on_close()
+
+
+def picture(number: int) -> NDArray[np.uint8]:
+    """Make a picture of 2 x 2 pixels that is of the class `number` modulo CLASSES."""
+    values = np.zeros(CLASSES, np.uint8)
+    values[number % CLASSES] = 200
+    return values.reshape(2, 2, 3)
+
+
+def silence(timeout_s: float) -> None:
+    time.sleep(min(timeout_s, 0.01))
+    raise CameraTimeout("no frame")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "model.tflite"
+    path.write_bytes(classifier("uint8", scale=1 / 256))
+    return path
+
+
+@pytest.fixture
+def engine(model: Path) -> Classifier:
+    loaded = load_model(model, threads=1)
+    return Classifier(loaded, path=model, labels=LABELS, labels_source="labels.txt")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up soon on threads that hang."""
+    monkeypatch.setattr(pipeline_module, "_JOIN_S", 0.2)
+
+
+def join(camera: ScriptedCamera, engine: Classifier, *, deadline_s: float = PATIENCE_S) -> Pipeline:
+    straight = Normalization(mean=(0.0,), std=(256.0,))
+    preprocessor = Preprocessor(spec=engine.input, normalization=straight)
+    return Pipeline(
+        camera=camera, preprocessor=preprocessor, classifier=engine, deadline_s=deadline_s
+    )
+
+
+def origins(results: Sequence[Result]) -> list[int]:
+    return [int(result.frame.origin) for result in results]
+
+
+def assert_answers_belong_to_frames(results: Sequence[Result]) -> None:
+    for result in results:
+        number = int(result.frame.origin)
+        assert result.predictions[0].class_id == number % CLASSES
+        assert np.array_equal(result.crop, picture(number))
+
+
+# Which frames are classified
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.005], ids=["fast reader", "slow reader"])
+def test_from_files_every_frame_is_classified_in_order(engine: Classifier, pause_s: float) -> None:
+    pipeline = join(ScriptedCamera(range(40)), engine)
+    results = []
+    for result in pipeline.results():
+        time.sleep(pause_s)
+        results.append(result)
+    assert origins(results) == list(range(40))
+    assert pipeline.superseded == 0
+    assert_answers_belong_to_frames(results)
+
+
+def test_from_a_live_camera_the_newest_frame_wins_and_the_others_are_counted(
+    engine: Classifier,
+) -> None:
+    all_given, reader_was_slow = threading.Event(), threading.Event()
+    camera = ScriptedCamera(
+        [
+            *range(100),
+            lambda _timeout_s: all_given.set(),
+            lambda _timeout_s: reader_was_slow.wait(PATIENCE_S),
+        ],
+        live=True,
+    )
+    pipeline = join(camera, engine)
+    stream = pipeline.results()
+    results = [next(stream)]
+    assert all_given.wait(PATIENCE_S)
+    superseded_meanwhile = pipeline.superseded
+    reader_was_slow.set()
+    results += stream
+    seen = origins(results)
+    assert superseded_meanwhile >= 90
+    assert seen == sorted(set(seen))
+    assert seen[-1] == 99
+    assert len(seen) + pipeline.superseded == 100
+    assert_answers_belong_to_frames(results)
+
+
+def test_a_live_camera_that_is_slower_than_the_reader_loses_nothing(engine: Classifier) -> None:
+    taken = threading.Semaphore(0)
+
+    def until_taken(_timeout_s: float) -> None:
+        assert taken.acquire(timeout=PATIENCE_S)
+
+    steps: list[Step] = []
+    for number in range(10):
+        steps += [number, until_taken]
+    pipeline = join(ScriptedCamera(steps, live=True), engine)
+    results = []
+    for result in pipeline.results():
+        results.append(result)
+        taken.release()
+    assert origins(results) == list(range(10))
+    assert pipeline.superseded == 0
+
+
+def test_a_source_without_frames_ends_without_results(engine: Classifier) -> None:
+    camera = ScriptedCamera([])
+    assert list(join(camera, engine).results()) == []
+    assert camera.closed.is_set()
+
+
+def test_pauses_shorter_than_the_deadline_are_no_failure(engine: Classifier) -> None:
+    camera = ScriptedCamera([0, silence, silence, 1, silence, 2], live=False)
+    assert origins(list(join(camera, engine).results())) == [0, 1, 2]
+
+
+# Latency
+
+
+def test_the_latencies_of_a_frame_add_up(engine: Classifier) -> None:
+    results = list(join(ScriptedCamera(range(20)), engine).results())
+    for latency in (result.latency for result in results):
+        stages = (latency.capture_s, latency.preprocess_s, latency.inference_s)
+        assert all(stage >= 0 for stage in stages)
+        # The total has the waiting as well.
+        assert latency.total_s >= sum(stages) - 1e-9
+
+
+def test_the_latency_of_the_camera_counts_from_the_time_of_capture(engine: Classifier) -> None:
+    frames = FrameFactory(camera_id="cam0")
+    camera = ScriptedCamera([])
+    old = frames.frame(picture(0), origin="0", monotonic_s=time.monotonic() - 100)
+    script = iter([old, None])
+    camera.read = lambda timeout_s: next(script)  # type: ignore[method-assign]  # noqa: ARG005
+    [result] = join(camera, engine).results()
+    assert result.latency.capture_s >= 100
+    assert result.latency.total_s >= 100
+    assert result.latency.inference_s < 100
+
+
+def test_the_latency_of_preparing_a_frame_is_not_that_of_the_camera(
+    engine: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = Preprocessor.__call__
+
+    def slowly(self: Preprocessor, pixels: NDArray[np.uint8]) -> Any:
+        time.sleep(0.05)
+        return prepare(self, pixels)
+
+    monkeypatch.setattr(Preprocessor, "__call__", slowly)
+    latencies = [each.latency for each in join(ScriptedCamera(range(5)), engine).results()]
+    fastest_capture_s = min(each.capture_s for each in latencies)
+    fastest_inference_s = min(each.inference_s for each in latencies)
+    assert all(each.preprocess_s >= 0.05 for each in latencies)
+    assert max(fastest_capture_s, fastest_inference_s) < 0.05
+
+
+# Failures
+
+
+@pytest.mark.parametrize("error", [CameraError("busy"), ZeroDivisionError("a fault of ours")])
+def test_what_open_raises_is_raised_in_the_callers_thread(
+    engine: Classifier, error: Exception
+) -> None:
+    camera = ScriptedCamera([0])
+
+    def fail() -> None:
+        raise error
+
+    camera.on_open = fail
+    with pytest.raises(type(error)) as caught:
+        list(join(camera, engine).results())
+    assert caught.value is error
+    assert camera.closed.is_set()
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("error", [CameraError("gone"), ZeroDivisionError("a fault of ours")])
+def test_what_read_raises_is_raised_in_the_callers_thread(
+    engine: Classifier, error: Exception, *, live: bool
+) -> None:
+    camera = ScriptedCamera([0, 1, error], live=live)
+    with pytest.raises(type(error)) as caught:
+        list(join(camera, engine).results())
+    assert caught.value is error
+    assert camera.closed.is_set()
+
+
+def test_a_frame_that_is_no_picture_is_raised_in_the_callers_thread(engine: Classifier) -> None:
+    camera = ScriptedCamera([])
+    grey: Any = np.zeros((2, 2), np.uint8)
+    frame = FrameFactory(camera_id="cam0").frame(grey, origin="0")
+    camera.read = lambda timeout_s: frame  # type: ignore[method-assign]  # noqa: ARG005
+    with pytest.raises((ValueError, IndexError)):
+        list(join(camera, engine).results())
+    assert camera.closed.is_set()
+
+
+def test_what_the_interpreter_raises_is_raised_in_the_callers_thread(
+    engine: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke, given = engine.invoke, iter(range(100))
+
+    def fail_at_the_fifth(tensor: NDArray[Any]) -> NDArray[np.float32]:
+        if next(given) == 4:
+            raise RuntimeError("a kernel failed")
+        return invoke(tensor)
+
+    monkeypatch.setattr(engine, "invoke", fail_at_the_fifth)
+    camera = ScriptedCamera(iter(range(100)))
+    with pytest.raises(RuntimeError, match="a kernel failed"):
+        list(join(camera, engine).results())
+    assert camera.closed.wait(PATIENCE_S)
+
+
+def test_silence_beyond_the_deadline_is_a_failure_of_the_camera(engine: Classifier) -> None:
+    camera = ScriptedCamera(chain([0], repeat(silence)), live=True)
+    stream = join(camera, engine, deadline_s=0.1).results()
+    assert origins([next(stream)]) == [0]
+    with pytest.raises(CameraError, match=r"no frame for \d+\.\d s, more than camera\.deadline_s"):
+        next(stream)
+    assert camera.closed.is_set()
+
+
+def test_a_camera_that_is_silent_from_the_start_fails_too(engine: Classifier) -> None:
+    camera = ScriptedCamera(repeat(silence), live=True)
+    with pytest.raises(CameraError, match=r"more than camera\.deadline_s \(0\.1\)"):
+        list(join(camera, engine, deadline_s=0.1).results())
+
+
+# The end
+
+
+def test_a_wish_to_stop_ends_a_source_without_an_end(engine: Classifier) -> None:
+    stop = threading.Event()
+    camera = ScriptedCamera(iter(lambda: 1, None))
+    results = []
+    for result in join(camera, engine).results(stopped=stop.is_set):
+        results.append(result)
+        if len(results) == 3:
+            stop.set()
+    assert len(results) == 3
+    assert camera.closed.wait(PATIENCE_S)
+
+
+def test_a_wish_to_stop_ends_the_wait_for_a_silent_camera(engine: Classifier) -> None:
+    stop = threading.Event()
+    camera = ScriptedCamera(chain([0, lambda _timeout_s: stop.set()], repeat(silence)), live=True)
+    assert len(list(join(camera, engine).results(stopped=stop.is_set))) <= 1
+    assert camera.closed.wait(PATIENCE_S)
+
+
+def test_a_failure_while_stopping_is_none(engine: Classifier) -> None:
+    stop = threading.Event()
+
+    def fail(_timeout_s: float) -> None:
+        stop.set()
+        raise CameraError("interrupted")
+
+    camera = ScriptedCamera([0, fail], live=True)
+    assert len(list(join(camera, engine).results(stopped=stop.is_set))) <= 1
+
+
+def test_who_stops_asking_for_results_closes_the_camera(engine: Classifier) -> None:
+    camera = ScriptedCamera(iter(lambda: 1, None))
+    stream = join(camera, engine).results()
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]  # results() is a generator
+    assert camera.closed.wait(PATIENCE_S)
+
+
+class Hang:
+    """Blocks, as a driver does that waits for hardware, until the test is over."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.release = threading.Event()
+
+    def __call__(self, *_arguments: object) -> None:
+        self.entered.set()
+        self.release.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def hang() -> Iterator[Hang]:
+    hang = Hang()
+    yield hang
+    hang.release.set()
+    for thread in threading.enumerate():
+        if thread.name in {"capture", "inference"}:
+            thread.join(PATIENCE_S)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_camera_that_hangs_in_read_does_not_keep_the_daemon_from_stopping(
+    engine: Classifier, hang: Hang
+) -> None:
+    camera = ScriptedCamera([0, hang], live=True)
+    results = list(join(camera, engine).results(stopped=hang.entered.is_set))
+    assert len(results) <= 1
+    assert not camera.closed.is_set()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_camera_that_hangs_in_open_does_not_keep_the_daemon_from_stopping(
+    engine: Classifier, hang: Hang
+) -> None:
+    camera = ScriptedCamera([0], live=True)
+    camera.on_open = hang
+    assert list(join(camera, engine).results(stopped=hang.entered.is_set)) == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_camera_that_hangs_in_close_does_not_hold_back_the_end(
+    engine: Classifier, hang: Hang
+) -> None:
+    camera = ScriptedCamera([0, 1, 2])
+    camera.on_close = hang
+    assert origins(list(join(camera, engine).results())) == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_camera_that_fails_and_then_hangs_in_close_is_still_a_failure(
+    engine: Classifier, hang: Hang
+) -> None:
+    camera = ScriptedCamera([0, CameraError("gone")], live=True)
+    camera.on_close = hang
+    with pytest.raises(CameraError, match="gone"):
+        list(join(camera, engine).results())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_camera_that_hangs_in_read_misses_the_deadline(engine: Classifier, hang: Hang) -> None:
+    """Nobody but the caller's thread is left to tell."""
+    camera = ScriptedCamera([0, hang], live=True)
+    stream = join(camera, engine, deadline_s=0.3).results()
+    assert origins([next(stream)]) == [0]
+    with pytest.raises(CameraError, match=r"camera\.deadline_s"):
+        next(stream)
