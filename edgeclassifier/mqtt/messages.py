@@ -162,8 +162,10 @@ def timestamp(when: datetime) -> str:
 
 
 def encode(payload: Mapping[str, Any]) -> bytes:
-    """Render a payload as compact UTF-8 JSON."""
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+    """Render a payload as compact UTF-8 JSON, "?" in place of what UTF-8 has no bytes for."""
+    text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+    # A file's name need not be text in any encoding.
+    return text.encode(errors="replace")
 
 
 def _ms(seconds: float) -> float:
