@@ -2,12 +2,13 @@
 
 import glob
 import struct
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
 from edgeclassifier.errors import PictureError
 
@@ -27,6 +28,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# What matters of Pillow's warnings is said by PictureError; they would print lines of code.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 # What Pillow's decoders raise on broken data; Warning only where warnings are made errors.
 _BROKEN = (
     OSError,
@@ -141,3 +144,17 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+def cover(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Scale a picture until it covers `width` x `height`, and cut what stands out evenly."""
+    fitted = ImageOps.fit(Image.fromarray(pixels), (width, height), Image.Resampling.BICUBIC)
+    return np.asarray(fitted)
+
+
+def scale(pixels: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
+    """Scale a picture until its shorter side has `short_side` pixels."""
+    image = Image.fromarray(pixels)
+    factor = short_side / min(image.size)
+    size = (round(image.width * factor), round(image.height * factor))
+    return np.asarray(image.resize(size, Image.Resampling.BICUBIC))

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from edgeclassifier import compose
 from edgeclassifier.cameras import Camera
 from edgeclassifier.cameras.memory import MemoryCamera
@@ -17,7 +15,7 @@ from edgeclassifier.health import Percentiles, stage_percentiles
 from edgeclassifier.localbroker import LOOPBACK, LocalBroker
 from edgeclassifier.mqtt.messages import ModelIdentity, Payloads, Topics
 from edgeclassifier.mqtt.session import Session
-from edgeclassifier.pictures import load_picture
+from edgeclassifier.pictures import cover, load_picture
 from edgeclassifier.pipeline import Pipeline
 from edgeclassifier.preprocess import Pixels
 from edgeclassifier.publisher import Publisher
@@ -50,14 +48,6 @@ def sample_frames(width: int, height: int) -> list[Pixels]:
     """Return the sample pictures, scaled to cover frames of `height` x `width` x 3."""
     paths = sorted(path for path in _SAMPLES.iterdir() if path.suffix in {".jpg", ".png"})
     return [cover(load_picture(path), width, height) for path in paths]
-
-
-def cover(pixels: Pixels, width: int, height: int) -> Pixels:
-    """Scale a picture until it covers `width` x `height`, and cut what stands out."""
-    from PIL import Image, ImageOps
-
-    fitted = ImageOps.fit(Image.fromarray(pixels), (width, height), Image.Resampling.BICUBIC)
-    return np.asarray(fitted)
 
 
 def measure_throughput(

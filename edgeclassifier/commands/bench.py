@@ -12,9 +12,9 @@ from edgeclassifier.commands.common import (
     Subparsers,
     add_config_options,
     add_model_option,
+    frame_size,
     read_config,
 )
-from edgeclassifier.errors import UsageError
 
 if TYPE_CHECKING:
     from edgeclassifier.bench.processes import Processes
@@ -32,9 +32,13 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
         help="measure speed, memory and start-up on this machine",
         description="Compare the whole pipeline with the bare interpreter, by turns in one run.",
     )
-    parser.add_argument("--sizes", default=_SIZES, metavar="WxH,…", help=f"default: {_SIZES}")
+    parser.add_argument(
+        "--sizes", type=_sizes, default=_SIZES, metavar="WxH,…", help=f"default: {_SIZES}"
+    )
     parser.add_argument(
         "--threads",
+        type=_counts,
+        default=_default_threads(),
         metavar="N,…",
         help="threads of the interpreter (default: all cores, then all but one)",
     )
@@ -60,15 +64,13 @@ def run(args: argparse.Namespace) -> int:
     from edgeclassifier.localbroker import any_broker
     from edgeclassifier.runtime import runtime_module
 
-    sizes = [_parse_size(text) for text in args.sizes.split(",") if text]
-    threads = _parse_threads(args.threads)
     model = compose.find_model(config.model)
     say = _Printer(as_json=args.json)
     with any_broker() as broker:
         say.conditions(model.name, broker.name)
-        for count in threads:
+        for count in args.threads:
             chosen = _with(config, threads=count)
-            for width, height in sizes:
+            for width, height in args.sizes:
                 say.throughput(
                     measure_throughput(
                         chosen,
@@ -88,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
                     broker,
                     model=model.path,
                     module=runtime_module(config.model.runtime),
-                    threads=threads[0],
+                    threads=args.threads[0],
                     starts=args.starts,
                 )
             )
@@ -113,19 +115,18 @@ def _with(config: "Config", **model: Any) -> "Config":
     return dataclasses.replace(config, model=dataclasses.replace(config.model, **model))
 
 
-def _parse_size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise UsageError(f"--sizes {text}: expected WIDTHxHEIGHT, such as 640x480")
-    return int(width), int(height)
+def _default_threads() -> list[int]:
+    cores = len(os.sched_getaffinity(0))
+    return [cores, cores - 1] if cores > 1 else [1]
 
 
-def _parse_threads(text: str | None) -> list[int]:
-    if text is None:
-        cores = len(os.sched_getaffinity(0))
-        return [cores, cores - 1] if cores > 1 else [1]
+def _sizes(text: str) -> list[tuple[int, int]]:
+    return [frame_size(each) for each in text.split(",") if each]
+
+
+def _counts(text: str) -> list[int]:
     if not all(each.isdecimal() and int(each) for each in text.split(",")):
-        raise UsageError(f"--threads {text}: expected numbers, such as 4,3")
+        raise argparse.ArgumentTypeError(f"{text}: expected numbers, such as 4,3")
     return [int(each) for each in text.split(",")]
 
 

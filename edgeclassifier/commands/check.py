@@ -54,9 +54,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_model(config: "Config") -> str:
+    import numpy as np
+
     from edgeclassifier import compose
 
     engine = compose.build_engine(config)
+    engine.classify(np.zeros((64, 64, 3), np.uint8))
     classifier, size = engine.classifier, engine.classifier.input
     return (
         f"{engine.model.name} ({engine.model.reason}): {size.width}x{size.height} {size.dtype}, "

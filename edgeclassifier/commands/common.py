@@ -64,3 +64,11 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
 def report(problem: str) -> None:
     """Tell a person on stderr."""
     sys.stderr.write(f"edgeclassifier: {problem}\n")
+
+
+def frame_size(text: str) -> tuple[int, int]:
+    """Parse WIDTHxHEIGHT for argparse."""
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"{text}: expected WIDTHxHEIGHT, such as 640x480")
+    return int(width), int(height)

@@ -37,6 +37,12 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
         metavar="CSV",
         help="lines of FILE,CLASS; a class is an index from 0, without a background, or a label",
     )
+    parser.add_argument(
+        "--short-side",
+        type=int,
+        metavar="PIXELS",
+        help="scale each picture first, as a camera of that height would have seen it",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_model_option(parser)
     add_config_options(parser)
@@ -48,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     config = read_config(args)
     from edgeclassifier import compose
     from edgeclassifier.evaluation import class_ids, evaluate, read_truth
-    from edgeclassifier.pictures import load_picture
+    from edgeclassifier.pictures import load_picture, scale
     from edgeclassifier.progress import progress
     from edgeclassifier.results import Prediction
 
@@ -57,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
     expected = class_ids(truth, engine.classifier.labels, source=str(args.labels))
 
     def classify(path: Path) -> tuple[Prediction, ...]:
-        return engine.classify(load_picture(path))
+        pixels = load_picture(path)
+        return engine.classify(scale(pixels, args.short_side) if args.short_side else pixels)
 
     with progress(len(expected), label=engine.model.name, unit="pictures") as bar:
         found = evaluate(
