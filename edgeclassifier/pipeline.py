@@ -37,40 +37,55 @@ class Pipeline:
     camera the newest frame wins; from files every frame is classified.
     """
 
-    def __init__(
-        self,
-        *,
-        camera: Camera,
-        preprocessor: Preprocessor,
-        classifier: Classifier,
-        deadline_s: float,
-    ) -> None:
+    def __init__(self, *, camera: Camera, deadline_s: float) -> None:
+        """Take a closed camera; a frame has to come within every `deadline_s` seconds."""
         self._camera = camera
-        self._preprocessor = preprocessor
-        self._classifier = classifier
         self._deadline_s = deadline_s
+        self._stages: tuple[Preprocessor, Classifier] | None = None
+        self._attached = threading.Event()
         self._prepared: Mailbox[_Prepared] = Mailbox()
         self._results: Mailbox[Result] = Mailbox()
         self._reading_since_s: float | None = None
         self._failure: BaseException | None = None
-        self._threads = [
-            threading.Thread(target=self._guard, args=(stage,), name=name, daemon=True)
-            for name, stage in (("capture", self._capture), ("inference", self._infer))
-        ]
+        self._closed = False
+        self._outdated = 0
+        self._capturing = threading.Thread(target=self._capture, name="capture", daemon=True)
+        self._inferring = threading.Thread(target=self._infer, name="inference", daemon=True)
+
+    def open(self) -> None:
+        """Begin to open the camera. It goes on while the model is loaded."""
+        self._capturing.start()
+
+    def attach(self, *, preprocessor: Preprocessor, classifier: Classifier) -> None:
+        """Say what the frames go through."""
+        self._stages = preprocessor, classifier
+        self._attached.set()
+
+    def close(self) -> None:
+        """Stop all threads. Neither a hanging driver nor a hanging interpreter is waited for."""
+        if self._closed:
+            return
+        self._closed = True
+        self._prepared.close()
+        self._results.close()
+        self._attached.set()
+        deadline_s = time.monotonic() + _JOIN_S
+        for thread in (self._capturing, self._inferring):
+            if thread.is_alive():
+                thread.join(max(0.0, deadline_s - time.monotonic()))
 
     @property
     def superseded(self) -> int:
         """How many frames gave way to a newer one before they were classified."""
-        return self._prepared.replaced
+        return self._outdated + self._prepared.replaced
 
     def results(self, *, stopped: Callable[[], bool] = lambda: False) -> Iterator[Result]:
-        """Open the camera and classify its frames until it ends, or until `stopped()`.
+        """Classify the frames of the open camera until it ends, or until `stopped()`; then close.
 
         Raises CameraError where the camera cannot be opened, fails, or delivers no frame within
-        the deadline.
+        the deadline, and InferenceError where the interpreter fails.
         """
-        for thread in self._threads:
-            thread.start()
+        self._inferring.start()
         try:
             while not stopped():
                 try:
@@ -82,17 +97,9 @@ class Pipeline:
                 else:
                     self._check_that_read_returns()
         finally:
-            self._close()
-            deadline_s = time.monotonic() + _JOIN_S
-            for thread in self._threads:
-                # A driver may hang; the process does not wait for that.
-                thread.join(max(0.0, deadline_s - time.monotonic()))
+            self.close()
         if self._failure is not None and not stopped():
             raise self._failure
-
-    def _close(self) -> None:
-        self._prepared.close()
-        self._results.close()
 
     def _check_that_read_returns(self) -> None:
         since_s = self._reading_since_s
@@ -106,15 +113,10 @@ class Pipeline:
             f"({self._deadline_s:g}): check the camera and its cable"
         )
 
-    def _guard(self, stage: Callable[[], None]) -> None:
-        try:
-            stage()
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            self._fail(error)
-
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
-        self._close()
+        self._prepared.close()
+        self._results.close()
 
     def _infer(self) -> None:
         try:
@@ -124,10 +126,14 @@ class Pipeline:
                     return
         except Closed:
             self._results.close()
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            self._fail(error)
 
     def _classify(self, prepared: _Prepared) -> Result:
+        assert self._stages is not None  # noqa: S101 - nothing is prepared before attach()
+        _, classifier = self._stages
         started_s = time.monotonic()
-        predictions = self._classifier.top(self._classifier.invoke(prepared.tensor))
+        predictions = classifier.top(classifier.invoke(prepared.tensor))
         done_s = time.monotonic()
         captured_s = prepared.frame.monotonic_s
         return Result(
@@ -169,14 +175,22 @@ class Pipeline:
             if frame is None:
                 return
             last_frame_s = time.monotonic()
-            prepared = self._prepare(frame, received_s=last_frame_s)
+            if not self._attached.is_set():
+                self._attached.wait()
+                last_frame_s = time.monotonic()
+                if self._camera.live:
+                    self._outdated += 1  # the frame is as old as the wait was long
+                    continue
+            if self._stages is None:
+                return
+            prepared = self._prepare(frame, self._stages[0], received_s=last_frame_s)
             if self._camera.live:
                 self._prepared.put(prepared)
             elif not self._prepared.put_next(prepared):
                 return
 
-    def _prepare(self, frame: Frame, *, received_s: float) -> _Prepared:
-        crop, tensor = self._preprocessor(frame.pixels)
+    def _prepare(self, frame: Frame, preprocessor: Preprocessor, *, received_s: float) -> _Prepared:
+        crop, tensor = preprocessor(frame.pixels)
         return _Prepared(
             frame=frame,
             crop=crop,

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeclassifier import __version__, compose
 from edgeclassifier.cameras import Camera
+from edgeclassifier.classifier import Classifier
 from edgeclassifier.config import Config, masked
 from edgeclassifier.health import ProgressMeter
 from edgeclassifier.mqtt.base import Message
@@ -48,18 +49,22 @@ def run_service(config: Config, *, stop: StopSignal) -> None:
     model = compose.find_model(config.model)
     offline = Message(topic=topics.availability, payload=OFFLINE, retain=True)
     session = compose.build_session(config, access, will=offline)
-    # Connecting goes on while the model is loaded.
+    pipeline = Pipeline(camera=camera, deadline_s=config.camera.deadline_s)
+    # Connecting, and opening the camera, go on while the model is loaded.
     session.start()
+    pipeline.open()
     try:
         sha256 = model.sha256_later()
         engine = compose.build_engine(config, model)
         log.info("model %s: %s", engine.model.name, engine.model.reason)
+        pipeline.attach(preprocessor=engine.preprocessor, classifier=engine.classifier)
         service = _Service(
             config,
             topics=topics,
             device=device,
             camera=camera,
-            engine=engine,
+            pipeline=pipeline,
+            classifier=engine.classifier,
             model=ModelIdentity(name=model.name, sha256=sha256()),
             session=session,
             started_s=started_s,
@@ -67,6 +72,7 @@ def run_service(config: Config, *, stop: StopSignal) -> None:
         if not stop.is_set():
             service.run(stop)
     finally:
+        pipeline.close()
         session.stop(last=offline, timeout_s=_STOP_TIMEOUT_S)
     log.info("stopped")
 
@@ -79,7 +85,8 @@ class _Service:
         topics: Topics,
         device: str,
         camera: Camera,
-        engine: compose.Engine,
+        pipeline: Pipeline,
+        classifier: Classifier,
         model: ModelIdentity,
         session: Session,
         started_s: float,
@@ -88,19 +95,14 @@ class _Service:
         self._topics = topics
         self._device = device
         self._camera = camera
-        self._classifier = engine.classifier
+        self._pipeline = pipeline
+        self._classifier = classifier
         self._model = model
         self._session = session
         system = System()
         payloads = Payloads(camera=config.camera.id, model=model, backend=BACKEND)
         self._boot_id = payloads.boot_id
         self._meter = ProgressMeter(started_s=started_s)
-        self._pipeline = Pipeline(
-            camera=camera,
-            preprocessor=engine.preprocessor,
-            classifier=engine.classifier,
-            deadline_s=config.camera.deadline_s,
-        )
         self._publisher = Publisher(
             publish=session.publish,
             topics=topics,

@@ -100,9 +100,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def join(camera: ScriptedCamera, engine: Classifier, *, deadline_s: float = PATIENCE_S) -> Pipeline:
     straight = Normalization(mean=(0.0,), std=(256.0,))
     preprocessor = Preprocessor(spec=engine.input, normalization=straight)
-    return Pipeline(
-        camera=camera, preprocessor=preprocessor, classifier=engine, deadline_s=deadline_s
-    )
+    pipeline = Pipeline(camera=camera, deadline_s=deadline_s)
+    pipeline.attach(preprocessor=preprocessor, classifier=engine)
+    pipeline.open()
+    return pipeline
 
 
 def origins(results: Sequence[Result]) -> list[int]:
@@ -410,3 +411,29 @@ def test_a_camera_that_hangs_in_read_misses_the_deadline(engine: Classifier, han
     assert origins([next(stream)]) == [0]
     with pytest.raises(CameraError, match=r"camera\.deadline_s"):
         next(stream)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_the_camera_opens_while_the_model_is_loaded(engine: Classifier, *, live: bool) -> None:
+    """Its first frames wait for the model where they are from a file, else newer ones win."""
+    reading = threading.Event()
+    camera = ScriptedCamera([lambda _timeout_s: reading.set(), 0, 1, 2], live=live)
+    pipeline = Pipeline(camera=camera, deadline_s=PATIENCE_S)
+    pipeline.open()
+    assert reading.wait(PATIENCE_S)
+    straight = Normalization(mean=(0.0,), std=(256.0,))
+    pipeline.attach(
+        preprocessor=Preprocessor(spec=engine.input, normalization=straight), classifier=engine
+    )
+    seen = origins(list(pipeline.results()))
+    assert seen == sorted(set(seen))
+    assert len(seen) + pipeline.superseded == 3
+    assert live or seen == [0, 1, 2]
+
+
+def test_a_pipeline_that_never_got_a_model_lets_go_of_the_camera() -> None:
+    camera = ScriptedCamera(range(100))
+    pipeline = Pipeline(camera=camera, deadline_s=PATIENCE_S)
+    pipeline.open()
+    pipeline.close()
+    assert camera.closed.wait(PATIENCE_S)

@@ -192,12 +192,9 @@ class _Bench:
 
     def pipeline_hz(self, camera: Camera, seconds: float, latencies: list[Latency]) -> float:
         """Return how many results each second come through, after the first."""
-        pipeline = Pipeline(
-            camera=camera,
-            preprocessor=self._engine.preprocessor,
-            classifier=self._engine.classifier,
-            deadline_s=self._deadline_s,
-        )
+        pipeline = Pipeline(camera=camera, deadline_s=self._deadline_s)
+        pipeline.open()
+        pipeline.attach(preprocessor=self._engine.preprocessor, classifier=self._engine.classifier)
         arrived_s: list[float] = []
 
         def enough() -> bool:
