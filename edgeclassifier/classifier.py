@@ -10,7 +10,7 @@ from edgeclassifier.errors import InferenceError, ModelError
 from edgeclassifier.labels import fit_labels
 from edgeclassifier.preprocess import InputSpec
 from edgeclassifier.results import Prediction
-from edgeclassifier.runtime import LoadedModel
+from edgeclassifier.runtime import Interpreter, LoadedModel
 
 OutputKind = Literal["auto", "probabilities", "logits"]
 
@@ -61,8 +61,10 @@ class Classifier:
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise InferenceError(f"{self.path}: the model does not run: {reason}") from None
-        scores = self._real_output()
-        return _softmax(scores) if self.applies_softmax else scores
+        real = self._real_output()
+        scores = _softmax(real) if self.applies_softmax else real.clip(0, 1)
+        # JSON has no word for what a broken float model may answer.
+        return np.nan_to_num(scores, copy=False)
 
     def invoke_again(self) -> None:
         """Run the interpreter on the tensor it holds, and nothing else: the bare cost."""
@@ -105,12 +107,19 @@ class Classifier:
             return bool(low < -self._scale or high > 1 + self._scale)
         # A float model's range is not written down: look at an answer.
         blank = np.zeros((1, self.input.height, self.input.width, 3), self.input.dtype)
-        self.applies_softmax = False
-        scores = self.invoke(blank)
+        self.applies_softmax = True
+        self.invoke(blank)
+        scores = self._real_output()
         return bool(scores.min() < 0 or scores.max() > 1)
 
 
-def _check_input(path: Path, interpreter: Any) -> tuple[InputSpec, int]:
+def check_image_classifier(path: Path, interpreter: Interpreter) -> None:
+    """Raise ModelError, with the reason, where the model in `path` does not classify pictures."""
+    _check_input(path, interpreter)
+    _check_output(path, interpreter)
+
+
+def _check_input(path: Path, interpreter: Interpreter) -> tuple[InputSpec, int]:
     inputs = interpreter.get_input_details()
     if len(inputs) != 1:
         raise ModelError(f"{path}: {len(inputs)} inputs; an image classifier has one")
@@ -128,7 +137,7 @@ def _check_input(path: Path, interpreter: Any) -> tuple[InputSpec, int]:
     return spec, int(details["index"])
 
 
-def _check_output(path: Path, interpreter: Any) -> dict[str, Any]:
+def _check_output(path: Path, interpreter: Interpreter) -> dict[str, Any]:
     outputs = interpreter.get_output_details()
     shapes = [[int(n) for n in each["shape"]] for each in outputs]
     if len(outputs) != 1:

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -17,10 +18,28 @@ _INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    args = _parser(given[:1]).parse_args(given)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The names of files and the letters of labels need not exist in the terminal's encoding.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code: int = args.run(args)
+        code = _run(given)
         sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read stdout has seen enough; the interpreter must not try to flush it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return code
+
+
+def _run(given: Sequence[str]) -> int:
+    try:
+        args = _parser(given[:1]).parse_args(given)
+        code: int = args.run(args)
+    except SystemExit as leaving:
+        # How argparse ends after --help, --version and a usage error.
+        return int(leaving.code or 0)
     except ConfigError as error:
         for problem in error.problems:
             report(problem)
@@ -28,12 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgeclassifierError as error:
         report(str(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read stdout has seen enough; the interpreter must not try to flush it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return code
 
 

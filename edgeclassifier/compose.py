@@ -135,13 +135,15 @@ def build_engine(config: Config, model: ModelFile | None = None) -> Engine:
 
     Raises ModelError where it, its labels or the runtime is not usable.
     """
-    from edgeclassifier.classifier import Classifier, OutputKind
+    from edgeclassifier.classifier import Classifier, OutputKind, check_image_classifier
     from edgeclassifier.models.metadata import read_metadata
     from edgeclassifier.preprocess import Preprocessor
     from edgeclassifier.runtime import load_model
 
     model = model or find_model(config.model)
     loaded = load_model(model.path, runtime=config.model.runtime, threads=config.model.threads)
+    # Before the labels: what is no classifier needs none.
+    check_image_classifier(model.path, loaded.interpreter)
     metadata = read_metadata(model.path)
     labels, source = _labels(model, metadata)
     classifier = Classifier(

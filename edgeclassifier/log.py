@@ -27,6 +27,8 @@ def set_up_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # At debug it describes every chunk of every picture.
+    logging.getLogger("PIL").setLevel(max(root.level, logging.INFO))
 
 
 def under_systemd() -> bool:

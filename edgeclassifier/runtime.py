@@ -136,7 +136,7 @@ def _reason(error: Exception) -> str:
         )
     if "unresolved custom op" in text:
         return f"needs an operation that the runtime does not have: {text}"
-    return f"damaged or not a TFLite model: {text}"
+    return f"damaged or not a TFLite model, copy or fetch it again: {text}"
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 BACKEND = "cpu"
 _STOP_TIMEOUT_S = 4.0
+_FIRST_CONNECTION_S = 1.0
 
 
 def run_service(config: Config, *, stop: StopSignal) -> None:
@@ -132,12 +133,20 @@ class _Service:
         online = Message(topic=self._topics.availability, payload=ONLINE, retain=True)
         self._session.publish(online)
         self._reporter.start()
+        if not self._camera.live:
+            self._wait_for_broker(stop)
         try:
             for result in self._pipeline.results(stopped=stop.is_set):
                 self._meter.count(result)
                 self._publisher.handle(result)
         finally:
             self._reporter.stop()
+
+    def _wait_for_broker(self, stop: StopSignal) -> None:
+        """Give the broker a moment: pictures from files lose nothing by it, a camera would."""
+        deadline_s = time.monotonic() + _FIRST_CONNECTION_S
+        while not self._session.connected and not stop.is_set() and time.monotonic() < deadline_s:
+            time.sleep(0.005)
 
     def _info(self) -> dict[str, Any]:
         return {

@@ -53,7 +53,7 @@ def picture(values: Sequence[float], dtype: str) -> NDArray[Any]:
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 @settings(deadline=None, max_examples=50)
 @given(data=st.data(), scale=st.floats(1 / 1024, 1, width=32), position=st.floats(0, 1))
-def test_scores_are_scale_times_stored_value_minus_zero_point(
+def test_scores_are_scale_times_stored_value_minus_zero_point_between_0_and_1(
     build: Build, dtype: str, data: st.DataObject, scale: float, position: float
 ) -> None:
     limits = np.iinfo(dtype)
@@ -61,7 +61,9 @@ def test_scores_are_scale_times_stored_value_minus_zero_point(
     stored = data.draw(arrays.arrays(dtype, (1, 2, 2, 3)))
     content = classifier(dtype, scale=scale, zero_point=zero_point)
     scores = build(content, output="probabilities").invoke(stored)
-    expected = [scale * (int(value) - zero_point) for value in stored.reshape(-1)]
+    expected = [
+        min(max(scale * (int(value) - zero_point), 0.0), 1.0) for value in stored.reshape(-1)
+    ]
     assert scores.dtype == np.float32
     assert scores.tolist() == pytest.approx(expected, rel=1e-6)
 
@@ -69,7 +71,16 @@ def test_scores_are_scale_times_stored_value_minus_zero_point(
 def test_a_uint8_below_its_zero_point_does_not_wrap_around(build: Build) -> None:
     content = classifier("uint8", scale=0.5, zero_point=255)
     scores = build(content, output="probabilities").invoke(picture([0, 1, 254, 255] * 3, "uint8"))
-    assert scores[:4].tolist() == [-127.5, -127, -0.5, 0]
+    assert scores.tolist() == [0] * 12
+    powers = softmax(np.array([-127.5, -127, -0.5, 0] * 3))
+    logits = build(content, output="logits").invoke(picture([0, 1, 254, 255] * 3, "uint8"))
+    assert logits.tolist() == pytest.approx(powers.tolist())
+
+
+def test_what_is_no_number_counts_as_nothing(build: Build) -> None:
+    content = classifier("float32", last="SOFTMAX")
+    scores = build(content).invoke(picture([float("nan")] * 12, "float32"))
+    assert scores.tolist() == [0] * 12
 
 
 def test_float_scores_are_taken_as_they_are(build: Build) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import json
 import re
 import tomllib
 import typing
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgeclassifier.config.options import finite
+from edgeclassifier.config.render import quoted
 from edgeclassifier.config.schema import Config, contradictions
 from edgeclassifier.errors import ConfigError
 
@@ -31,10 +31,11 @@ def load_config(path: Path | None, *, overrides: Sequence[str] = ()) -> Config:
     for file in files:
         try:
             table = tomllib.loads(_read_text(file))
-        except tomllib.TOMLDecodeError as error:
-            problems.append(f"{file}: not valid TOML: {error}")
         except _UnreadableError as error:
             problems.append(str(error))
+        except ValueError as error:
+            # Mostly TOMLDecodeError; a number of thousands of digits is a bare ValueError.
+            problems.append(f"{file}: not valid TOML: {error}")
         else:
             reader = _Table(Config, source=str(file), folder=file.parent, problems=problems)
             _merge(values, reader.read(table))
@@ -56,12 +57,12 @@ def load_config(path: Path | None, *, overrides: Sequence[str] = ()) -> Config:
 def _parse_override(override: str) -> Mapping[str, Any]:
     key, separator, value = override.partition("=")
     key = key.strip()
-    if not separator or not re.fullmatch(r"\w+(\.\w+)*", key):
+    if not separator or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key, re.ASCII):
         raise _UnreadableError(f"--set {override}: expected TABLE.KEY=VALUE")
     try:
         return tomllib.loads(f"{key} = {value}")
-    except tomllib.TOMLDecodeError:
-        return tomllib.loads(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    except ValueError:
+        return tomllib.loads(f"{key} = {quoted(value)}")
 
 
 class _UnreadableError(Exception):
@@ -188,6 +189,6 @@ def _is_number(value: Any) -> bool:
 def _as_toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    text = f'"{value}"' if isinstance(value, str) else str(value)
+    text = quoted(value) if isinstance(value, str) else str(value)
     longest = 60
     return text if len(text) <= longest else text[:longest] + "…"

@@ -81,5 +81,8 @@ def non_zero_channels(value: tuple[float, ...]) -> str | None:
 
 
 def finite(value: float) -> bool:
-    """Tell whether a number is neither nan nor infinite."""
-    return math.isfinite(value)
+    """Tell whether a number is neither nan nor infinite, nor too large to calculate with."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False  # a whole number that no float can hold

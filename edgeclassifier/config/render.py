@@ -29,6 +29,12 @@ def to_toml(data: Mapping[str, Any]) -> str:
     return "\n".join(_lines(data, prefix="")).strip() + "\n"
 
 
+def quoted(text: str) -> str:
+    """Render a TOML basic string: one line, whatever is in it."""
+    # TOML has the escapes of JSON, and takes no DEL without one.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _lines(table: Mapping[str, Any], *, prefix: str) -> Iterator[str]:
     for key, value in table.items():
         if not isinstance(value, Mapping):
@@ -42,15 +48,14 @@ def _lines(table: Mapping[str, Any], *, prefix: str) -> Iterator[str]:
 
 def _key(key: str) -> str:
     bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
-    return key if bare else json.dumps(key)
+    return key if bare else quoted(key)
 
 
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        # A TOML basic string escapes as JSON does.
-        return json.dumps(value, ensure_ascii=False)
+        return quoted(value)
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_value(item) for item in value) + "]"
     return repr(value)
