@@ -42,16 +42,16 @@ class Classifier:
         self.threads = model.threads
         self.path = path
         self.input, self._input_index = _check_input(path, model.interpreter)
-        self._output = _check_output(path, model.interpreter)
-        self._output_index: int = self._output["index"]
-        self._scale, self._zero_point = self._output["quantization"]
-        self.labels = fit_labels(labels, int(self._output["shape"][-1]), source=labels_source)
+        output_details = _check_output(path, model.interpreter)
+        self._output_index: int = output_details["index"]
+        self._stored_scores = _dequantization_table(output_details)
+        self.labels = fit_labels(labels, int(output_details["shape"][-1]), source=labels_source)
         self._top_k = top_k
         self._threshold = threshold
         self.applies_softmax = self._is_logits(output)
 
-    def invoke(self, tensor: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the scores, one from 0 to 1 for each label, for the tensor 1 x H x W x 3.
+    def run(self, tensor: NDArray[Any]) -> NDArray[Any]:
+        """Run the interpreter on a tensor of 1 x H x W x 3; return what its output stores.
 
         Raises InferenceError where the interpreter fails.
         """
@@ -61,10 +61,20 @@ class Classifier:
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise InferenceError(f"{self.path}: the model does not run: {reason}") from None
-        real = self._real_output()
-        scores = _softmax(real) if self.applies_softmax else real.clip(0, 1)
-        # JSON has no word for what a broken float model may answer.
-        return np.nan_to_num(scores, copy=False)
+        return self._interpreter.get_tensor(self._output_index).reshape(-1)
+
+    def scores(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+        """Return one score from 0 to 1 for each label, for what run() returned."""
+        if self._stored_scores is None:
+            # JSON has no word for what a broken float model may answer.
+            real = np.nan_to_num(stored.astype(np.float32))
+        else:
+            real = self._stored_scores.take(stored.view(np.uint8))
+        return _softmax(real) if self.applies_softmax else real.clip(0, 1)
+
+    def invoke(self, tensor: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the scores for a tensor: run() and scores() in one."""
+        return self.scores(self.run(tensor))
 
     def invoke_again(self) -> None:
         """Run the interpreter on the tensor it holds, and nothing else: the bare cost."""
@@ -84,33 +94,20 @@ class Classifier:
             if scores[class_id] >= self._threshold
         )
 
-    def _real_output(self) -> NDArray[np.float32]:
-        stored = self._interpreter.get_tensor(self._output_index).reshape(-1)
-        if not self._scale:
-            return stored.astype(np.float32)
-        # uint8 minus a zero point wraps around below zero.
-        real: NDArray[np.float32] = (stored.astype(np.int64) - self._zero_point) * np.float32(
-            self._scale
-        )
-        return real.astype(np.float32)
-
     def _is_logits(self, output: OutputKind) -> bool:
         if output != "auto":
             return output == "logits"
         last = _last_operation(self._interpreter, self._output_index)
         if last in _PROBABILITY_OPS:
             return False
-        if self._scale:
-            limits = np.iinfo(self._output["dtype"])
-            low = self._scale * (limits.min - self._zero_point)
-            high = self._scale * (limits.max - self._zero_point)
-            return bool(low < -self._scale or high > 1 + self._scale)
-        # A float model's range is not written down: look at an answer.
-        blank = np.zeros((1, self.input.height, self.input.width, 3), self.input.dtype)
-        self.applies_softmax = True
-        self.invoke(blank)
-        scores = self._real_output()
-        return bool(scores.min() < 0 or scores.max() > 1)
+        if self._stored_scores is not None:
+            possible = self._stored_scores
+            step = float(abs(possible[1] - possible[0]))
+        else:
+            # A float model's range is not written down: look at an answer.
+            blank = np.zeros((1, self.input.height, self.input.width, 3), self.input.dtype)
+            possible, step = self.run(blank), 0.0
+        return bool(possible.min() < -step or possible.max() > 1 + step)
 
 
 def check_image_classifier(path: Path, interpreter: Interpreter) -> None:
@@ -153,6 +150,18 @@ def _check_output(path: Path, interpreter: Interpreter) -> dict[str, Any]:
         raise ModelError(f"{path}: output type {dtype}; expected uint8, int8 or float32")
     details: dict[str, Any] = outputs[0]
     return details
+
+
+def _dequantization_table(output: dict[str, Any]) -> NDArray[np.float32] | None:
+    """Return the real value of each byte that the output may store; None for a float output."""
+    dtype = np.dtype(output["dtype"])
+    if dtype.kind == "f":
+        return None
+    scale, zero_point = output["quantization"]
+    # Wider than a byte, because uint8 minus a zero point wraps around below zero.
+    stored = np.arange(256, dtype=np.uint8).view(dtype).astype(np.int64)
+    table: NDArray[np.float32] = ((stored - zero_point) * (scale or 1.0)).astype(np.float32)
+    return table
 
 
 def _last_operation(interpreter: Any, tensor_index: int) -> str | None:

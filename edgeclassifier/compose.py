@@ -296,6 +296,14 @@ def broker_access(config: MqttConfig, *, device: str) -> BrokerAccess:
     )
 
 
+def around_interpreter_nice(config: ModelConfig) -> int:
+    """Return the niceness of the threads that are not the interpreter's."""
+    from edgeclassifier.priority import background_nice
+    from edgeclassifier.runtime import default_threads
+
+    return background_nice(config.threads or default_threads())
+
+
 def build_session(config: Config, access: BrokerAccess, *, will: "Message") -> "Session":
     """Build the session, not yet started."""
     from edgeclassifier.mqtt.session import Session
@@ -313,6 +321,7 @@ def build_session(config: Config, access: BrokerAccess, *, will: "Message") -> "
         reconnect_max_s=config.mqtt.reconnect_max_s,
         max_queued=_MAX_QUEUED,
         will=will,
+        nice=around_interpreter_nice(config.model),
     )
 
 

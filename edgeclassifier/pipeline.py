@@ -13,6 +13,7 @@ from edgeclassifier.classifier import Classifier
 from edgeclassifier.errors import CameraError, CameraTimeout
 from edgeclassifier.mailbox import Closed, Mailbox
 from edgeclassifier.preprocess import Pixels, Preprocessor
+from edgeclassifier.priority import be_nice
 from edgeclassifier.results import Latency, Result
 
 _POLL_S = 0.2
@@ -29,6 +30,14 @@ class _Prepared:
     ready_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    prepared: _Prepared
+    stored: NDArray[Any]
+    started_s: float
+    done_s: float
+
+
 class Pipeline:
     """Joins a camera and a classifier.
 
@@ -37,14 +46,19 @@ class Pipeline:
     camera the newest frame wins; from files every frame is classified.
     """
 
-    def __init__(self, *, camera: Camera, deadline_s: float) -> None:
-        """Take a closed camera; a frame has to come within every `deadline_s` seconds."""
+    def __init__(self, *, camera: Camera, deadline_s: float, nice: int = 0) -> None:
+        """Take a closed camera; a frame has to come within every `deadline_s` seconds.
+
+        `nice` is the niceness of all but the interpreter: of the thread that captures, and of the
+        one that calls results().
+        """
         self._camera = camera
         self._deadline_s = deadline_s
+        self._nice = nice
         self._stages: tuple[Preprocessor, Classifier] | None = None
         self._attached = threading.Event()
         self._prepared: Mailbox[_Prepared] = Mailbox()
-        self._results: Mailbox[Result] = Mailbox()
+        self._answers: Mailbox[_Answer] = Mailbox()
         self._reading_since_s: float | None = None
         self._failure: BaseException | None = None
         self._closed = False
@@ -67,7 +81,7 @@ class Pipeline:
             return
         self._closed = True
         self._prepared.close()
-        self._results.close()
+        self._answers.close()
         self._attached.set()
         deadline_s = time.monotonic() + _JOIN_S
         for thread in (self._capturing, self._inferring):
@@ -86,14 +100,15 @@ class Pipeline:
         the deadline, and InferenceError where the interpreter fails.
         """
         self._inferring.start()
+        be_nice(self._nice)
         try:
             while not stopped():
                 try:
-                    result = self._results.take(_POLL_S)
+                    answer = self._answers.take(_POLL_S)
                 except Closed:
                     break
-                if result is not None:
-                    yield result
+                if answer is not None:
+                    yield self._result(answer)
                 else:
                     self._check_that_read_returns()
         finally:
@@ -116,25 +131,30 @@ class Pipeline:
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
         self._prepared.close()
-        self._results.close()
+        self._answers.close()
 
     def _infer(self) -> None:
         try:
             while True:
                 prepared = self._prepared.take(_POLL_S)
-                if prepared is not None and not self._results.put_next(self._classify(prepared)):
+                if prepared is not None and not self._answers.put_next(self._run(prepared)):
                     return
         except Closed:
-            self._results.close()
+            self._answers.close()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self._fail(error)
 
-    def _classify(self, prepared: _Prepared) -> Result:
-        assert self._stages is not None  # noqa: S101 - nothing is prepared before attach()
-        _, classifier = self._stages
+    def _run(self, prepared: _Prepared) -> _Answer:
+        # Nothing but the interpreter: its cores are idle while anything else happens here.
         started_s = time.monotonic()
-        predictions = classifier.top(classifier.invoke(prepared.tensor))
-        done_s = time.monotonic()
+        stored = self._model.run(prepared.tensor)
+        return _Answer(
+            prepared=prepared, stored=stored, started_s=started_s, done_s=time.monotonic()
+        )
+
+    def _result(self, answer: _Answer) -> Result:
+        prepared = answer.prepared
+        predictions = self._model.top(self._model.scores(answer.stored))
         captured_s = prepared.frame.monotonic_s
         return Result(
             frame=prepared.frame,
@@ -143,12 +163,18 @@ class Pipeline:
             latency=Latency(
                 capture_s=prepared.received_s - captured_s,
                 preprocess_s=prepared.ready_s - prepared.received_s,
-                inference_s=done_s - started_s,
-                total_s=done_s - captured_s,
+                inference_s=answer.done_s - answer.started_s,
+                total_s=time.monotonic() - captured_s,
             ),
         )
 
+    @property
+    def _model(self) -> Classifier:
+        assert self._stages is not None  # noqa: S101 - nothing is prepared before attach()
+        return self._stages[1]
+
     def _capture(self) -> None:
+        be_nice(self._nice)
         try:
             self._camera.open()
             self._read_frames()

@@ -50,7 +50,11 @@ def run_service(config: Config, *, stop: StopSignal) -> None:
     model = compose.find_model(config.model)
     offline = Message(topic=topics.availability, payload=OFFLINE, retain=True)
     session = compose.build_session(config, access, will=offline)
-    pipeline = Pipeline(camera=camera, deadline_s=config.camera.deadline_s)
+    pipeline = Pipeline(
+        camera=camera,
+        deadline_s=config.camera.deadline_s,
+        nice=compose.around_interpreter_nice(config.model),
+    )
     # Connecting, and opening the camera, go on while the model is loaded.
     session.start()
     pipeline.open()

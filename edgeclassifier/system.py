@@ -2,12 +2,14 @@
 
 import ctypes
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 _TIME_ERROR = 5
 """adjtimex(2): the clock is not synchronized."""
 _SIZE_OF_TIMEX = 512
+_CLOCK_AGE_S = 1.0
 _THROTTLING_BITS = {
     0: "under_voltage",
     1: "frequency_capped",
@@ -30,6 +32,7 @@ class System:
 
     def __init__(self, *, root: Path = Path("/")) -> None:
         self._root = root
+        self._clock = (float("-inf"), False)
 
     def cpu_temperature_c(self) -> float | None:
         """Read the temperature of the first thermal zone, in degrees Celsius."""
@@ -51,7 +54,16 @@ class System:
         return int(found[1]) * 1024 if found else None
 
     def clock_synchronized(self) -> bool:
-        """Tell whether wall-clock time can be believed: a Pi has no clock battery."""
+        """Tell whether wall-clock time can be believed: a Pi has no clock battery.
+
+        The answer is up to a second old, because it is asked for with every frame.
+        """
+        now_s = time.monotonic()
+        if now_s - self._clock[0] > _CLOCK_AGE_S:
+            self._clock = now_s, self._ask_for_clock()
+        return self._clock[1]
+
+    def _ask_for_clock(self) -> bool:
         if (self._root / "run/systemd/timesync/synchronized").exists():
             return True
         timex = ctypes.create_string_buffer(_SIZE_OF_TIMEX)

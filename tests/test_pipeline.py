@@ -273,14 +273,14 @@ def test_a_frame_that_is_no_picture_is_raised_in_the_callers_thread(engine: Clas
 def test_what_the_interpreter_raises_is_raised_in_the_callers_thread(
     engine: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    invoke, given = engine.invoke, iter(range(100))
+    run, given = engine.run, iter(range(100))
 
-    def fail_at_the_fifth(tensor: NDArray[Any]) -> NDArray[np.float32]:
+    def fail_at_the_fifth(tensor: NDArray[Any]) -> NDArray[Any]:
         if next(given) == 4:
             raise RuntimeError("a kernel failed")
-        return invoke(tensor)
+        return run(tensor)
 
-    monkeypatch.setattr(engine, "invoke", fail_at_the_fifth)
+    monkeypatch.setattr(engine, "run", fail_at_the_fifth)
     camera = ScriptedCamera(iter(range(100)))
     with pytest.raises(RuntimeError, match="a kernel failed"):
         list(join(camera, engine).results())

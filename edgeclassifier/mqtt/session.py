@@ -53,7 +53,9 @@ class Session:
         reconnect_max_s: float,
         max_queued: int,
         will: Message | None,
+        nice: int = 0,
     ) -> None:
+        """Prepare a session; `nice` is the niceness of its thread."""
         self._broker = Broker(
             host=host,
             port=port,
@@ -75,6 +77,7 @@ class Session:
         if problems:
             raise ConfigError(problems)
         self._will = will
+        self._nice = nice
         self._outbox = Outbox(max_queued=max_queued)
         self._backoff = Backoff(min_s=reconnect_min_s, max_s=reconnect_max_s)
         self._steady_after_s = _STEADY_WAITS * reconnect_min_s
