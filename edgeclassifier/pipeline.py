@@ -174,9 +174,9 @@ class Pipeline:
         return self._stages[1]
 
     def _capture(self) -> None:
-        be_nice(self._nice)
         try:
             self._camera.open()
+            be_nice(self._nice)
             self._read_frames()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             # Told before close() is called, which may hang.

@@ -10,6 +10,7 @@ from edgeclassifier import __version__, compose
 from edgeclassifier.cameras import Camera
 from edgeclassifier.classifier import Classifier
 from edgeclassifier.config import Config, masked
+from edgeclassifier.errors import BrokerError
 from edgeclassifier.health import ProgressMeter
 from edgeclassifier.mqtt.base import Message
 from edgeclassifier.mqtt.messages import (
@@ -140,11 +141,16 @@ class _Service:
         if not self._camera.live:
             self._wait_for_broker(stop)
         try:
-            for result in self._pipeline.results(stopped=stop.is_set):
+            for result in self._pipeline.results(stopped=lambda: self._is_over(stop)):
                 self._meter.count(result)
                 self._publisher.handle(result)
+            if not self._session.alive:
+                raise BrokerError("the MQTT session died of a fault in this program, see above")
         finally:
             self._reporter.stop()
+
+    def _is_over(self, stop: StopSignal) -> bool:
+        return stop.is_set() or not self._session.alive
 
     def _wait_for_broker(self, stop: StopSignal) -> None:
         """Give the broker a moment: pictures from files lose nothing by it, a camera would."""

@@ -2,15 +2,17 @@
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from edgeclassifier import compose
 from edgeclassifier.cameras import Camera
 from edgeclassifier.cameras.memory import MemoryCamera
-from edgeclassifier.config import Config
+from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.errors import BrokerError, CameraError
 from edgeclassifier.health import Percentiles, stage_percentiles
 from edgeclassifier.localbroker import LOOPBACK, LocalBroker
@@ -21,6 +23,7 @@ from edgeclassifier.pipeline import Pipeline
 from edgeclassifier.preprocess import Pixels
 from edgeclassifier.publisher import Publisher
 from edgeclassifier.results import Latency
+from edgeclassifier.runtime import load_model
 from edgeclassifier.state import Debounce
 from edgeclassifier.system import System
 
@@ -76,9 +79,9 @@ def measure_throughput(
             # Every other round in the opposite order, so that a drift of the machine cancels out.
             if turn % 2:
                 pipeline.append(bench.pipeline_hz(_camera(frames), seconds, latencies))
-                bare.append(bare_hz(engine, seconds))
+                bare.append(rate_hz(engine.classifier.invoke_again, seconds))
             else:
-                bare.append(bare_hz(engine, seconds))
+                bare.append(rate_hz(engine.classifier.invoke_again, seconds))
                 pipeline.append(bench.pipeline_hz(_camera(frames), seconds, latencies))
         published, acknowledged = bench.drain()
     ratios = tuple(whole / alone for whole, alone in zip(pipeline, bare, strict=True))
@@ -96,24 +99,36 @@ def measure_throughput(
     )
 
 
-def bare_hz(engine: compose.Engine, seconds: float) -> float:
-    """Return how often each second the interpreter runs when it does nothing else."""
+def rate_hz(run: Callable[[], object], seconds: float) -> float:
+    """Return how often each second `run` runs when nothing else is done."""
     count = 0
     started_s = time.perf_counter()
     while (elapsed_s := time.perf_counter() - started_s) < seconds:
-        engine.classifier.invoke_again()
+        run()
         count += 1
     return count / elapsed_s
 
 
-def compare_models(first: Config, second: Config, *, rounds: int, seconds: float) -> float:
-    """Return the time of one run of the first model over that of the second, in turns."""
-    engines = [compose.build_engine(first), compose.build_engine(second)]
+def compare_models(
+    first: Path, second: Path, config: ModelConfig, *, rounds: int, seconds: float
+) -> float:
+    """Return the time of one run of the first model over that of the second, by turns.
+
+    Only the interpreter is used, so that a model needs no labels for it.
+    """
+    models = [
+        load_model(path, runtime=config.runtime, threads=config.threads).interpreter
+        for path in (first, second)
+    ]
+    for model in models:
+        for details in model.get_input_details():
+            model.set_tensor(details["index"], np.zeros(details["shape"], details["dtype"]))
+        model.invoke()
     ratios = []
     for turn in range(rounds):
-        order = engines if turn % 2 else engines[::-1]
-        rates = {id(engine): bare_hz(engine, seconds) for engine in order}
-        ratios.append(rates[id(engines[1])] / rates[id(engines[0])])
+        order = (0, 1) if turn % 2 else (1, 0)
+        rates = {index: rate_hz(models[index].invoke, seconds) for index in order}
+        ratios.append(rates[1] / rates[0])
     return statistics.median(ratios)
 
 
@@ -124,7 +139,7 @@ def measure_camera(config: Config, broker: LocalBroker, *, seconds: float) -> Th
     with _Bench(config, engine, broker) as bench:
         rate = bench.pipeline_hz(compose.build_camera(config.camera), seconds, latencies)
         published, acknowledged = bench.drain()
-    alone = bare_hz(engine, seconds)
+    alone = rate_hz(engine.classifier.invoke_again, seconds)
     return Throughput(
         width=0,
         height=0,

@@ -104,10 +104,12 @@ def _compare(config: "Config", args: argparse.Namespace) -> tuple[str, float, fl
     from edgeclassifier import compose
     from edgeclassifier.bench.throughput import compare_models
 
-    other = _with(config, name=args.vs, labels="", mean=(), std=())
-    ours, theirs = compose.find_model(config.model), compose.find_model(other.model)
+    ours = compose.find_model(config.model)
+    theirs = compose.find_model(_with(config, name=args.vs).model)
     size_ratio = theirs.path.stat().st_size / ours.path.stat().st_size
-    latency_ratio = compare_models(other, config, rounds=args.rounds, seconds=args.seconds)
+    latency_ratio = compare_models(
+        theirs.path, ours.path, config.model, rounds=args.rounds, seconds=args.seconds
+    )
     return theirs.name, size_ratio, latency_ratio
 
 

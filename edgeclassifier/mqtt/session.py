@@ -14,6 +14,7 @@ from edgeclassifier.mqtt.backoff import Backoff
 from edgeclassifier.mqtt.base import Broker, Message
 from edgeclassifier.mqtt.linklog import LinkLog
 from edgeclassifier.mqtt.outbox import Outbox, Parcel
+from edgeclassifier.priority import be_nice
 
 if TYPE_CHECKING:
     import ssl
@@ -204,6 +205,8 @@ class Session:
             if self._stopping.is_set():
                 return
             connection.step(_STEP_S)
+        # Not before: until then somebody waits for the first message.
+        be_nice(self._nice)
         self._connections += 1
         self._outbox.go_online()
         self._link.up()
