@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeclassifier.child import end
 from edgeclassifier.errors import BrokerError
 
 LOOPBACK = "127.0.0.1"
@@ -63,12 +64,7 @@ def mosquitto() -> Iterator[LocalBroker]:
             _wait_for(port, gone=lambda: process.poll() is not None)
             yield LocalBroker(name="mosquitto", port=port, protocol="5")
         finally:
-            process.terminate()
-            try:
-                process.wait(_STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, timeout_s=_STOP_TIMEOUT_S)
 
 
 @contextlib.contextmanager

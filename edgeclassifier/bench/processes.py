@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeclassifier.child import end
 from edgeclassifier.config import Config
 from edgeclassifier.errors import BrokerError
 from edgeclassifier.localbroker import LOOPBACK, LocalBroker
@@ -132,8 +133,7 @@ def _started(command: Sequence[str]) -> "Iterator[subprocess.Popen[bytes]]":
     try:
         yield process
     finally:
-        process.terminate()
-        process.wait(_STOP_S)
+        end(process, timeout_s=_STOP_S)
 
 
 def _peak_bytes(pid: int) -> int:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edgeclassifier.child import end
 from edgeclassifier.commands.common import Subparsers
 from edgeclassifier.errors import BrokerError, DownloadError, ModelError
 from edgeclassifier.stop import StopSignal
@@ -149,12 +150,7 @@ def _daemon(settings: dict[str, Any]) -> Iterator["subprocess.Popen[bytes]"]:
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, timeout_s=_STOP_TIMEOUT_S)
 
 
 def _show(

@@ -1,0 +1,109 @@
+"""The session with the broker that the configuration means."""
+
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from edgeclassifier.compose.engine import around_interpreter_nice
+from edgeclassifier.config import Config, MqttConfig
+
+if TYPE_CHECKING:
+    import ssl
+
+    from edgeclassifier.mqtt.base import Message
+    from edgeclassifier.mqtt.session import Session
+
+_PORT, _TLS_PORT = 1883, 8883
+_MAX_QUEUED = 1000
+
+
+def device_id(configured: str) -> str:
+    """Return the configured id, or the host name in the characters that a topic allows."""
+    host = socket.gethostname().partition(".")[0]
+    return configured or re.sub(r"[^a-zA-Z0-9_-]+", "-", host).strip("-") or "device"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAccess:
+    """Everything needed to talk to the broker, secrets read and certificates loaded."""
+
+    host: str
+    port: int
+    protocol: Literal["5", "3.1.1"]
+    client_id: str
+    username: str | None
+    password: str | None
+    tls: "ssl.SSLContext | None"
+    keepalive_s: int
+
+
+def broker_access(config: MqttConfig, *, device: str) -> BrokerAccess:
+    """Read secrets and certificates. Raises ConfigError where one is not usable."""
+    tls = None
+    if config.tls.enabled:
+        from edgeclassifier.mqtt.tls import make_tls_context
+
+        tls = make_tls_context(
+            ca_file=_path(config.tls.ca_file),
+            cert_file=_path(config.tls.cert_file),
+            key_file=_path(config.tls.key_file),
+        )
+    password = None
+    if config.password_file:
+        from edgeclassifier.credentials import read_password
+
+        password = read_password(Path(config.password_file))
+    return BrokerAccess(
+        host=config.host,
+        port=config.port or (_TLS_PORT if config.tls.enabled else _PORT),
+        protocol="5" if config.protocol == "5" else "3.1.1",
+        client_id=config.client_id or f"{config.root.replace('/', '-')}-{device}",
+        username=config.username or None,
+        password=password,
+        tls=tls,
+        keepalive_s=config.keepalive_s,
+    )
+
+
+def build_session(config: Config, access: BrokerAccess, *, will: "Message") -> "Session":
+    """Build the session, not yet started."""
+    from edgeclassifier.mqtt.session import Session
+
+    return Session(
+        host=access.host,
+        port=access.port,
+        protocol=access.protocol,
+        client_id=access.client_id,
+        username=access.username,
+        password=access.password,
+        tls=access.tls,
+        keepalive_s=access.keepalive_s,
+        reconnect_min_s=config.mqtt.reconnect_min_s,
+        reconnect_max_s=config.mqtt.reconnect_max_s,
+        max_queued=_MAX_QUEUED,
+        will=will,
+        nice=around_interpreter_nice(config.model),
+    )
+
+
+def probe_broker(access: BrokerAccess) -> None:
+    """Connect once and leave. Raises BrokerError with what is wrong."""
+    from edgeclassifier.mqtt.probe import probe
+
+    probe(
+        host=access.host,
+        port=access.port,
+        protocol=access.protocol,
+        # With the id of a daemon that runs, the broker would close the daemon's connection.
+        client_id=f"{access.client_id}-check",
+        username=access.username,
+        password=access.password,
+        tls=access.tls,
+        keepalive_s=access.keepalive_s,
+    )
+
+
+def _path(configured: str) -> Path | None:
+    return Path(configured) if configured else None

@@ -1,0 +1,54 @@
+"""The camera that the configuration means."""
+
+from pathlib import Path
+
+from edgeclassifier.cameras import Camera
+from edgeclassifier.config import CameraConfig
+from edgeclassifier.errors import ConfigError
+
+
+def build_camera(config: CameraConfig) -> Camera:
+    """Build the camera, closed. Raises ConfigError where its password file is not usable."""
+    if config.source == "picamera2":
+        from edgeclassifier.cameras.picamera import PiCamera
+
+        return PiCamera(
+            camera_id=config.id,
+            index=config.picamera2.index,
+            frame_rate_hz=config.picamera2.frame_rate_hz,
+        )
+    if config.source == "stream":
+        from edgeclassifier.cameras.stream import StreamCamera
+
+        stream = config.stream
+        return StreamCamera(
+            camera_id=config.id,
+            url=_with_credentials(stream.url, stream.username, stream.password_file),
+            max_rate_hz=stream.max_rate_hz,
+            options=stream.options,
+            timeout_s=stream.timeout_s,
+            reconnect_max_s=stream.reconnect_max_s,
+            loop=stream.loop,
+        )
+    from edgeclassifier.cameras.replay import ReplayCamera
+
+    return ReplayCamera(
+        camera_id=config.id,
+        path=config.replay.path,
+        loop=config.replay.loop,
+        rate_hz=config.replay.rate_hz,
+    )
+
+
+def _with_credentials(url: str, username: str, password_file: str) -> str:
+    if not username:
+        return url
+    from urllib.parse import quote
+
+    from edgeclassifier.credentials import read_password
+
+    password = f":{quote(read_password(Path(password_file)), safe='')}" if password_file else ""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise ConfigError([f"camera.stream.username is set, but {url} is no URL"])
+    return f"{scheme}://{quote(username, safe='')}{password}@{rest}"

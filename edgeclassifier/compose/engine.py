@@ -1,0 +1,117 @@
+"""The model, loaded, with what prepares pictures for it."""
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from edgeclassifier.compose.model import BUNDLED_MODEL, ModelFile, find_model
+from edgeclassifier.config import Config, ModelConfig
+from edgeclassifier.errors import ModelError
+from edgeclassifier.models.catalogue import CATALOGUE
+
+if TYPE_CHECKING:
+    from edgeclassifier.classifier import Classifier
+    from edgeclassifier.models.metadata import Metadata
+    from edgeclassifier.preprocess import InputSpec, Normalization, Pixels, Preprocessor
+    from edgeclassifier.results import Prediction
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """A model, loaded, and what prepares pictures for it."""
+
+    model: ModelFile
+    classifier: "Classifier"
+    preprocessor: "Preprocessor"
+
+    def classify(self, pixels: "Pixels") -> "tuple[Prediction, ...]":
+        """Return the best labels for a picture of H x W x 3 RGB."""
+        _crop, tensor = self.preprocessor(pixels)
+        return self.classifier.top(self.classifier.invoke(tensor))
+
+
+def build_engine(config: Config, model: ModelFile | None = None) -> Engine:
+    """Load `model`, or the one that find_model() chooses.
+
+    Raises ModelError where it, its labels or the runtime is not usable.
+    """
+    from edgeclassifier.classifier import Classifier, OutputKind, check_image_classifier
+    from edgeclassifier.models.metadata import read_metadata
+    from edgeclassifier.preprocess import Preprocessor
+    from edgeclassifier.runtime import load_model
+
+    model = model or find_model(config.model)
+    loaded = load_model(model.path, runtime=config.model.runtime, threads=config.model.threads)
+    # Before the labels: what is no classifier needs none.
+    check_image_classifier(model.path, loaded.interpreter)
+    metadata = read_metadata(model.path)
+    labels, source = _labels(model, metadata)
+    classifier = Classifier(
+        loaded,
+        path=model.path,
+        labels=labels,
+        labels_source=source,
+        output=cast("OutputKind", config.model.output),
+        top_k=config.model.top_k,
+        threshold=config.model.threshold,
+    )
+    preprocessor = Preprocessor(
+        spec=classifier.input,
+        normalization=_normalization(config.model, model, metadata, classifier.input),
+        crop_fraction=config.preprocess.crop_fraction,
+        region=config.preprocess.region,
+    )
+    return Engine(model=model, classifier=classifier, preprocessor=preprocessor)
+
+
+def _labels(model: ModelFile, metadata: "Metadata") -> tuple[tuple[str, ...], str]:
+    if model.labels is not None:
+        from edgeclassifier.labels import read_labels
+
+        return read_labels(model.labels), str(model.labels)
+    if metadata.labels is not None:
+        return metadata.labels, f"the labels in {model.path}"
+    if model.known is not None and model.known.labels is not None:
+        return imagenet_labels(), "the ImageNet labels"
+    raise ModelError(f"{model.path}: no labels inside the model: name a label file in model.labels")
+
+
+def _normalization(
+    config: ModelConfig, model: ModelFile, metadata: "Metadata", spec: "InputSpec"
+) -> "Normalization":
+    from edgeclassifier.preprocess import Normalization, usual_normalization
+
+    if config.mean:
+        return Normalization(mean=config.mean, std=config.std)
+    if metadata.normalization is not None:
+        return metadata.normalization
+    if model.known is not None:
+        return Normalization(mean=model.known.mean, std=model.known.std)
+    usual, sure = usual_normalization(spec)
+    if not sure:
+        log.warning(
+            "%s does not say how its input is normalized: assuming -1 to 1 "
+            "(if that is wrong, set model.mean and model.std)",
+            model.path,
+        )
+    return usual
+
+
+def imagenet_labels() -> tuple[str, ...]:
+    """Return the 1000 labels that the bundled model carries."""
+    from edgeclassifier.models.metadata import read_metadata
+
+    labels = read_metadata(CATALOGUE[BUNDLED_MODEL].bundled_path).labels
+    if labels is None:
+        raise ModelError("the bundled model is damaged: install the package again")
+    return labels
+
+
+def around_interpreter_nice(config: ModelConfig) -> int:
+    """Return the niceness of the threads that are not the interpreter's."""
+    from edgeclassifier.priority import background_nice
+    from edgeclassifier.runtime import default_threads
+
+    return background_nice(config.threads or default_threads())

@@ -1,0 +1,90 @@
+"""Which model file the configuration means."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeclassifier.config import ModelConfig
+from edgeclassifier.errors import ModelError
+from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel
+from edgeclassifier.models.store import ModelStore, default_store_root
+
+BUNDLED_MODEL = "efficientnet_lite2_260_int8"
+PREFERRED_MODEL = "inception_v3_299_quant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """A model file that was chosen, and what is known of it besides its content."""
+
+    name: str
+    path: Path
+    labels: Path | None
+    known: CatalogueModel | None
+    reason: str
+
+    def sha256(self) -> str:
+        """Hash the file. Raises ModelError where it cannot be read."""
+        try:
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise ModelError(f"{self.path}: model file cannot be read: {error.strerror}") from None
+
+    def sha256_later(self) -> Callable[[], str]:
+        """Hash the file in a thread; return what waits for the result, and raises as sha256()."""
+        outcome: list[str | ModelError] = []
+
+        def hash_file() -> None:
+            try:
+                outcome.append(self.sha256())
+            except ModelError as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=hash_file, name="sha256", daemon=True)
+        thread.start()
+
+        def result() -> str:
+            thread.join()
+            if isinstance(outcome[0], ModelError):
+                raise outcome[0]
+            return outcome[0]
+
+        return result
+
+
+def model_store(configured: str) -> ModelStore:
+    """Return the store at the configured folder, or at the usual one."""
+    return ModelStore(root=Path(configured) if configured else default_store_root(os.environ))
+
+
+def find_model(config: ModelConfig) -> ModelFile:
+    """Choose the model file. Raises ModelError where it is not there."""
+    store = model_store(config.store)
+    configured_labels = Path(config.labels) if config.labels else None
+    if config.name == "auto":
+        installed = {each.name for each in store.installed()}
+        name = PREFERRED_MODEL if PREFERRED_MODEL in installed else BUNDLED_MODEL
+        reason = (
+            "installed"
+            if name == PREFERRED_MODEL
+            else f"bundled; {PREFERRED_MODEL} is not installed"
+        )
+    elif config.name.endswith(".tflite"):
+        path = Path(config.name).expanduser()
+        known = CATALOGUE.get(path.stem)
+        return ModelFile(
+            name=path.stem, path=path, labels=configured_labels, known=known, reason="configured"
+        )
+    else:
+        name, reason = config.name, "configured"
+    return ModelFile(
+        name=name,
+        path=store.path(name),
+        labels=configured_labels or store.labels_path(name),
+        known=CATALOGUE.get(name),
+        reason=reason,
+    )
