@@ -1,6 +1,34 @@
-"""Child processes and their end."""
+"""Child processes: the daemon with settings of one's own, and the end of any child."""
 
+import contextlib
+import json
+import os
 import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+SAMPLES = Path(__file__).parent / "samples"
+"""The folder of the sample pictures."""
+SAMPLE_PICTURES = str(SAMPLES / "*.*g")
+"""What `camera.replay.path` is for them."""
+
+
+@contextlib.contextmanager
+def daemon(
+    settings: Mapping[str, Any], *, stop_timeout_s: float
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run the daemon on `settings` alone, no configuration file, while the context lasts."""
+    command = [sys.executable, "-m", "edgeclassifier", "run", "--config", os.devnull]
+    for key, value in settings.items():
+        command += ["--set", f"{key}={json.dumps(value)}"]
+    # In a session of its own, so that Ctrl-C reaches it once, by way of this process.
+    process = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - our own program
+    try:
+        yield process
+    finally:
+        end(process, timeout_s=stop_timeout_s)
 
 
 def end(process: "subprocess.Popen[bytes]", *, timeout_s: float) -> None:

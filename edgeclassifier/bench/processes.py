@@ -1,18 +1,16 @@
 """The daemon as a process: its start-up and its memory, beside those of the bare interpreter."""
 
-import contextlib
 import json
 import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeclassifier.child import end
+from edgeclassifier.child import SAMPLE_PICTURES, daemon
 from edgeclassifier.config import Config
 from edgeclassifier.errors import BrokerError
 from edgeclassifier.localbroker import LOOPBACK, LocalBroker
@@ -66,19 +64,19 @@ def measure_processes(
 ) -> Processes:
     """Start both by turns, `starts` times. Raises BrokerError where the daemon says nothing."""
     bare: list[dict[str, Any]] = []
-    daemon: list[tuple[float, int]] = []
+    ours: list[tuple[float, int]] = []
     for _ in range(starts):
         bare.append(_run_bare(module, model, threads))
-        daemon.append(_run_daemon(config, broker, threads))
+        ours.append(_run_daemon(config, broker, threads))
     bare_start_s = statistics.median(each["seconds"] for each in bare)
-    daemon_start_s = statistics.median(seconds for seconds, _ in daemon)
-    ratios = [ours[0] / alone["seconds"] for ours, alone in zip(daemon, bare, strict=True)]
+    daemon_start_s = statistics.median(seconds for seconds, _ in ours)
+    ratios = [start[0] / alone["seconds"] for start, alone in zip(ours, bare, strict=True)]
     return Processes(
         bare_start_s=bare_start_s,
         daemon_start_s=daemon_start_s,
         start_ratio=statistics.median(ratios),
         bare_peak_bytes=int(statistics.median(each["peak_bytes"] for each in bare)),
-        daemon_peak_bytes=int(statistics.median(peak for _, peak in daemon)),
+        daemon_peak_bytes=int(statistics.median(peak for _, peak in ours)),
     )
 
 
@@ -95,7 +93,7 @@ def _run_daemon(config: Config, broker: LocalBroker, threads: int) -> tuple[floa
     settings = {
         "device.id": _DEVICE,
         "camera.source": "replay",
-        "camera.replay.path": str(Path(__file__).parents[1] / "samples" / "*.*g"),
+        "camera.replay.path": SAMPLE_PICTURES,
         "camera.replay.rate_hz": 0.0,
         "model.name": config.model.name,
         "model.labels": config.model.labels,
@@ -112,28 +110,12 @@ def _run_daemon(config: Config, broker: LocalBroker, threads: int) -> tuple[floa
     }
     with _Counter(broker.port) as received:
         started_s = time.perf_counter()
-        with _started(_command(settings)) as process:
+        with daemon(settings, stop_timeout_s=_STOP_S) as process:
             received.wait(1, _FIRST_S)
             first_s = received.first_s - started_s
             received.wait(_PREDICTIONS_FOR_MEMORY, _FIRST_S)
             peak_bytes = _peak_bytes(process.pid)
     return first_s, peak_bytes
-
-
-def _command(settings: dict[str, Any]) -> list[str]:
-    command = [sys.executable, "-m", "edgeclassifier", "run", "--config", "/dev/null"]
-    for key, value in settings.items():
-        command += ["--set", f"{key}={json.dumps(value)}"]
-    return command
-
-
-@contextlib.contextmanager
-def _started(command: Sequence[str]) -> "Iterator[subprocess.Popen[bytes]]":
-    process = subprocess.Popen(command)  # noqa: S603 - our own program
-    try:
-        yield process
-    finally:
-        end(process, timeout_s=_STOP_S)
 
 
 def _peak_bytes(pid: int) -> int:

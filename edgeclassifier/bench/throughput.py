@@ -12,6 +12,7 @@ import numpy as np
 from edgeclassifier import compose
 from edgeclassifier.cameras import Camera
 from edgeclassifier.cameras.memory import MemoryCamera
+from edgeclassifier.child import SAMPLES
 from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.errors import BrokerError, CameraError
 from edgeclassifier.health import Percentiles, stage_percentiles
@@ -27,7 +28,6 @@ from edgeclassifier.runtime import load_model
 from edgeclassifier.state import Debounce
 from edgeclassifier.system import System
 
-_SAMPLES = Path(__file__).parents[1] / "samples"
 _DRAIN_S = 10.0
 
 
@@ -50,7 +50,7 @@ class Throughput:
 
 def sample_frames(width: int, height: int) -> list[Pixels]:
     """Return the sample pictures, scaled to cover frames of `height` x `width` x 3."""
-    paths = sorted(path for path in _SAMPLES.iterdir() if path.suffix in {".jpg", ".png"})
+    paths = sorted(path for path in SAMPLES.iterdir() if path.suffix in {".jpg", ".png"})
     return [cover(load_picture(path), width, height) for path in paths]
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgeclassifier.child import end
+from edgeclassifier.child import SAMPLE_PICTURES, daemon
 from edgeclassifier.commands.common import Subparsers
 from edgeclassifier.errors import BrokerError, DownloadError, ModelError
 from edgeclassifier.stop import StopSignal
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     stop = StopSignal()
     stop.install()
-    pictures = args.pictures or str(Path(__file__).parents[1] / "samples" / "*.*g")
+    pictures = args.pictures or SAMPLE_PICTURES
     with localbroker.amqtt() as broker:
         _say(f"model   {model}: {reason}")
         _say(f"broker  {broker.name} on {localbroker.LOOPBACK}:{broker.port}, for this demo only")
@@ -80,8 +80,11 @@ def run(args: argparse.Namespace) -> int:
             "mqtt.max_rate_hz": 0.0,
             "log.level": "warning",
         }
-        with _subscribed(broker.port) as predictions, _daemon(settings) as daemon:
-            return _show(predictions, daemon, stop, count=args.count)
+        with (
+            _subscribed(broker.port) as predictions,
+            daemon(settings, stop_timeout_s=_STOP_TIMEOUT_S) as process,
+        ):
+            return _show(predictions, process, stop, count=args.count)
 
 
 def _choose_model(*, download: bool) -> tuple[str, str]:
@@ -140,22 +143,9 @@ def _subscribed(port: int) -> "Iterator[queue.SimpleQueue[dict[str, Any]]]":
         client.loop_stop()
 
 
-@contextmanager
-def _daemon(settings: dict[str, Any]) -> Iterator["subprocess.Popen[bytes]"]:
-    command = [sys.executable, "-m", "edgeclassifier", "run", "--config", "/dev/null"]
-    for key, value in settings.items():
-        command += ["--set", f"{key}={json.dumps(value)}"]
-    # In a session of its own, so that Ctrl-C reaches it once, by way of this process.
-    process = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - our own program
-    try:
-        yield process
-    finally:
-        end(process, timeout_s=_STOP_TIMEOUT_S)
-
-
 def _show(
     predictions: "queue.SimpleQueue[dict[str, Any]]",
-    daemon: "subprocess.Popen[bytes]",
+    process: "subprocess.Popen[bytes]",
     stop: StopSignal,
     *,
     count: int | None,
@@ -167,7 +157,7 @@ def _show(
             _print_prediction(predictions.get(timeout=_POLL_S))
             shown += 1
         except queue.Empty:
-            if (code := daemon.poll()) is not None:
+            if (code := process.poll()) is not None:
                 return code
             if not shown and time.monotonic() > deadline_s:
                 raise BrokerError("no prediction has arrived at the subscriber") from None

@@ -1,7 +1,6 @@
 """Builds the parts from the configuration. Only this package knows both."""
 
 from edgeclassifier.compose.broker import (
-    BrokerAccess,
     broker_access,
     build_session,
     device_id,
@@ -20,7 +19,6 @@ from edgeclassifier.compose.model import (
 __all__ = [
     "BUNDLED_MODEL",
     "PREFERRED_MODEL",
-    "BrokerAccess",
     "Engine",
     "ModelFile",
     "around_interpreter_nice",

@@ -2,16 +2,14 @@
 
 import re
 import socket
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from edgeclassifier.compose.engine import around_interpreter_nice
 from edgeclassifier.config import Config, MqttConfig
+from edgeclassifier.mqtt.base import Broker
 
 if TYPE_CHECKING:
-    import ssl
-
     from edgeclassifier.mqtt.base import Message
     from edgeclassifier.mqtt.session import Session
 
@@ -25,21 +23,7 @@ def device_id(configured: str) -> str:
     return configured or re.sub(r"[^a-zA-Z0-9_-]+", "-", host).strip("-") or "device"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerAccess:
-    """Everything needed to talk to the broker, secrets read and certificates loaded."""
-
-    host: str
-    port: int
-    protocol: Literal["5", "3.1.1"]
-    client_id: str
-    username: str | None
-    password: str | None
-    tls: "ssl.SSLContext | None"
-    keepalive_s: int
-
-
-def broker_access(config: MqttConfig, *, device: str) -> BrokerAccess:
+def broker_access(config: MqttConfig, *, device: str) -> Broker:
     """Read secrets and certificates. Raises ConfigError where one is not usable."""
     tls = None
     if config.tls.enabled:
@@ -55,7 +39,7 @@ def broker_access(config: MqttConfig, *, device: str) -> BrokerAccess:
         from edgeclassifier.credentials import read_password
 
         password = read_password(Path(config.password_file))
-    return BrokerAccess(
+    return Broker(
         host=config.host,
         port=config.port or (_TLS_PORT if config.tls.enabled else _PORT),
         protocol="5" if config.protocol == "5" else "3.1.1",
@@ -67,7 +51,7 @@ def broker_access(config: MqttConfig, *, device: str) -> BrokerAccess:
     )
 
 
-def build_session(config: Config, access: BrokerAccess, *, will: "Message") -> "Session":
+def build_session(config: Config, access: Broker, *, will: "Message") -> "Session":
     """Build the session, not yet started."""
     from edgeclassifier.mqtt.session import Session
 
@@ -88,7 +72,7 @@ def build_session(config: Config, access: BrokerAccess, *, will: "Message") -> "
     )
 
 
-def probe_broker(access: BrokerAccess) -> None:
+def probe_broker(access: Broker) -> None:
     """Connect once and leave. Raises BrokerError with what is wrong."""
     from edgeclassifier.mqtt.probe import probe
 
