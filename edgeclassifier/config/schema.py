@@ -31,6 +31,7 @@ class DeviceConfig:
     """The device in topics and payloads."""
 
     id: str = option("", _optional_topic_id)
+    state_directory: str = option("", path=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,8 @@ class CameraConfig:
     id: str = option("cam0", _topic_id)
     source: str = option("picamera2", one_of("picamera2", "stream", "replay"))
     deadline_s: float = option(10.0, above(0))
+    max_recoveries: int = option(3, at_least(0))
+    frozen_after_s: float = option(60.0, at_least(0))
     picamera2: PiCameraConfig = field(default_factory=PiCameraConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
@@ -98,6 +101,21 @@ class ModelConfig:
     output: str = option("auto", one_of("auto", "probabilities", "logits"))
     top_k: int = option(3, between(1, 100))
     threshold: float = option(0.0, between(0, 1))
+    deadline_s: float = option(60.0, above(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceleratorConfig:
+    """What runs the model in place of the CPU, while it is there."""
+
+    delegate: str = option("auto", matching(r"\S(.*\S)?", '"auto", "none", "edgetpu" or a library'))
+    options: dict[str, str] = string_table()
+    model: str = option("")
+    deadline_s: float = option(2.0, above(0))
+    load_deadline_s: float = option(30.0, above(0))
+    slow_s: float = option(0.5, at_least(0))
+    retry_min_s: float = option(2.0, above(0))
+    retry_max_s: float = option(300.0, above(0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +166,16 @@ class MqttConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BufferConfig:
+    """What waits for the broker: predictions, states and events."""
+
+    storage: str = option("memory", one_of("memory", "disk"))
+    max_mib: float = option(8.0, between(0.01, 65_536))
+    path: str = option("", path=True)
+    write_interval_s: float = option(5.0, at_least(0))
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogConfig:
     """What is said on stderr, or in the journal."""
 
@@ -162,9 +190,11 @@ class Config:
     camera: CameraConfig = field(default_factory=CameraConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    accelerator: AcceleratorConfig = field(default_factory=AcceleratorConfig)
     state: StateConfig = field(default_factory=StateConfig)
     image: ImageConfig = field(default_factory=ImageConfig)
     mqtt: MqttConfig = field(default_factory=MqttConfig)
+    buffer: BufferConfig = field(default_factory=BufferConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
 
@@ -198,6 +228,17 @@ def contradictions(config: Config) -> list[str]:
         problems.append(
             f"camera.deadline_s ({camera.deadline_s:g}) must be longer than the pause between two "
             f"frames, {1 / rate_hz:g} s at {rate_key} = {rate_hz:g}"
+        )
+    accelerator = config.accelerator
+    if accelerator.retry_min_s > accelerator.retry_max_s:
+        problems.append(
+            f"accelerator.retry_min_s ({accelerator.retry_min_s:g}) is greater than "
+            f"accelerator.retry_max_s ({accelerator.retry_max_s:g})"
+        )
+    if accelerator.slow_s >= accelerator.deadline_s:
+        problems.append(
+            f"accelerator.slow_s ({accelerator.slow_s:g}) must be less than "
+            f"accelerator.deadline_s ({accelerator.deadline_s:g})"
         )
     if bool(model.mean) != bool(model.std):
         problems.append("model.mean and model.std belong together: set both or none")
