@@ -20,13 +20,16 @@ def read_labels(path: Path) -> tuple[str, ...]:
     Raises ModelError naming the file and what is wrong in it.
     """
     try:
-        if path.stat().st_size > _LARGEST_FILE_BYTES:
-            raise ModelError(f"{path}: too large for a label file: is it one?")
-        data = path.read_bytes()
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{path}: not a label file, but a folder or a device")
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE_BYTES + 1)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such label file") from None
     except OSError as error:
         raise ModelError(f"{path}: label file cannot be read: {error.strerror}") from None
+    if len(data) > _LARGEST_FILE_BYTES:
+        raise ModelError(f"{path}: too large for a label file: is it one?")
     return parse_labels(data, source=str(path))
 
 

@@ -447,7 +447,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
             "a truncated.jpg": "cannot be read",
             "f text.jpg": "not a picture in a known format",
             "f zero.png": "not a picture in a known format",
-            "i huge.png": "too large (the limit is 64 megapixels)",
+            "i huge.png": "too large (the limit is 32 megapixels)",
         }
     )
     return found

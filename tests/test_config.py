@@ -182,3 +182,40 @@ def test_any_value_of_any_key_is_accepted_or_refused_by_name(
         return  # not a TOML value
     with contextlib.suppress(ConfigError):
         load_config(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('"a\\nb" = 1', '"a\\nb": unknown key'),
+        ('[model]\n"\\u2028\\u001b[2J" = 1', 'model."\\u2028\\u001b[2J": unknown key'),
+        ('[mqtt]\nhost = "a\\u0085b"', 'mqtt.host = "a\\u0085b"'),
+        ("camera = " + "[" * 5000, "lie too deep in it"),
+        ("[camera]\nid" + ".a" * 5000 + " = 1", ": expected a string in quotes"),
+        ("[model]\nthreads = 0x" + "f" * 5000, "model.threads = …: expected a whole number"),
+        ("[camera]\nmax_recoveries = 0xffffffffffffffff", "expected a whole number"),
+        ('[camera.replay]\npath = "a\\u0000b"', "expected a string without NUL"),
+        ('[camera.stream.options]\na = "b\\u0000"', "expected a table of strings"),
+        ('[model]\nlabels = "~nobody-of-this-name/a"', "there is no such user's home"),
+        ("#" * (1 << 20) + "\n", "too large for a configuration"),
+    ],
+)
+def test_a_hostile_file_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    [problem] = problems(write(tmp_path / "a.toml", text))
+    assert said in problem
+    assert problem.isprintable()
+
+
+@pytest.mark.parametrize("override", ["camera=" + "[" * 5000, "a\nb=1", "x" * 1000])
+def test_a_hostile_override_is_refused_in_one_line(override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, overrides=[override])
+    [problem] = caught.value.problems
+    assert problem.startswith("--set ")
+    assert problem.isprintable()
+    assert len(problem) < 150
+
+
+def test_an_editor_may_begin_the_file_with_a_byte_order_mark(tmp_path: Path) -> None:
+    text = "\ufeff[model]\r\nthreads = 2\r\n"
+    assert load_config(write(tmp_path / "a.toml", text)).model.threads == 2

@@ -105,7 +105,7 @@ def test_a_file_that_is_no_list_of_labels_is_refused_with_the_reason(
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"none\.txt: no such label file"):
         read_labels(tmp_path / "none.txt")
-    with pytest.raises(ModelError, match="label file cannot be read: Is a directory"):
+    with pytest.raises(ModelError, match="not a label file, but a folder"):
         read_labels(tmp_path)
 
 
@@ -192,3 +192,8 @@ def test_any_bytes_give_labels_that_are_not_empty_or_a_reason(data: bytes, name:
     else:
         assert found
         assert all(found)
+
+
+def test_a_device_is_not_read_for_ever() -> None:
+    with pytest.raises(ModelError, match="/dev/zero: not a label file"):
+        read_labels(Path("/dev/zero"))

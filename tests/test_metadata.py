@@ -83,6 +83,24 @@ def test_a_compression_that_models_do_not_use_is_refused(path: Path, compression
         read(path, content)
 
 
+def test_an_archive_in_several_parts_is_refused(path: Path) -> None:
+    """Damage can look like that, and Python 3.11 raises where it only asks whether it is a zip."""
+    content = with_files(classifier(), {"labels.txt": LABEL_FILE})
+    end = content.rindex(b"PK\5\6")
+    parts = b"PK\6\7" + struct.pack("<LQL", 0, 0, 2)
+    with pytest.raises(
+        ModelError, match=r"the files inside the model are damaged: .*multiple disks"
+    ):
+        read(path, content[:end] + parts + content[end:])
+
+
+def test_the_name_of_a_file_inside_cannot_break_the_line(path: Path) -> None:
+    content = with_files(classifier(), {"a\n\x1b[2Jb.txt": b"K\xe4se"})
+    with pytest.raises(ModelError) as caught:
+        read(path, content)
+    assert str(caught.value).isprintable()
+
+
 def test_a_wrong_checksum_in_the_archive_is_told(path: Path) -> None:
     content = with_files(classifier(), {"labels.txt": LABEL_FILE}).replace(
         b"label b", b"label x", 1

@@ -5,10 +5,14 @@ import io
 import json
 import os
 import re
+import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tiny_models import Operation, Tensor, classifier
+from tiny_models import model as tiny_model
 
 from edgeclassifier.commands import models as models_command
 from edgeclassifier.errors import ModelError
@@ -222,6 +226,58 @@ def test_model_that_lost_the_end_of_its_metadata_is_refused(
         store.add(cut)
 
 
+def without_a_graph() -> bytes:
+    """Take the list of graphs away: LiteRT 2.3 looks there without a check, and crashes."""
+    content = bytearray(classifier())
+    (root,) = struct.unpack_from("<I", content)
+    (to_fields,) = struct.unpack_from("<i", content, root)
+    subgraphs = 4 + 2 * 2
+    struct.pack_into("<H", content, root - to_fields + subgraphs, 0)
+    return bytes(content)
+
+
+def too_wide() -> bytes:
+    """Have it compute more than the memory that a model is given holds."""
+    picture = Tensor(shape=(1, 2, 2, 3), dtype="float32")
+    sizes = (picture, Tensor(shape=(1, 2_000_000_000), dtype="float32"))
+    return tiny_model(sizes, [Operation(name="RESHAPE", input=0, output=1)])
+
+
+def failing() -> bytes:
+    """Load well, and fail with every picture: a row of 12 numbers cannot become 13."""
+    return classifier(output_shape=(1, 13))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (without_a_graph, r"it crashes|cannot be loaded and run"),
+        (too_wide, r"cannot be loaded and run|it crashes"),
+        (failing, "cannot be loaded and run"),
+    ],
+)
+def test_a_model_that_would_end_the_daemon_is_refused(
+    store: ModelStore, tmp_path: Path, make: Callable[[], bytes], message: str
+) -> None:
+    file = tmp_path / "bad.tflite"
+    file.write_bytes(make())
+    with pytest.raises(ModelError, match=message) as caught:
+        store.add(file)
+    assert len(str(caught.value).splitlines()) == 1
+    assert store.installed() == ()
+    assert stray_files(store) == []
+
+
+@pytest.mark.parametrize("name", ["classifier", "edgetpu"])
+def test_a_model_that_is_sound_is_taken(store: ModelStore, tmp_path: Path, name: str) -> None:
+    """One for the Edge TPU too, though nothing here can run it."""
+    tensors = [Tensor(shape=shape, dtype="uint8") for shape in ((1, 2, 2, 3), (1, 12))]
+    compiled = tiny_model(tensors, [Operation(name="edgetpu-custom-op", input=0, output=1)])
+    file = tmp_path / f"{name}.tflite"
+    file.write_bytes(compiled if name == "edgetpu" else classifier("int8", scale=0.5))
+    assert store.add(file).name == name
+
+
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"\xff\xfe\x00a"])
 def test_bad_label_files_are_refused(
     store: ModelStore, own_model: Path, tmp_path: Path, content: bytes
@@ -349,6 +405,28 @@ def test_verify_tells_missing_unrecorded_and_unreadable_apart(
         "bad_record": "unreadable",
         "folder": "unreadable",
     }
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "[" * 10_000,
+        '{"sha256": "a\\nb"}',
+        '{"sha256": 1}',
+        "[]",
+        "\x00",
+        '{"sha256": "' + "0" * 99_999,
+    ],
+)
+def test_a_damaged_record_is_told_in_one_line(
+    store: ModelStore, own_model: Path, record: str
+) -> None:
+    store.add(own_model)
+    (store.root / "garden.json").write_text(record)
+    [found] = [each for each in store.verify() if each.name == "garden"]
+    assert found.status == "unreadable"
+    assert f"{store.root / 'garden.json'} is damaged: " in found.detail
+    assert found.detail.isprintable()
 
 
 # Command line

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -171,20 +173,48 @@ def test_jpeg_that_stays_too_large_is_refused(
         load_picture(saved(quadrants(), tmp_path / "slow.jpg", progressive=True))
 
 
-def test_a_100_megapixel_jpeg_is_halved(tmp_path: Path) -> None:
+def test_a_200_megapixel_jpeg_is_quartered(tmp_path: Path) -> None:
     """Where Pillow's own check of Image.open() would have stopped it."""
     path = saved(Image.new("L", (20000, 10000), 77), tmp_path / "phone.jpg")
     pixels = load_picture(path)
-    assert pixels.shape == (5000, 10000, 3)
-    assert abs(int(pixels[2500, 5000, 1]) - 77) <= 2
+    assert pixels.shape == (2500, 5000, 3)
+    assert abs(int(pixels[1250, 2500, 1]) - 77) <= 2
 
 
 @pytest.mark.parametrize("size", [(8001, 8000), (10000, 10000), (20000, 20000)])
 def test_large_png_is_refused_from_its_header(tmp_path: Path, size: tuple[int, int]) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(png_of(*size))
-    with pytest.raises(PictureError, match=r"bomb\.png: too large \(the limit is 64 megapixels\)"):
+    with pytest.raises(PictureError, match=r"bomb\.png: too large \(the limit is 32 megapixels\)"):
         load_picture(path)
+
+
+def test_a_picture_cannot_ask_for_another_program(tmp_path: Path) -> None:
+    """Pillow would start Ghostscript for this one."""
+    path = tmp_path / "photo.png"
+    quadrants().save(path, "EPS")
+    with pytest.raises(PictureError, match="not a picture in a known format"):
+        load_picture(path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("RGB", "PNG"), ("RGBA", "PNG"), ("I;16", "PNG"), ("P", "GIF"), ("LA", "WEBP")],
+)
+def test_the_largest_pictures_take_bounded_memory(tmp_path: Path, mode: str, kind: str) -> None:
+    """However few bytes the file has: these have less than 150000."""
+    path = tmp_path / "bomb"
+    Image.new(mode, (5656, 5656)).save(path, kind)
+    assert path.stat().st_size < 150_000
+    code = (
+        "import pathlib, resource, sys; from edgeclassifier.pictures import load_picture; "
+        "load_picture(pathlib.Path(sys.argv[1])); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    peak = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert int(peak.stdout) < 900_000
 
 
 @pytest.mark.parametrize(

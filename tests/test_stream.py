@@ -496,6 +496,8 @@ def test_without_pyav(monkeypatch: pytest.MonkeyPatch, clip: Path) -> None:
         ("rtsp://host/media.amp@x", "rtsp://host/media.amp@x"),
         ("http://h/v?user=me&pwd=x&channel=2", "http://h/v?user=***&pwd=***&channel=2"),
         ("http://h/v?access_token=abc", "http://h/v?access_token=***"),
+        ("http://h/v?channel=1&sig=0123456789#x", "http://h/v?channel=1&sig=***#x"),
+        ("http://h/v?0123456789abcdef", "http://h/v?***"),
         ("/dev/video0", "/dev/video0"),
         ("clips/a@b.mp4", "clips/a@b.mp4"),
     ],

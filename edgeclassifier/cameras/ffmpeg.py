@@ -24,11 +24,14 @@ _USER_INFO = re.compile(r"(?<=://)(?:[^/?#]*@|[^/?#:@]*:(?!\d*(?:[/?#]|$)).*@)")
 _SECRET_FIELD = re.compile(
     r"(?i)(?<=[?&;])([^=&;#]*(?:user|usr|login|pass|pwd|token|key|auth|secret)[^=&;#]*=)[^&;#]*"
 )
+# A token by another name, or without one, is longer than the number of a channel.
+_LONG_FIELD = re.compile(r"(?<=[?&;])(?:([^=&;#]*=)[^&;#]{9,}|[^=&;#]{9,}(?=[&;#]|$))")
 
 
 def redact(url: str) -> str:
-    """Take user name, password and secret-looking query values out of a URL."""
-    return _SECRET_FIELD.sub(r"\1***", _USER_INFO.sub("", url))
+    """Take user name, password, and secret-looking or long query values out of a URL."""
+    shown = _SECRET_FIELD.sub(r"\1***", _USER_INFO.sub("", url))
+    return _LONG_FIELD.sub(r"\1***", shown) if "://" in url else shown
 
 
 def local_file(url: str) -> Path | None:

@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgeclassifier.config.options import finite
-from edgeclassifier.config.render import quoted
+from edgeclassifier.config.render import one_line, quoted, quoted_key
 from edgeclassifier.config.schema import Config, contradictions
 from edgeclassifier.errors import ConfigError
 
 DROP_INS = "conf.d"
+
+_LARGEST_FILE_BYTES = 1 << 20
+_LONGEST_SHOWN = 60
+_INTEGERS = range(-(2**63), 2**63)
+"""Those of TOML. Python would take any hexadecimal number, and may refuse to print it."""
 
 T = TypeVar("T")
 
@@ -36,6 +41,8 @@ def load_config(path: Path | None, *, overrides: Sequence[str] = ()) -> Config:
         except ValueError as error:
             # Mostly TOMLDecodeError; a number of thousands of digits is a bare ValueError.
             problems.append(f"{file}: not valid TOML: {error}")
+        except RecursionError:
+            problems.append(f"{file}: not a configuration: tables or lists lie too deep in it")
         else:
             reader = _Table(Config, source=str(file), folder=file.parent, problems=problems)
             _merge(values, reader.read(table))
@@ -45,6 +52,8 @@ def load_config(path: Path | None, *, overrides: Sequence[str] = ()) -> Config:
             _merge(values, reader.read(_parse_override(override)))
         except _UnreadableError as error:
             problems.append(str(error))
+        except RecursionError:
+            problems.append(f"--set {_shortened(override)}: tables or lists lie too deep in it")
     config = _build(Config, values)
     if not problems:
         source = "the defaults" if path is None else path
@@ -58,7 +67,7 @@ def _parse_override(override: str) -> Mapping[str, Any]:
     key, separator, value = override.partition("=")
     key = key.strip()
     if not separator or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key, re.ASCII):
-        raise _UnreadableError(f"--set {override}: expected TABLE.KEY=VALUE")
+        raise _UnreadableError(f"--set {_shortened(override)}: expected TABLE.KEY=VALUE")
     try:
         return tomllib.loads(f"{key} = {value}")
     except ValueError:
@@ -71,7 +80,11 @@ class _UnreadableError(Exception):
 
 def _read_text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        with file.open("rb") as opened:
+            content = opened.read(_LARGEST_FILE_BYTES + 1)
+        if len(content) > _LARGEST_FILE_BYTES:
+            raise _UnreadableError(f"{file}: too large for a configuration: is it one?")
+        return content.decode("utf-8-sig")
     except FileNotFoundError:
         raise _UnreadableError(f"{file}: no such file") from None
     except OSError as error:
@@ -121,7 +134,7 @@ class _Table:
         fields = {field.name: field for field in dataclasses.fields(schema)}
         values = _Values()
         for key, value in table.items():
-            name = prefix + key
+            name = prefix + _shortened(quoted_key(key))
             if key not in fields:
                 self._unknown(name, key, list(fields))
             elif dataclasses.is_dataclass(hints[key]):
@@ -145,7 +158,11 @@ class _Table:
             self._wrong(name, value, expected)
             return
         if field.metadata["path"] and converted:
-            converted = str(self._folder / Path(converted).expanduser())
+            try:
+                converted = str(self._folder / Path(converted).expanduser())
+            except RuntimeError:
+                self._wrong(name, value, "a file name: there is no such user's home")
+                return
         values[field.name] = converted
 
     def _unknown(self, name: str, key: str, known: Sequence[str]) -> None:
@@ -172,13 +189,17 @@ def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
             return tuple(float(x) for x in value), None
         return None, "a list of numbers"
     if hint == dict[str, str]:
-        if isinstance(value, dict) and all(isinstance(x, str) for x in value.values()):
+        if isinstance(value, dict) and all(
+            isinstance(x, str) and "\0" not in key + x for key, x in value.items()
+        ):
             return dict(value), None
         return None, "a table of strings"
     if hint is float and _is_number(value):
         return float(value), None
-    if type(value) is not hint or hint is float:
+    if type(value) is not hint or hint is float or (hint is int and value not in _INTEGERS):
         return None, _WORDS[hint]
+    if hint is str and "\0" in value:
+        return None, "a string without NUL"
     return value, None
 
 
@@ -189,6 +210,12 @@ def _is_number(value: Any) -> bool:
 def _as_toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    text = quoted(value) if isinstance(value, str) else str(value)
-    longest = 60
-    return text if len(text) <= longest else text[:longest] + "…"
+    try:
+        return _shortened(quoted(value) if isinstance(value, str) else str(value))
+    except (ValueError, RecursionError):
+        return "…"  # thousands of digits, or of tables within each other
+
+
+def _shortened(text: str) -> str:
+    text = one_line(text[: _LONGEST_SHOWN + 1])
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"

@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgeclassifier.config.schema import Config
 
 MASK = "***"
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def masked(config: Config) -> dict[str, Any]:
@@ -32,23 +35,29 @@ def to_toml(data: Mapping[str, Any]) -> str:
 def quoted(text: str) -> str:
     """Render a TOML basic string: one line, whatever is in it."""
     # TOML has the escapes of JSON, and takes no DEL without one.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return one_line(json.dumps(text, ensure_ascii=False))
+
+
+def quoted_key(key: str) -> str:
+    """Render a TOML key, in quotes where it needs them."""
+    bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
+    return key if bare else quoted(key)
+
+
+def one_line(text: str) -> str:
+    """Escape the characters that would end a line, or command a terminal."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _lines(table: Mapping[str, Any], *, prefix: str) -> Iterator[str]:
     for key, value in table.items():
         if not isinstance(value, Mapping):
-            yield f"{_key(key)} = {_value(value)}"
+            yield f"{quoted_key(key)} = {_value(value)}"
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield ""
             yield f"[{prefix}{key}]"
             yield from _lines(value, prefix=f"{prefix}{key}.")
-
-
-def _key(key: str) -> str:
-    bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
-    return key if bare else quoted(key)
 
 
 def _value(value: Any) -> str:

@@ -46,15 +46,16 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def _labels(path: Path) -> tuple[str, ...] | None:
-    if not zipfile.is_zipfile(path):
-        return None
     try:
+        if not zipfile.is_zipfile(path):
+            return None
         with zipfile.ZipFile(path) as archive:
             texts = [entry for entry in archive.infolist() if entry.filename.endswith(".txt")]
             texts.sort(key=lambda entry: ("label" not in entry.filename.lower(), entry.filename))
             if not texts:
                 return None
-            name, size = texts[0].filename, texts[0].file_size
+            size, name = texts[0].file_size, texts[0].filename
+            name = name if name.isprintable() else repr(name)
             if size > _LARGEST_LABEL_FILE_BYTES:
                 raise ModelError(f"{path}: the label file {name} inside has {size} bytes")
             if texts[0].compress_type not in _COMPRESSIONS:

@@ -1,6 +1,7 @@
 """What is written down about an installed model, and whether its file still agrees with it."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,9 @@ from typing import Literal
 
 from edgeclassifier.models.catalogue import Digest, DigestError
 from edgeclassifier.models.durable import reason, write_text
+
+_LARGEST_RECORD_BYTES = 64 << 10
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 Status = Literal["ok", "changed", "missing", "unreadable", "unrecorded"]
 
@@ -77,10 +81,13 @@ def _compare(path: Path, record_path: Path, pinned: Digest | None) -> tuple[Stat
 
 def _recorded(path: Path) -> Digest | None:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            record = json.loads(file.read(_LARGEST_RECORD_BYTES))
     except FileNotFoundError:
         return None
+    except RecursionError:
+        raise ValueError("lists lie too deep in it") from None
     match record:
-        case {"sha256": str(value)}:
+        case {"sha256": str(value)} if _SHA256.fullmatch(value):
             return Digest("sha256", value)
     raise ValueError("it holds no sha256")

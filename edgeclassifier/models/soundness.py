@@ -14,21 +14,12 @@ _MAX_LABELS_BYTES = 4 << 20
 _IDENTIFIER_AT = 4
 _IDENTIFIER = b"TFL3"
 _CHUNK_BYTES = 1 << 20
-_LOAD_TIMEOUT_S = 120.0
+_TRIAL_TIMEOUT_S = 120.0
 
 # The signature and the version of a zip entry: a model's metadata is a zip behind the model.
 _ZIP_ENTRY = re.compile(rb"PK\x03\x04[\x0a\x14\x2d]\x00")
 
-# LiteRT verifies what it opens. The older runtime does not and may crash on a damaged file, which
-# is the other reason for opening it in another process.
-_LOAD = """
-import sys
-try:
-    from ai_edge_litert.interpreter import Interpreter
-except ImportError:
-    from tflite_runtime.interpreter import Interpreter
-Interpreter(model_path=sys.argv[1])
-"""
+_TRIAL = Path(__file__).with_name("trial.py")
 
 
 def check_regular(file: Path, *, limit_bytes: int = MAX_MODEL_BYTES) -> None:
@@ -48,33 +39,39 @@ def check_regular(file: Path, *, limit_bytes: int = MAX_MODEL_BYTES) -> None:
 
 
 def check_model(path: Path, *, shown: Path) -> None:
-    """Raise ModelError where a file is no TFLite model or not the whole of one.
+    """Raise ModelError where a file is no TFLite model, not the whole of one, or does not run.
 
-    Messages call it `shown`. Raises OSError where it cannot be read.
+    It is loaded and run once, in a process of its own with limited memory and time. Messages call
+    it `shown`. Raises OSError where it cannot be read.
     """
     with path.open("rb") as file:
         head = file.read(_IDENTIFIER_AT + len(_IDENTIFIER))
     if head[_IDENTIFIER_AT:] != _IDENTIFIER:
         raise ModelError(f"{shown} is not a TFLite model: it lacks the identifier TFL3 at byte 4")
-    if _has_zip_entry(path) and not zipfile.is_zipfile(path):
+    if _has_zip_entry(path) and not _is_whole_zip(path):
         raise ModelError(f"{shown} is truncated: the metadata at its end is not whole")
     try:
-        loaded = subprocess.run(  # noqa: S603  the program is this Python, the code is above
-            [sys.executable, "-P", "-c", _LOAD, str(path)],
+        loaded = subprocess.run(  # noqa: S603  the program is this Python and our own code
+            [sys.executable, "-P", _TRIAL, path],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
             check=False,
-            timeout=_LOAD_TIMEOUT_S,
+            timeout=_TRIAL_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired:
-        raise ModelError(f"{shown} could not be loaded within {_LOAD_TIMEOUT_S:.0f} s") from None
+        raise ModelError(
+            f"{shown} could not be loaded and run within {_TRIAL_TIMEOUT_S:.0f} s"
+        ) from None
     if loaded.returncode < 0:
-        raise ModelError(f"{shown} is truncated or damaged: it crashes the TFLite runtime")
+        raise ModelError(
+            f"{shown} is truncated or damaged: it crashes the TFLite runtime, "
+            "or needs too much memory"
+        )
     if loaded.returncode > 0:
         reason = (loaded.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ModelError(f"{shown} cannot be loaded, it may be truncated: {reason}")
+        raise ModelError(f"{shown} cannot be loaded and run, it may be truncated: {reason}")
 
 
 def read_labels(file: Path) -> str:
@@ -89,6 +86,13 @@ def read_labels(file: Path) -> str:
     if not text.strip():
         raise ModelError(f"{file} holds no labels")
     return text
+
+
+def _is_whole_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False  # damaged where it counts its parts
 
 
 def _has_zip_entry(path: Path) -> bool:
