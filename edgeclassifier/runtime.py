@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.errors import ModelError
+from edgeclassifier.errors import InferenceError, ModelError
 
 log = logging.getLogger(__name__)
 
@@ -76,22 +76,49 @@ def default_threads() -> int:
     return max(1, len(os.sched_getaffinity(0)) - 1)
 
 
-def load_model(path: Path, *, runtime: str = "auto", threads: int = 0) -> LoadedModel:
+def load_model(
+    path: Path, *, runtime: str = "auto", threads: int = 0, delegates: Sequence[Any] = ()
+) -> LoadedModel:
     """Load `path` and allocate its tensors.
 
     `runtime` is a name from RUNTIMES or "auto" for the first that is installed; `threads` 0 is
-    default_threads(). Raises ModelError where the file is no usable model or no runtime is there.
+    default_threads(); `delegates` come from load_delegate(). Raises ModelError where the file is
+    no usable model or no runtime is there, and InferenceError where a delegate fails.
     """
     _check_file(path)
     chosen, module = _import_first(runtime)
     count = threads or default_threads()
+    # What a delegate says before it ends the process is all that will be known: it is let through.
+    output = contextlib.nullcontext() if delegates else _quiet_native_code()
     try:
-        with _quiet_native_code():
-            interpreter = module.Interpreter(model_path=str(path), num_threads=count)
+        with output:
+            interpreter = module.Interpreter(
+                model_path=str(path), num_threads=count, experimental_delegates=list(delegates)
+            )
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
+        if delegates:
+            text = " ".join(str(error).split())
+            raise InferenceError(f"{path}: the delegate does not take it: {text}") from None
         raise ModelError(f"{path}: {_reason(error)}") from None
     return LoadedModel(interpreter=interpreter, runtime=chosen, threads=count)
+
+
+def load_delegate(library: str, options: Mapping[str, str], *, runtime: str = "auto") -> Any:
+    """Load the shared library of a delegate and let it open its device.
+
+    Raises ModelError where no runtime is there or the library is no delegate, OSError where it
+    cannot be loaded, and ValueError, with the delegate's own words, where it opens no device. May
+    take seconds, with the GIL held, or end the process.
+    """
+    _, module = _import_first(runtime)
+    try:
+        return module.load_delegate(library, dict(options))
+    except AttributeError:
+        raise ModelError(f"{library} is no TFLite delegate") from None
+    except ValueError as error:
+        _, _, words = str(error).partition("\n")
+        raise ValueError(" ".join(words.split())) from None
 
 
 def runtime_module(runtime: str) -> str:

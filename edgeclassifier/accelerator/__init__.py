@@ -1,0 +1,1 @@
+"""A TFLite delegate, such as that of the Edge TPU, in a process that may die at any time."""

@@ -1,0 +1,1 @@
+"""A TFLite delegate with faults on demand."""
