@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from edgeclassifier.mqtt.base import Message
 from edgeclassifier.mqtt.messages import Payloads, Topics, encode
@@ -14,6 +15,20 @@ JSON = "application/json"
 JPEG = "image/jpeg"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublisherSettings:
+    """Where messages go, and how often."""
+
+    topics: Topics
+    max_rate_hz: float
+    """Of predictions; 0: every one."""
+    heartbeat_s: float
+    """How often the state is repeated."""
+    image_max_rate_hz: float | None
+    """None publishes no pictures."""
+    image_quality: int
+
+
 class Publisher:
     """Decides what of each result is published, and when."""
 
@@ -21,28 +36,30 @@ class Publisher:
         self,
         *,
         publish: Callable[[Message], bool],
-        topics: Topics,
         payloads: Payloads,
         debounce: Debounce,
         clock_synchronized: Callable[[], bool],
-        max_rate_hz: float,
-        heartbeat_s: float,
-        image_max_rate_hz: float | None,
-        image_quality: int,
+        settings: PublisherSettings,
     ) -> None:
-        """Use `publish` for all messages; `image_max_rate_hz` None publishes no pictures."""
+        """Use `publish` for all messages."""
         self._publish = publish
-        self._topics = topics
         self._payloads = payloads
         self._debounce = debounce
         self._clock_synchronized = clock_synchronized
-        self._predictions = RateLimit(max_rate_hz=max_rate_hz)
-        self._heartbeat_s = heartbeat_s
+        self.configure(settings)
+
+    def configure(self, settings: PublisherSettings) -> None:
+        """Go by other settings from the next result on."""
+        self.settings = settings
+        self._topics = settings.topics
+        self._predictions = RateLimit(max_rate_hz=settings.max_rate_hz)
+        rate_hz = settings.image_max_rate_hz
+        self._images = None if rate_hz is None else RateLimit(max_rate_hz=rate_hz)
+        self.repeat_state()
+
+    def repeat_state(self) -> None:
+        """Publish the state with the next result, whether it changes or not."""
         self._heartbeat_due_s = float("-inf")
-        self._images = (
-            None if image_max_rate_hz is None else RateLimit(max_rate_hz=image_max_rate_hz)
-        )
-        self._image_quality = image_quality
 
     def handle(self, result: Result) -> None:
         """Publish what is due."""
@@ -53,7 +70,7 @@ class Publisher:
             self._send(self._topics.predictions, encode(payload))
         self._handle_state(result, now_s, synchronized=synchronized)
         if self._images is not None and self._images.allows(now_s):
-            jpeg = encode_jpeg(result.crop, quality=self._image_quality)
+            jpeg = encode_jpeg(result.crop, quality=self.settings.image_quality)
             message = Message(topic=self._topics.image, payload=jpeg, qos=0, content_type=JPEG)
             self._publish(message)
 
@@ -63,7 +80,7 @@ class Publisher:
         state = self._debounce.state
         if state is None or (changed is None and now_s < self._heartbeat_due_s):
             return
-        self._heartbeat_due_s = now_s + self._heartbeat_s
+        self._heartbeat_due_s = now_s + self.settings.heartbeat_s
         when = result.frame.utc
         shown = self._payloads.state(state, when, clock_synchronized=synchronized)
         self._send(self._topics.state, encode(shown), retain=True)
@@ -72,7 +89,9 @@ class Publisher:
             self._send(self._topics.event, encode(event))
 
     def _send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        self._publish(Message(topic=topic, payload=payload, retain=retain, content_type=JSON))
+        self._publish(
+            Message(topic=topic, payload=payload, retain=retain, content_type=JSON, keep=True)
+        )
 
 
 def encode_jpeg(pixels: Pixels, *, quality: int) -> bytes:

@@ -32,6 +32,29 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIdentity:
+    """Which model gave the answers."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """What ran the model."""
+
+    name: str
+    """"cpu", or the name of the accelerator."""
+    degraded: bool = False
+    """Whether the CPU stands in for an accelerator."""
+    reason: str | None = None
+    """Why it does, for people."""
+
+
+CPU = Backend(name="cpu")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """The answer for one frame."""
 
@@ -40,3 +63,5 @@ class Result:
     """What was classified: height x width x 3, RGB, before normalization."""
     predictions: tuple[Prediction, ...]
     latency: Latency
+    model: ModelIdentity
+    backend: Backend

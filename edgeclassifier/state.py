@@ -29,8 +29,8 @@ class Debounce:
     """
 
     def __init__(self, *, threshold: float, hold_s: float) -> None:
-        self._threshold = threshold
-        self._hold_s = hold_s
+        self.threshold = threshold
+        self.hold_s = hold_s
         self._state: State | None = None
         self._candidate = UNKNOWN
         self._candidate_since_s = 0.0
@@ -42,7 +42,7 @@ class Debounce:
 
     def update(self, top: Prediction | None, *, now_s: float) -> State | None:
         """Take the most likely class of a frame captured at `now_s`; return a changed state."""
-        if top is None or top.score < self._threshold:
+        if top is None or top.score < self.threshold:
             label, class_id, score = UNKNOWN, None, top.score if top else 0.0
         else:
             label, class_id, score = top.label, top.class_id, top.score
@@ -53,7 +53,7 @@ class Debounce:
         if current is not None:
             if label != self._candidate:
                 self._candidate, self._candidate_since_s = label, now_s
-            if now_s - self._candidate_since_s < self._hold_s:
+            if now_s - self._candidate_since_s < self.hold_s:
                 return None
         self._candidate = label
         self._state = State(

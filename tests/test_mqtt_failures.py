@@ -24,11 +24,12 @@ from brokers import (
     wait_until,
 )
 
+from edgeclassifier.backoff import Backoff
+from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.errors import BrokerError
 from edgeclassifier.mqtt import connection as connection_module
 from edgeclassifier.mqtt import session as session_module
 from edgeclassifier.mqtt import tls as tls_module
-from edgeclassifier.mqtt.backoff import Backoff
 from edgeclassifier.mqtt.base import Broker
 from edgeclassifier.mqtt.connection import Connection, RefusedError
 from edgeclassifier.mqtt.probe import probe
@@ -46,8 +47,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
-def identity(port: int, **changes: Any) -> dict[str, Any]:
-    return {
+def access(port: int, **changes: Any) -> Broker:
+    anybody: dict[str, Any] = {
         "host": "127.0.0.1",
         "port": port,
         "protocol": "5",
@@ -56,8 +57,11 @@ def identity(port: int, **changes: Any) -> dict[str, Any]:
         "password": None,
         "tls": None,
         "keepalive_s": 30,
-        **changes,
     }
+    return Broker(**{**anybody, **changes})
+
+
+OF_THE_SESSION = ("reconnect_min_s", "reconnect_max_s", "max_queued", "will", "buffer")
 
 
 @pytest.fixture
@@ -65,13 +69,15 @@ def make_session() -> Iterator[MakeSession]:
     sessions = []
 
     def make(port: int, **changes: Any) -> Session:
-        arguments = {
+        arguments: dict[str, Any] = {
+            "buffer": MemoryBuffer(max_bytes=1_000_000),
             "reconnect_min_s": 0.02,
             "reconnect_max_s": 0.1,
             "max_queued": 100,
             "will": None,
-            **identity(port, **changes),
         }
+        arguments |= {name: changes.pop(name) for name in OF_THE_SESSION if name in changes}
+        arguments["broker"] = access(port, **changes)
         sessions.append(Session(**arguments))
         sessions[-1].start()
         return sessions[-1]
@@ -108,11 +114,11 @@ def server(talk: Callable[[socket.socket], None]) -> Iterator[int]:
 
 def why_not(port: int, **changes: Any) -> str:
     """Probe, and return the reason for the failure."""
-    arguments = identity(port, **changes)
+    broker = access(port, **changes)
     with pytest.raises(BrokerError) as caught:
-        probe(**arguments)
+        probe(broker)
     name, _, reason = str(caught.value).partition(f":{port}: ")
-    assert name == f"MQTT broker {arguments['host']}"
+    assert name == f"MQTT broker {broker.host}"
     assert "\n" not in reason
     return reason
 
@@ -130,7 +136,7 @@ def test_unknown_host(host: str) -> None:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_credentials(tmp_path: Path, protocol: Protocol) -> None:
     with Mosquitto(tmp_path, passwords={"device": "right"}) as broker:
-        probe(**identity(broker.port, protocol=protocol, username="device", password="right"))
+        probe(access(broker.port, protocol=protocol, username="device", password="right"))
         for password in ("wrong", None):
             reason = why_not(broker.port, protocol=protocol, username="device", password=password)
             assert reason.startswith("connection refused by the broker: not authorized; check")
@@ -142,7 +148,7 @@ class TestTls:
     def test_trusted(self, tmp_path: Path, certificates: Certificates) -> None:
         with Mosquitto(tmp_path, tls=server_side(certificates.server_cert, certificates)) as broker:
             for host in ("127.0.0.1", "localhost"):
-                probe(**identity(broker.port, host=host, tls=trusting(certificates.ca)))
+                probe(access(broker.port, host=host, tls=trusting(certificates.ca)))
 
     def test_a_session_over_tls(
         self, tmp_path: Path, certificates: Certificates, make_session: MakeSession
@@ -188,7 +194,7 @@ class TestTls:
                 cert_file=certificates.client_cert,
                 key_file=certificates.client_key,
             )
-            probe(**identity(broker.port, tls=tls))
+            probe(access(broker.port, tls=tls))
             assert "client certificate" in why_not(broker.port, tls=trusting(certificates.ca))
             old = trusting(certificates.ca)
             old.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -264,7 +270,7 @@ def test_garbage_ends_the_connection_and_nothing_else(protocol: Protocol, welcom
 
     with server(talk) as port:
         for _ in range(150):
-            connection = Connection(broker=Broker(**identity(port, protocol=protocol)), will=None)
+            connection = Connection(broker=access(port, protocol=protocol), will=None)
             try:
                 connection.open()
                 with pytest.raises(BrokerError):
@@ -294,7 +300,7 @@ def test_refusals(code: int, kind: type[BrokerError], words: str) -> None:
         sock.sendall(bytes([0x20, 3, 0, code, 0]))
 
     with server(refuse) as port, pytest.raises(BrokerError, match="connection refused") as caught:
-        probe(**identity(port))
+        probe(access(port))
     assert words in str(caught.value)
     assert type(caught.value) is kind
 
@@ -414,7 +420,7 @@ def test_a_wake_up_call_is_heard_once() -> None:
     wake_out, wake_in = socket.socketpair()
     with wake_out, wake_in, server(silent_broker) as port:
         wake_out.setblocking(False)
-        connection = Connection(broker=Broker(**identity(port)), will=None, wake=wake_out)
+        connection = Connection(broker=access(port), will=None, wake=wake_out)
         connection.open()
         while not connection.accepted:
             connection.step(1.0)

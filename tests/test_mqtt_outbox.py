@@ -5,16 +5,22 @@ from typing import Literal
 
 import pytest
 
-from edgeclassifier.mqtt.backoff import Backoff
-from edgeclassifier.mqtt.base import Message
+from edgeclassifier.backoff import Backoff
+from edgeclassifier.buffer import MemoryBuffer
+from edgeclassifier.mqtt.base import Message, Parcel
 from edgeclassifier.mqtt.linklog import LinkLog
-from edgeclassifier.mqtt.outbox import Outbox, Parcel
+from edgeclassifier.mqtt.outbox import Outbox
 
 
 def event(
-    payload: bytes = b"", *, topic: str = "event", qos: Literal[0, 1] = 1, retain: bool = False
+    payload: bytes = b"",
+    *,
+    topic: str = "event",
+    qos: Literal[0, 1] = 1,
+    retain: bool = False,
+    keep: bool = False,
 ) -> Message:
-    return Message(topic=topic, payload=payload, qos=qos, retain=retain)
+    return Message(topic=topic, payload=payload, qos=qos, retain=retain, keep=keep)
 
 
 def take_all(outbox: Outbox, window: int = 20) -> list[Parcel]:
@@ -24,8 +30,8 @@ def take_all(outbox: Outbox, window: int = 20) -> list[Parcel]:
     return parcels
 
 
-def online_outbox(max_queued: int = 100) -> Outbox:
-    outbox = Outbox(max_queued=max_queued)
+def online_outbox(max_queued: int = 100, *, max_bytes: int = 1_000_000) -> Outbox:
+    outbox = Outbox(buffer=MemoryBuffer(max_bytes=max_bytes), max_queued=max_queued)
     outbox.go_online()
     return outbox
 
@@ -107,10 +113,18 @@ def test_a_confirmation_clears_the_suspicion() -> None:
 def test_after_the_end_only_what_was_accepted_and_the_last_message_leave() -> None:
     outbox = online_outbox(max_queued=1)
     assert outbox.add(event(b"1"))
-    outbox.close(last=event(b"2", retain=True))
+    outbox.close()
     assert not outbox.add(event(b"3"))
     assert not outbox.add(event(b"4", retain=True))
-    assert [p.message.payload for p in take_all(outbox)] == [b"1", b"2"]
+    assert not outbox.add(event(b"5", keep=True))
+    [first] = take_all(outbox)
+    outbox.part(last=event(b"2", retain=True))
+    [last] = take_all(outbox)
+    assert [p.message.payload for p in (first, last)] == [b"1", b"2"]
+    assert not outbox.settled
+    outbox.confirm(first)
+    outbox.confirm(last)
+    assert outbox.settled
 
 
 def test_waits_double_up_to_the_cap_and_start_over() -> None:

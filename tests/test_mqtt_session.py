@@ -1,5 +1,6 @@
 """The session against a real broker: what arrives, in which order, and what is said about it."""
 
+import dataclasses
 import re
 import signal
 import subprocess
@@ -12,7 +13,9 @@ from typing import Any, Literal
 import pytest
 from brokers import PATIENCE_S, Mosquitto, Received, Subscriber, needs_mosquitto, wait_until
 
+from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.mqtt.base import Broker
 from edgeclassifier.mqtt.session import Message, Session
 
 pytestmark = needs_mosquitto
@@ -38,8 +41,12 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
         yield mosquitto
 
 
+ACCESS = ("protocol", "client_id", "username", "password", "tls", "keepalive_s", "port")
+
+
 def settings(port: int, **changes: Any) -> dict[str, Any]:
-    return {
+    """Return what a session is made of; `changes` are of the session or of its broker."""
+    access: dict[str, Any] = {
         "host": "127.0.0.1",
         "port": port,
         "protocol": "5",
@@ -48,6 +55,11 @@ def settings(port: int, **changes: Any) -> dict[str, Any]:
         "password": None,
         "tls": None,
         "keepalive_s": 30,
+    }
+    access |= {name: changes.pop(name) for name in ACCESS if name in changes}
+    return {
+        "broker": Broker(**access),
+        "buffer": MemoryBuffer(max_bytes=1_000_000),
         "reconnect_min_s": 0.02,
         "reconnect_max_s": 0.2,
         "max_queued": 1000,
@@ -127,12 +139,20 @@ def test_retained_messages_are_kept_while_offline_and_others_are_dropped(
 def test_the_broker_sends_the_will_of_a_killed_process(
     broker: Mosquitto, protocol: Protocol, number: signal.Signals
 ) -> None:
-    arguments = settings(broker.port, protocol=protocol, will=None)
+    access = settings(broker.port, protocol=protocol)["broker"]
     script = f"""
 import time
+from edgeclassifier.buffer import MemoryBuffer
+from edgeclassifier.mqtt.base import Broker
 from edgeclassifier.mqtt.session import Message, Session
-will = Message(topic="cam/availability", payload=b"will", retain=True)
-session = Session(**{{**{arguments!r}, "will": will}})
+session = Session(
+    broker=Broker(**{dataclasses.asdict(access)!r}),
+    buffer=MemoryBuffer(max_bytes=1000),
+    reconnect_min_s=1,
+    reconnect_max_s=1,
+    max_queued=1,
+    will=Message(topic="cam/availability", payload=b"will", retain=True),
+)
 session.publish(Message(topic="cam/availability", payload=b"online", retain=True))
 session.start()
 time.sleep({PATIENCE_S})

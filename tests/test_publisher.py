@@ -14,9 +14,9 @@ from PIL import Image
 
 from edgeclassifier.cameras import Frame
 from edgeclassifier.mqtt.base import Message
-from edgeclassifier.mqtt.messages import ModelIdentity, Payloads, Topics
-from edgeclassifier.publisher import JPEG, JSON, Publisher
-from edgeclassifier.results import Latency, Prediction, Result
+from edgeclassifier.mqtt.messages import Payloads, Topics
+from edgeclassifier.publisher import JPEG, JSON, Publisher, PublisherSettings
+from edgeclassifier.results import CPU, Latency, ModelIdentity, Prediction, Result
 from edgeclassifier.state import UNKNOWN, Debounce
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
@@ -38,7 +38,14 @@ def result(now_s: float, label: str | None, *, score: float = 0.9, width: int = 
         origin="picture.png",
     )
     crop = np.full((4, width, 3), (250, 20, 20), np.uint8)
-    return Result(frame=frame, crop=crop, predictions=predictions, latency=LATENCY)
+    return Result(
+        frame=frame,
+        crop=crop,
+        predictions=predictions,
+        latency=LATENCY,
+        model=ModelIdentity(name="tiny", sha256="0" * 64),
+        backend=CPU,
+    )
 
 
 class Outbox:
@@ -70,16 +77,16 @@ def published(
     outbox = Outbox()
     publisher = Publisher(
         publish=outbox.publish,
-        topics=Topics(root="home", device="porch", camera="cam0"),
-        payloads=Payloads(
-            camera="cam0", model=ModelIdentity(name="tiny", sha256="0" * 64), backend="cpu"
-        ),
+        payloads=Payloads(camera="cam0"),
         debounce=Debounce(threshold=0.5, hold_s=hold_s),
         clock_synchronized=clock_synchronized,
-        max_rate_hz=max_rate_hz,
-        heartbeat_s=heartbeat_s,
-        image_max_rate_hz=image_max_rate_hz,
-        image_quality=80,
+        settings=PublisherSettings(
+            topics=Topics(root="home", device="porch", camera="cam0"),
+            max_rate_hz=max_rate_hz,
+            heartbeat_s=heartbeat_s,
+            image_max_rate_hz=image_max_rate_hz,
+            image_quality=80,
+        ),
     )
     for each in results:
         publisher.handle(each)
@@ -100,6 +107,7 @@ def test_a_result_is_published_as_it_is() -> None:
         "model": {"name": "tiny", "sha256": "0" * 64},
         "backend": "cpu",
         "degraded": False,
+        "degraded_reason": None,
         "latency_ms": {"capture": 3.1, "preprocess": 1.9, "inference": 24.61, "total": 30.0},
         "predictions": [
             {"rank": 1, "class_id": 99, "label": "cat", "score": 0.87654},

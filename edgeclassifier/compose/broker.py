@@ -2,19 +2,24 @@
 
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeclassifier.compose.engine import around_interpreter_nice
 from edgeclassifier.config import Config, MqttConfig
+from edgeclassifier.config.schema import BufferConfig
+from edgeclassifier.errors import ConfigError
 from edgeclassifier.mqtt.base import Broker
 
 if TYPE_CHECKING:
+    from edgeclassifier.buffer import Buffer
     from edgeclassifier.mqtt.base import Message
     from edgeclassifier.mqtt.session import Session
 
 _PORT, _TLS_PORT = 1883, 8883
 _MAX_QUEUED = 1000
+_BUFFER_FILE = "buffer.sqlite"
 
 
 def device_id(configured: str) -> str:
@@ -51,19 +56,19 @@ def broker_access(config: MqttConfig, *, device: str) -> Broker:
     )
 
 
-def build_session(config: Config, access: Broker, *, will: "Message") -> "Session":
-    """Build the session, not yet started."""
+def build_session(
+    config: Config, access: Broker, *, will: "Message", state_directory: Path | None = None
+) -> "Session":
+    """Build the session, not yet started.
+
+    A buffer on disk is in `state_directory` where the configuration names no other place. Raises
+    ConfigError where there is none.
+    """
     from edgeclassifier.mqtt.session import Session
 
     return Session(
-        host=access.host,
-        port=access.port,
-        protocol=access.protocol,
-        client_id=access.client_id,
-        username=access.username,
-        password=access.password,
-        tls=access.tls,
-        keepalive_s=access.keepalive_s,
+        broker=access,
+        buffer=_build_buffer(config.buffer, state_directory),
         reconnect_min_s=config.mqtt.reconnect_min_s,
         reconnect_max_s=config.mqtt.reconnect_max_s,
         max_queued=_MAX_QUEUED,
@@ -72,21 +77,31 @@ def build_session(config: Config, access: Broker, *, will: "Message") -> "Sessio
     )
 
 
+def _build_buffer(config: BufferConfig, state_directory: Path | None) -> "Buffer":
+    max_bytes = int(config.max_mib * 1024 * 1024)
+    if config.storage == "memory":
+        from edgeclassifier.buffer import MemoryBuffer
+
+        return MemoryBuffer(max_bytes=max_bytes)
+    from edgeclassifier.buffer.disk import DiskBuffer
+
+    path = _path(config.path) or (state_directory and state_directory / _BUFFER_FILE)
+    if path is None:
+        raise ConfigError(
+            [
+                'buffer.storage is "disk", but there is no folder for it: set buffer.path or '
+                "device.state_directory"
+            ]
+        )
+    return DiskBuffer(path=path, max_bytes=max_bytes, write_interval_s=config.write_interval_s)
+
+
 def probe_broker(access: Broker) -> None:
     """Connect once and leave. Raises BrokerError with what is wrong."""
     from edgeclassifier.mqtt.probe import probe
 
-    probe(
-        host=access.host,
-        port=access.port,
-        protocol=access.protocol,
-        # With the id of a daemon that runs, the broker would close the daemon's connection.
-        client_id=f"{access.client_id}-check",
-        username=access.username,
-        password=access.password,
-        tls=access.tls,
-        keepalive_s=access.keepalive_s,
-    )
+    # With the id of a daemon that runs, the broker would close the daemon's connection.
+    probe(replace(access, client_id=f"{access.client_id}-check"))
 
 
 def _path(configured: str) -> Path | None:

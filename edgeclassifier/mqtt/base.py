@@ -1,4 +1,4 @@
-"""A message, and the broker it goes to."""
+"""A message, one delivery of it, and the broker it goes to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_TOPIC_BYTES = 65_535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message to publish. Raises ValueError for a topic that MQTT does not allow."""
+    """One message to publish. Raises ValueError for what MQTT or the session does not allow."""
 
     topic: str
     payload: bytes
@@ -21,12 +21,25 @@ class Message:
     retain: bool = False
     content_type: str | None = None
     """A MIME type, sent where the protocol has a place for it (MQTT 5)."""
+    keep: bool = False
+    """Goes through the buffer: every one is delivered, in order, not only the newest."""
 
     def __post_init__(self) -> None:
         if not self.topic or any(character in self.topic for character in "+#\0"):
             raise ValueError(f"not a topic to publish on: {self.topic!r}")
         if len(self.topic.encode()) > _MAX_TOPIC_BYTES:
             raise ValueError(f"topic longer than {_MAX_TOPIC_BYTES} bytes: {self.topic[:40]!r}…")
+        if self.keep and self.qos == 0:
+            raise ValueError(f"QoS 0 is never acknowledged, so it cannot be kept: {self.topic!r}")
+
+
+@dataclass(slots=True, eq=False)
+class Parcel:
+    """One message on its way."""
+
+    message: Message
+    losses: int = 0
+    """How often the connection broke while this was the first large message under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ Importing paho takes a tenth of a second on a fast machine, so this module is im
 
 from __future__ import annotations
 
-import functools
 import select
 import socket
 import ssl
@@ -25,12 +24,11 @@ from paho.mqtt.client import (
     MQTTv311,
 )
 from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeclassifier.errors import BrokerError
-from edgeclassifier.mqtt import reasons
+from edgeclassifier.mqtt import packets, reasons
 from edgeclassifier.mqtt.base import Broker, Message
 
 if TYPE_CHECKING:
@@ -129,10 +127,7 @@ class Connection:
         """Whether the broker accepts a packet of this size."""
         if self._max_packet_bytes is None:
             return True
-        # Topic and properties come after their length, then the packet's number.
-        header = len(_properties(message.content_type).pack())  # type: ignore[no-untyped-call] # as paho has it
-        body = 2 + len(message.topic.encode()) + 2 + header + len(message.payload)
-        return 1 + _varint_bytes(body) + body <= self._max_packet_bytes
+        return packets.publish_bytes(message) <= self._max_packet_bytes
 
     def send(self, message: Message) -> int:
         """Queue a message for the next `step`; return the number of this delivery."""
@@ -141,7 +136,9 @@ class Connection:
             message.payload,
             qos=message.qos,
             retain=message.retain,
-            properties=_properties(message.content_type) if self._broker.protocol == "5" else None,
+            properties=packets.publish_properties(message.content_type)
+            if self._broker.protocol == "5"
+            else None,
         )
         if info.rc != MQTT_ERR_SUCCESS:
             raise BrokerError(f"{self._broker}: {reasons.CLOSED}")
@@ -245,18 +242,6 @@ class Connection:
     def _handle_log(self, _client: Client, _userdata: object, level: int, text: str) -> None:
         if level == MQTT_LOG_ERR and "socket" in text:
             self._fail(reasons.of_network_text(text, accepted=self.accepted))
-
-
-@functools.cache
-def _properties(content_type: str | None) -> Properties:
-    packed = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # as paho has it
-    if content_type is not None:
-        packed.ContentType = content_type
-    return packed
-
-
-def _varint_bytes(number: int) -> int:
-    return max(1, -(-number.bit_length() // 7))
 
 
 def _send_small_packets_at_once(_client: Client, _userdata: object, sock: SocketLike) -> None:

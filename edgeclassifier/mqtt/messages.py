@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeclassifier.health import Percentiles, Progress
-from edgeclassifier.results import Result
+from edgeclassifier.results import Backend, ModelIdentity, Result
 from edgeclassifier.state import State
 
 SCHEMA_VERSION = 1
@@ -67,29 +67,15 @@ class Topics:
         return f"{self.base}/{self.camera}/image"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelIdentity:
-    """Which model gave the answers."""
-
-    name: str
-    sha256: str
-
-    def as_payload(self) -> dict[str, Any]:
-        """Return the JSON object."""
-        return {"name": self.name, "sha256": self.sha256}
-
-
 class Payloads:
     """Builds payloads, and numbers those that a subscriber may have to tell apart.
 
     (`boot_id`, `seq`) names one message of this run of the daemon.
     """
 
-    def __init__(self, *, camera: str, model: ModelIdentity, backend: str) -> None:
+    def __init__(self, *, camera: str) -> None:
         self.boot_id = uuid.uuid4().hex
-        self._camera = camera
-        self._model = model.as_payload()
-        self._backend = backend
+        self.camera = camera
         self._next_seq = 0
 
     def prediction(self, result: Result, *, clock_synchronized: bool) -> dict[str, Any]:
@@ -97,9 +83,8 @@ class Payloads:
         return {
             **self._head(result.frame.utc, clock_synchronized=clock_synchronized),
             "origin": result.frame.origin,
-            "model": self._model,
-            "backend": self._backend,
-            "degraded": False,
+            "model": model_identity(result.model),
+            **backend_fields(result.backend),
             "latency_ms": {
                 "capture": _ms(result.latency.capture_s),
                 "preprocess": _ms(result.latency.preprocess_s),
@@ -143,8 +128,22 @@ class Payloads:
             "clock_synchronized": clock_synchronized,
             "boot_id": self.boot_id,
             "seq": seq,
-            "camera": self._camera,
+            "camera": self.camera,
         }
+
+
+def model_identity(model: ModelIdentity) -> dict[str, Any]:
+    """Render which model it is."""
+    return {"name": model.name, "sha256": model.sha256}
+
+
+def backend_fields(backend: Backend) -> dict[str, Any]:
+    """Render what runs the model."""
+    return {
+        "backend": backend.name,
+        "degraded": backend.degraded,
+        "degraded_reason": backend.reason,
+    }
 
 
 def health_latency(progress: Progress) -> dict[str, Any]:
