@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeclassifier.accelerator.base import TensorLayout
 from edgeclassifier.errors import InferenceError, ModelError
 from edgeclassifier.labels import fit_labels
 from edgeclassifier.preprocess import InputSpec
@@ -43,6 +44,8 @@ class Classifier:
         self.path = path
         self.input, self._input_index = _check_input(path, model.interpreter)
         output_details = _check_output(path, model.interpreter)
+        self.layout = TensorLayout.of(model.interpreter)
+        """What another build of the same network must take and give."""
         self._output_index: int = output_details["index"]
         self._stored_scores = _dequantization_table(output_details)
         self.labels = fit_labels(labels, int(output_details["shape"][-1]), source=labels_source)
@@ -55,13 +58,13 @@ class Classifier:
 
         Raises InferenceError where the interpreter fails.
         """
-        self._interpreter.set_tensor(self._input_index, tensor)
         try:
+            self._interpreter.set_tensor(self._input_index, tensor)
             self._interpreter.invoke()
-        except RuntimeError as error:
+            return self._interpreter.get_tensor(self._output_index).reshape(-1)
+        except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise InferenceError(f"{self.path}: the model does not run: {reason}") from None
-        return self._interpreter.get_tensor(self._output_index).reshape(-1)
 
     def scores(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         """Return one score from 0 to 1 for each label, for what run() returned."""
@@ -170,7 +173,10 @@ def _last_operation(interpreter: Any, tensor_index: int) -> str | None:
     list_operations = getattr(interpreter, "_get_ops_details", None)
     if list_operations is None:
         return None
-    operations = [each for each in list_operations() if each["op_name"] != "DELEGATE"]
+    try:
+        operations = [each for each in list_operations() if each["op_name"] != "DELEGATE"]
+    except UnicodeDecodeError:
+        return None  # a tensor's name is damaged, which harms nothing else
     for operation in reversed(operations):
         if tensor_index in operation["outputs"]:
             name: str = operation["op_name"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgeclassifier.cameras import Frame
 from edgeclassifier.health import Percentiles, ProgressMeter, percentiles, stage_percentiles
-from edgeclassifier.results import Latency, Result
+from edgeclassifier.results import CPU, Latency, ModelIdentity, Result
 
 
 def latency(seconds: float) -> Latency:
@@ -28,7 +28,14 @@ def result(captured_s: float, *, seconds: float = 0.001) -> Result:
         camera="cam0",
         origin="test",
     )
-    return Result(frame=frame, crop=pixels, predictions=(), latency=latency(seconds))
+    return Result(
+        frame=frame,
+        crop=pixels,
+        predictions=(),
+        latency=latency(seconds),
+        model=ModelIdentity(name="tiny", sha256="0" * 64),
+        backend=CPU,
+    )
 
 
 @given(st.lists(st.floats(0, 1000), min_size=1, max_size=200))

@@ -15,11 +15,13 @@ from tiny_models import LABELS, classifier
 from edgeclassifier import pipeline as pipeline_module
 from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.base import FrameFactory
+from edgeclassifier.capture import CameraSettings
 from edgeclassifier.classifier import Classifier
-from edgeclassifier.errors import CameraError, CameraTimeout
+from edgeclassifier.errors import CameraError, CameraTimeout, InferenceError
+from edgeclassifier.inference import Inference
 from edgeclassifier.pipeline import Pipeline
 from edgeclassifier.preprocess import Normalization, Preprocessor
-from edgeclassifier.results import Result
+from edgeclassifier.results import ModelIdentity, Result
 from edgeclassifier.runtime import load_model
 
 PATIENCE_S = 20.0
@@ -97,11 +99,26 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline_module, "_JOIN_S", 0.2)
 
 
-def join(camera: ScriptedCamera, engine: Classifier, *, deadline_s: float = PATIENCE_S) -> Pipeline:
+def inference(engine: Classifier, *, name: str = "tiny") -> Inference:
     straight = Normalization(mean=(0.0,), std=(256.0,))
-    preprocessor = Preprocessor(spec=engine.input, normalization=straight)
-    pipeline = Pipeline(camera=camera, deadline_s=deadline_s)
-    pipeline.attach(preprocessor=preprocessor, classifier=engine)
+    return Inference(
+        preprocessor=Preprocessor(spec=engine.input, normalization=straight),
+        classifier=engine,
+        model=lambda: ModelIdentity(name=name, sha256="0" * 64),
+    )
+
+
+def settings(*cameras: ScriptedCamera, deadline_s: float = PATIENCE_S) -> CameraSettings:
+    """One camera after the other: each attempt to open it again takes the next one."""
+    given = iter(cameras)
+    return CameraSettings(
+        make=lambda: next(given), deadline_s=deadline_s, max_recoveries=len(cameras) - 1
+    )
+
+
+def join(*cameras: ScriptedCamera, engine: Classifier, deadline_s: float = PATIENCE_S) -> Pipeline:
+    pipeline = Pipeline(camera=settings(*cameras, deadline_s=deadline_s))
+    pipeline.attach(inference(engine))
     pipeline.open()
     return pipeline
 
@@ -122,7 +139,7 @@ def assert_answers_belong_to_frames(results: Sequence[Result]) -> None:
 
 @pytest.mark.parametrize("pause_s", [0.0, 0.005], ids=["fast reader", "slow reader"])
 def test_from_files_every_frame_is_classified_in_order(engine: Classifier, pause_s: float) -> None:
-    pipeline = join(ScriptedCamera(range(40)), engine)
+    pipeline = join(ScriptedCamera(range(40)), engine=engine)
     results = []
     for result in pipeline.results():
         time.sleep(pause_s)
@@ -144,7 +161,7 @@ def test_from_a_live_camera_the_newest_frame_wins_and_the_others_are_counted(
         ],
         live=True,
     )
-    pipeline = join(camera, engine)
+    pipeline = join(camera, engine=engine)
     stream = pipeline.results()
     results = [next(stream)]
     assert all_given.wait(PATIENCE_S)
@@ -168,7 +185,7 @@ def test_a_live_camera_that_is_slower_than_the_reader_loses_nothing(engine: Clas
     steps: list[Step] = []
     for number in range(10):
         steps += [number, until_taken]
-    pipeline = join(ScriptedCamera(steps, live=True), engine)
+    pipeline = join(ScriptedCamera(steps, live=True), engine=engine)
     results = []
     for result in pipeline.results():
         results.append(result)
@@ -179,20 +196,20 @@ def test_a_live_camera_that_is_slower_than_the_reader_loses_nothing(engine: Clas
 
 def test_a_source_without_frames_ends_without_results(engine: Classifier) -> None:
     camera = ScriptedCamera([])
-    assert list(join(camera, engine).results()) == []
+    assert list(join(camera, engine=engine).results()) == []
     assert camera.closed.is_set()
 
 
 def test_pauses_shorter_than_the_deadline_are_no_failure(engine: Classifier) -> None:
     camera = ScriptedCamera([0, silence, silence, 1, silence, 2], live=False)
-    assert origins(list(join(camera, engine).results())) == [0, 1, 2]
+    assert origins(list(join(camera, engine=engine).results())) == [0, 1, 2]
 
 
 # Latency
 
 
 def test_the_latencies_of_a_frame_add_up(engine: Classifier) -> None:
-    results = list(join(ScriptedCamera(range(20)), engine).results())
+    results = list(join(ScriptedCamera(range(20)), engine=engine).results())
     for latency in (result.latency for result in results):
         stages = (latency.capture_s, latency.preprocess_s, latency.inference_s)
         assert all(stage >= 0 for stage in stages)
@@ -206,7 +223,7 @@ def test_the_latency_of_the_camera_counts_from_the_time_of_capture(engine: Class
     old = frames.frame(picture(0), origin="0", monotonic_s=time.monotonic() - 100)
     script = iter([old, None])
     camera.read = lambda timeout_s: next(script)  # type: ignore[method-assign]  # noqa: ARG005
-    [result] = join(camera, engine).results()
+    [result] = join(camera, engine=engine).results()
     assert result.latency.capture_s >= 100
     assert result.latency.total_s >= 100
     assert result.latency.inference_s < 100
@@ -222,7 +239,7 @@ def test_the_latency_of_preparing_a_frame_is_not_that_of_the_camera(
         return prepare(self, pixels)
 
     monkeypatch.setattr(Preprocessor, "__call__", slowly)
-    latencies = [each.latency for each in join(ScriptedCamera(range(5)), engine).results()]
+    latencies = [each.latency for each in join(ScriptedCamera(range(5)), engine=engine).results()]
     fastest_capture_s = min(each.capture_s for each in latencies)
     fastest_inference_s = min(each.inference_s for each in latencies)
     assert all(each.preprocess_s >= 0.05 for each in latencies)
@@ -243,7 +260,7 @@ def test_what_open_raises_is_raised_in_the_callers_thread(
 
     camera.on_open = fail
     with pytest.raises(type(error)) as caught:
-        list(join(camera, engine).results())
+        list(join(camera, engine=engine).results())
     assert caught.value is error
     assert camera.closed.is_set()
 
@@ -255,7 +272,7 @@ def test_what_read_raises_is_raised_in_the_callers_thread(
 ) -> None:
     camera = ScriptedCamera([0, 1, error], live=live)
     with pytest.raises(type(error)) as caught:
-        list(join(camera, engine).results())
+        list(join(camera, engine=engine).results())
     assert caught.value is error
     assert camera.closed.is_set()
 
@@ -265,8 +282,8 @@ def test_a_frame_that_is_no_picture_is_raised_in_the_callers_thread(engine: Clas
     grey: Any = np.zeros((2, 2), np.uint8)
     frame = FrameFactory(camera_id="cam0").frame(grey, origin="0")
     camera.read = lambda timeout_s: frame  # type: ignore[method-assign]  # noqa: ARG005
-    with pytest.raises((ValueError, IndexError)):
-        list(join(camera, engine).results())
+    with pytest.raises((ValueError, IndexError, InferenceError)):
+        list(join(camera, engine=engine).results())
     assert camera.closed.is_set()
 
 
@@ -283,13 +300,13 @@ def test_what_the_interpreter_raises_is_raised_in_the_callers_thread(
     monkeypatch.setattr(engine, "run", fail_at_the_fifth)
     camera = ScriptedCamera(iter(range(100)))
     with pytest.raises(RuntimeError, match="a kernel failed"):
-        list(join(camera, engine).results())
+        list(join(camera, engine=engine).results())
     assert camera.closed.wait(PATIENCE_S)
 
 
 def test_silence_beyond_the_deadline_is_a_failure_of_the_camera(engine: Classifier) -> None:
     camera = ScriptedCamera(chain([0], repeat(silence)), live=True)
-    stream = join(camera, engine, deadline_s=0.1).results()
+    stream = join(camera, engine=engine, deadline_s=0.1).results()
     assert origins([next(stream)]) == [0]
     with pytest.raises(CameraError, match=r"no frame for \d+\.\d s, more than camera\.deadline_s"):
         next(stream)
@@ -299,7 +316,7 @@ def test_silence_beyond_the_deadline_is_a_failure_of_the_camera(engine: Classifi
 def test_a_camera_that_is_silent_from_the_start_fails_too(engine: Classifier) -> None:
     camera = ScriptedCamera(repeat(silence), live=True)
     with pytest.raises(CameraError, match=r"more than camera\.deadline_s \(0\.1\)"):
-        list(join(camera, engine, deadline_s=0.1).results())
+        list(join(camera, engine=engine, deadline_s=0.1).results())
 
 
 # The end
@@ -309,7 +326,7 @@ def test_a_wish_to_stop_ends_a_source_without_an_end(engine: Classifier) -> None
     stop = threading.Event()
     camera = ScriptedCamera(iter(lambda: 1, None))
     results = []
-    for result in join(camera, engine).results(stopped=stop.is_set):
+    for result in join(camera, engine=engine).results(stopped=stop.is_set):
         results.append(result)
         if len(results) == 3:
             stop.set()
@@ -320,7 +337,7 @@ def test_a_wish_to_stop_ends_a_source_without_an_end(engine: Classifier) -> None
 def test_a_wish_to_stop_ends_the_wait_for_a_silent_camera(engine: Classifier) -> None:
     stop = threading.Event()
     camera = ScriptedCamera(chain([0, lambda _timeout_s: stop.set()], repeat(silence)), live=True)
-    assert len(list(join(camera, engine).results(stopped=stop.is_set))) <= 1
+    assert len(list(join(camera, engine=engine).results(stopped=stop.is_set))) <= 1
     assert camera.closed.wait(PATIENCE_S)
 
 
@@ -332,12 +349,12 @@ def test_a_failure_while_stopping_is_none(engine: Classifier) -> None:
         raise CameraError("interrupted")
 
     camera = ScriptedCamera([0, fail], live=True)
-    assert len(list(join(camera, engine).results(stopped=stop.is_set))) <= 1
+    assert len(list(join(camera, engine=engine).results(stopped=stop.is_set))) <= 1
 
 
 def test_who_stops_asking_for_results_closes_the_camera(engine: Classifier) -> None:
     camera = ScriptedCamera(iter(lambda: 1, None))
-    stream = join(camera, engine).results()
+    stream = join(camera, engine=engine).results()
     next(stream)
     stream.close()  # type: ignore[attr-defined]  # results() is a generator
     assert camera.closed.wait(PATIENCE_S)
@@ -370,7 +387,7 @@ def test_a_camera_that_hangs_in_read_does_not_keep_the_daemon_from_stopping(
     engine: Classifier, hang: Hang
 ) -> None:
     camera = ScriptedCamera([0, hang], live=True)
-    results = list(join(camera, engine).results(stopped=hang.entered.is_set))
+    results = list(join(camera, engine=engine).results(stopped=hang.entered.is_set))
     assert len(results) <= 1
     assert not camera.closed.is_set()
 
@@ -381,7 +398,7 @@ def test_a_camera_that_hangs_in_open_does_not_keep_the_daemon_from_stopping(
 ) -> None:
     camera = ScriptedCamera([0], live=True)
     camera.on_open = hang
-    assert list(join(camera, engine).results(stopped=hang.entered.is_set)) == []
+    assert list(join(camera, engine=engine).results(stopped=hang.entered.is_set)) == []
 
 
 @pytest.mark.usefixtures("impatient")
@@ -390,7 +407,7 @@ def test_a_camera_that_hangs_in_close_does_not_hold_back_the_end(
 ) -> None:
     camera = ScriptedCamera([0, 1, 2])
     camera.on_close = hang
-    assert origins(list(join(camera, engine).results())) == [0, 1, 2]
+    assert origins(list(join(camera, engine=engine).results())) == [0, 1, 2]
 
 
 @pytest.mark.usefixtures("impatient")
@@ -400,14 +417,14 @@ def test_a_camera_that_fails_and_then_hangs_in_close_is_still_a_failure(
     camera = ScriptedCamera([0, CameraError("gone")], live=True)
     camera.on_close = hang
     with pytest.raises(CameraError, match="gone"):
-        list(join(camera, engine).results())
+        list(join(camera, engine=engine).results())
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_camera_that_hangs_in_read_misses_the_deadline(engine: Classifier, hang: Hang) -> None:
     """Nobody but the caller's thread is left to tell."""
     camera = ScriptedCamera([0, hang], live=True)
-    stream = join(camera, engine, deadline_s=0.3).results()
+    stream = join(camera, engine=engine, deadline_s=0.3).results()
     assert origins([next(stream)]) == [0]
     with pytest.raises(CameraError, match=r"camera\.deadline_s"):
         next(stream)
@@ -418,13 +435,10 @@ def test_the_camera_opens_while_the_model_is_loaded(engine: Classifier, *, live:
     """Its first frames wait for the model where they are from a file, else newer ones win."""
     reading = threading.Event()
     camera = ScriptedCamera([lambda _timeout_s: reading.set(), 0, 1, 2], live=live)
-    pipeline = Pipeline(camera=camera, deadline_s=PATIENCE_S)
+    pipeline = Pipeline(camera=settings(camera))
     pipeline.open()
     assert reading.wait(PATIENCE_S)
-    straight = Normalization(mean=(0.0,), std=(256.0,))
-    pipeline.attach(
-        preprocessor=Preprocessor(spec=engine.input, normalization=straight), classifier=engine
-    )
+    pipeline.attach(inference(engine))
     seen = origins(list(pipeline.results()))
     assert seen == sorted(set(seen))
     assert len(seen) + pipeline.superseded == 3
@@ -433,7 +447,7 @@ def test_the_camera_opens_while_the_model_is_loaded(engine: Classifier, *, live:
 
 def test_a_pipeline_that_never_got_a_model_lets_go_of_the_camera() -> None:
     camera = ScriptedCamera(range(100))
-    pipeline = Pipeline(camera=camera, deadline_s=PATIENCE_S)
+    pipeline = Pipeline(camera=settings(camera))
     pipeline.open()
     pipeline.close()
     assert camera.closed.wait(PATIENCE_S)

@@ -205,7 +205,7 @@ def jpeg(grey: int, size: tuple[int, int] = (64, 48)) -> bytes:
 class MjpegServer:
     """An IP camera: the frames are handed out by the test, one stream at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.picture = jpeg(100)
         self.on = threading.Event()  # while it is set, pictures flow
         self.cut = threading.Event()  # ends the streams
@@ -251,12 +251,16 @@ class MjpegServer:
                         time.sleep(0.01)
 
         self.on.set()
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.thread = threading.Thread(target=self.http.serve_forever, args=(0.02,))
         self.thread.start()
 
-    def url(self, path: str = "/stream") -> str:
-        return f"http://admin:hunter2@127.0.0.1:{self.http.server_port}{path}"
+    @property
+    def port(self) -> int:
+        return self.http.server_port
+
+    def url(self, path: str = "/stream", *, user: str = "admin:hunter2@") -> str:
+        return f"http://{user}127.0.0.1:{self.port}{path}"
 
     def close(self) -> None:
         self.cut.set()

@@ -10,25 +10,30 @@ from pathlib import Path
 import numpy as np
 
 from edgeclassifier import compose
+from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.cameras import Camera
 from edgeclassifier.cameras.memory import MemoryCamera
+from edgeclassifier.capture import CameraSettings
 from edgeclassifier.child import SAMPLES
 from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.errors import BrokerError, CameraError
 from edgeclassifier.health import Percentiles, stage_percentiles
+from edgeclassifier.inference import Inference
 from edgeclassifier.localbroker import LOOPBACK, LocalBroker
-from edgeclassifier.mqtt.messages import ModelIdentity, Payloads, Topics
+from edgeclassifier.mqtt.base import Broker
+from edgeclassifier.mqtt.messages import Payloads, Topics
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pictures import cover, load_picture
 from edgeclassifier.pipeline import Pipeline
 from edgeclassifier.preprocess import Pixels
-from edgeclassifier.publisher import Publisher
+from edgeclassifier.publisher import Publisher, PublisherSettings
 from edgeclassifier.results import Latency
 from edgeclassifier.runtime import load_model
 from edgeclassifier.state import Debounce
 from edgeclassifier.system import System
 
 _DRAIN_S = 10.0
+_BUFFER_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,18 +167,25 @@ class _Bench:
     """A publisher on a session of its own, as the daemon has one."""
 
     def __init__(self, config: Config, engine: compose.Engine, broker: LocalBroker) -> None:
-        self._engine = engine
+        self._inference = Inference(
+            preprocessor=engine.preprocessor,
+            classifier=engine.classifier,
+            model=engine.model.identity_later(),
+        )
         self._deadline_s = config.camera.deadline_s
         self._nice = compose.around_interpreter_nice(config.model)
         self._session = Session(
-            host=LOOPBACK,
-            port=broker.port,
-            protocol="5" if broker.protocol == "5" else "3.1.1",
-            client_id="edgeclassifier-bench",
-            username=None,
-            password=None,
-            tls=None,
-            keepalive_s=30,
+            broker=Broker(
+                host=LOOPBACK,
+                port=broker.port,
+                protocol="5" if broker.protocol == "5" else "3.1.1",
+                client_id="edgeclassifier-bench",
+                username=None,
+                password=None,
+                tls=None,
+                keepalive_s=30,
+            ),
+            buffer=MemoryBuffer(max_bytes=_BUFFER_BYTES),
             reconnect_min_s=0.1,
             reconnect_max_s=1.0,
             max_queued=1000,
@@ -182,18 +194,16 @@ class _Bench:
         )
         self._publisher = Publisher(
             publish=self._session.publish,
-            topics=Topics(root="edgeclassifier", device="bench", camera="memory"),
-            payloads=Payloads(
-                camera="memory",
-                model=ModelIdentity(name=engine.model.name, sha256=engine.model.sha256()),
-                backend="cpu",
-            ),
+            payloads=Payloads(camera="memory"),
             debounce=Debounce(threshold=config.state.threshold, hold_s=config.state.hold_s),
             clock_synchronized=System().clock_synchronized,
-            max_rate_hz=0,
-            heartbeat_s=config.state.heartbeat_s,
-            image_max_rate_hz=None,
-            image_quality=config.image.quality,
+            settings=PublisherSettings(
+                topics=Topics(root="edgeclassifier", device="bench", camera="memory"),
+                max_rate_hz=0,
+                heartbeat_s=config.state.heartbeat_s,
+                image_max_rate_hz=None,
+                image_quality=config.image.quality,
+            ),
         )
 
     def __enter__(self) -> "_Bench":
@@ -215,9 +225,10 @@ class _Bench:
             return pool.submit(self._measure, camera, seconds, latencies).result()
 
     def _measure(self, camera: Camera, seconds: float, latencies: list[Latency]) -> float:
-        pipeline = Pipeline(camera=camera, deadline_s=self._deadline_s, nice=self._nice)
+        settings = CameraSettings(make=lambda: camera, deadline_s=self._deadline_s)
+        pipeline = Pipeline(camera=settings, nice=self._nice)
         pipeline.open()
-        pipeline.attach(preprocessor=self._engine.preprocessor, classifier=self._engine.classifier)
+        pipeline.attach(self._inference)
         arrived_s: list[float] = []
 
         def enough() -> bool:

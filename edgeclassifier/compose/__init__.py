@@ -6,8 +6,9 @@ from edgeclassifier.compose.broker import (
     device_id,
     probe_broker,
 )
-from edgeclassifier.compose.camera import build_camera
+from edgeclassifier.compose.camera import build_camera, camera_settings
 from edgeclassifier.compose.engine import Engine, around_interpreter_nice, build_engine
+from edgeclassifier.compose.inference import build_inference
 from edgeclassifier.compose.model import (
     BUNDLED_MODEL,
     PREFERRED_MODEL,
@@ -15,6 +16,9 @@ from edgeclassifier.compose.model import (
     find_model,
     model_store,
 )
+from edgeclassifier.compose.publisher import publisher_settings
+from edgeclassifier.compose.state import state_directory
+from edgeclassifier.compose.trial import judge, try_model
 
 __all__ = [
     "BUNDLED_MODEL",
@@ -25,9 +29,15 @@ __all__ = [
     "broker_access",
     "build_camera",
     "build_engine",
+    "build_inference",
     "build_session",
+    "camera_settings",
     "device_id",
     "find_model",
+    "judge",
     "model_store",
     "probe_broker",
+    "publisher_settings",
+    "state_directory",
+    "try_model",
 ]

@@ -3,8 +3,19 @@
 from pathlib import Path
 
 from edgeclassifier.cameras import Camera
+from edgeclassifier.capture import CameraSettings
 from edgeclassifier.config import CameraConfig
 from edgeclassifier.errors import ConfigError
+
+
+def camera_settings(config: CameraConfig) -> CameraSettings:
+    """Say which camera, and how it is watched."""
+    return CameraSettings(
+        make=lambda: build_camera(config),
+        deadline_s=config.deadline_s,
+        max_recoveries=config.max_recoveries,
+        frozen_after_s=config.frozen_after_s,
+    )
 
 
 def build_camera(config: CameraConfig) -> Camera:
@@ -45,10 +56,11 @@ def _with_credentials(url: str, username: str, password_file: str) -> str:
         return url
     from urllib.parse import quote
 
+    from edgeclassifier.cameras.ffmpeg import redact
     from edgeclassifier.credentials import read_password
 
     password = f":{quote(read_password(Path(password_file)), safe='')}" if password_file else ""
     scheme, separator, rest = url.partition("://")
     if not separator:
-        raise ConfigError([f"camera.stream.username is set, but {url} is no URL"])
+        raise ConfigError([f"camera.stream.username is set, but {redact(url)} is no URL"])
     return f"{scheme}://{quote(username, safe='')}{password}@{rest}"

@@ -11,6 +11,7 @@ from edgeclassifier.config import ModelConfig
 from edgeclassifier.errors import ModelError
 from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel
 from edgeclassifier.models.store import ModelStore, default_store_root
+from edgeclassifier.results import ModelIdentity
 
 BUNDLED_MODEL = "efficientnet_lite2_260_int8"
 PREFERRED_MODEL = "inception_v3_299_quant"
@@ -34,24 +35,26 @@ class ModelFile:
         except OSError as error:
             raise ModelError(f"{self.path}: model file cannot be read: {error.strerror}") from None
 
-    def sha256_later(self) -> Callable[[], str]:
+    def identity_later(self) -> Callable[[], ModelIdentity]:
         """Hash the file in a thread; return what waits for the result, and raises as sha256()."""
-        outcome: list[str | ModelError] = []
+        outcome: list[ModelIdentity | ModelError] = []
 
-        def hash_file() -> None:
+        def identify() -> None:
             try:
-                outcome.append(self.sha256())
+                outcome.append(ModelIdentity(name=self.name, sha256=self.sha256()))
             except ModelError as error:
                 outcome.append(error)
 
-        thread = threading.Thread(target=hash_file, name="sha256", daemon=True)
+        thread = threading.Thread(target=identify, name="sha256", daemon=True)
         thread.start()
 
-        def result() -> str:
-            thread.join()
-            if isinstance(outcome[0], ModelError):
-                raise outcome[0]
-            return outcome[0]
+        def result() -> ModelIdentity:
+            if not outcome:
+                thread.join()
+            identity = outcome[0]
+            if isinstance(identity, ModelError):
+                raise identity
+            return identity
 
         return result
 

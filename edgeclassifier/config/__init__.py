@@ -5,6 +5,7 @@ from edgeclassifier.config.render import masked, to_toml
 from edgeclassifier.config.schema import (
     CameraConfig,
     Config,
+    DeviceConfig,
     ImageConfig,
     ModelConfig,
     MqttConfig,
@@ -15,6 +16,7 @@ from edgeclassifier.config.schema import (
 __all__ = [
     "CameraConfig",
     "Config",
+    "DeviceConfig",
     "ImageConfig",
     "ModelConfig",
     "MqttConfig",

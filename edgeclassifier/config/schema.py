@@ -72,7 +72,7 @@ class CameraConfig:
     id: str = option("cam0", _topic_id)
     source: str = option("picamera2", one_of("picamera2", "stream", "replay"))
     deadline_s: float = option(10.0, above(0))
-    max_recoveries: int = option(3, at_least(0))
+    max_recoveries: int = option(5, at_least(0))
     frozen_after_s: float = option(60.0, at_least(0))
     picamera2: PiCameraConfig = field(default_factory=PiCameraConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)

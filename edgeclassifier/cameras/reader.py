@@ -1,0 +1,94 @@
+"""One camera in one thread, from open() to close()."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from edgeclassifier.cameras.base import Camera, Frame
+from edgeclassifier.errors import CameraError, CameraTimeout
+from edgeclassifier.priority import be_nice
+
+POLL_S = 0.2
+"""How long a read waits before it looks whether it is still wanted."""
+
+
+class Reader:
+    """Reads one camera until it ends, fails, or is not wanted any more.
+
+    Its attributes are written by its thread and may be read from any other, so that somebody can
+    tell when a driver hangs.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        *,
+        deliver: Callable[[Frame], bool],
+        on_end: Callable[[], None],
+        deadline_s: float,
+        nice: int,
+    ) -> None:
+        """Hand frames to `deliver`, which returns whether to go on; `on_end` is behind the last."""
+        self.camera = camera
+        self._deliver = deliver
+        self._on_end = on_end
+        self._deadline_s = deadline_s
+        self._nice = nice
+        self.wanted = True
+        self.closed = False
+        self.failure: BaseException | None = None
+        self.call: tuple[str, float] | None = None
+        """What the camera was asked to do, and when, until it returns."""
+        self.first_frame_s: float | None = None
+        self.last_frame_s: float | None = None
+        self.unreadable_at_last_frame = 0
+        self.thread = threading.Thread(target=self._run, name="capture", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self.call = ("open", time.monotonic())
+            self.camera.open()
+            self.call = None
+            be_nice(self._nice)
+            self._read()
+        except BaseException as error:  # noqa: BLE001 - raised again by who looks after it
+            # Told before close() is called, which may hang.
+            self.failure = error
+        finally:
+            self.call = None
+            self.camera.close()
+            self.closed = True
+
+    def _read(self) -> None:
+        last_s = time.monotonic()
+        while self.wanted:
+            self.call = ("read", time.monotonic())
+            try:
+                frame = self.camera.read(POLL_S)
+            except CameraTimeout:
+                silent_s = time.monotonic() - last_s
+                if silent_s > self._deadline_s:
+                    raise no_frame(silent_s, self._deadline_s) from None
+                continue
+            finally:
+                self.call = None
+            if frame is None:
+                self._on_end()
+                return
+            if not self.wanted:
+                return
+            self.last_frame_s = time.monotonic()
+            self.first_frame_s = self.first_frame_s or self.last_frame_s
+            self.unreadable_at_last_frame = self.camera.unreadable
+            if not self._deliver(frame):
+                return
+            # Only now: waiting for room is not the camera's delay.
+            last_s = time.monotonic()
+
+
+def no_frame(silent_s: float, deadline_s: float) -> CameraError:
+    """Say that a camera missed its deadline."""
+    return CameraError(
+        f"no frame for {silent_s:.1f} s, more than camera.deadline_s "
+        f"({deadline_s:g}): check the camera and its cable"
+    )

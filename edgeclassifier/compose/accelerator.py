@@ -1,0 +1,110 @@
+"""The accelerator that the configuration means, where there is one."""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from edgeclassifier.compose.model import ModelFile, find_model
+from edgeclassifier.config import Config
+from edgeclassifier.errors import InferenceError, ModelError
+
+if TYPE_CHECKING:
+    from edgeclassifier.accelerator.base import Status
+    from edgeclassifier.accelerator.supervisor import Accelerator
+    from edgeclassifier.classifier import Classifier
+
+_EDGE_TPU = "edgetpu"
+_STOP_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+def find_accelerated_model(config: Config, model: ModelFile) -> ModelFile | None:
+    """Return the file of `model` that is compiled for the accelerator, None to use the CPU alone.
+
+    Raises ModelError where an accelerator is configured and the file for it is not there.
+    """
+    delegate = config.accelerator.delegate
+    if delegate == "none":
+        return None
+    if delegate != "auto":
+        return compiled_model(config, model)
+    from edgeclassifier.accelerator.devices import find_edge_tpus
+
+    if not find_edge_tpus():
+        return None
+    try:
+        return compiled_model(config, model)
+    except ModelError as error:
+        log.warning("there is an Edge TPU, but no model for it: %s", error)
+        return None
+
+
+def compiled_model(config: Config, model: ModelFile) -> ModelFile:
+    """Return the file of `model` that is compiled for the accelerator. Raises ModelError."""
+    name = config.accelerator.model
+    if not name:
+        beside = model.path.with_name(f"{model.path.stem}_{_EDGE_TPU}.tflite")
+        name = str(beside) if config.model.name.endswith(".tflite") else f"{model.name}_{_EDGE_TPU}"
+    try:
+        found = find_model(dataclasses.replace(config.model, name=name))
+    except ModelError as error:
+        raise ModelError(f"accelerator.model: {error}") from None
+    if not found.path.exists():
+        raise ModelError(
+            f"accelerator.model: {found.path} is not there: it is {model.name}, compiled for the "
+            "accelerator; name it, or set accelerator.delegate to none"
+        )
+    return found
+
+
+def build_accelerator(
+    config: Config,
+    model: ModelFile,
+    *,
+    twin: "Classifier",
+    on_change: "Callable[[Status], None] | None" = None,
+) -> "Accelerator":
+    """Build what runs `model`, not yet started; `twin` is the same network for the CPU."""
+    from edgeclassifier.accelerator.devices import library_of
+    from edgeclassifier.accelerator.supervisor import Accelerator
+
+    wanted = config.accelerator
+    name = _EDGE_TPU if wanted.delegate == "auto" else wanted.delegate
+    return Accelerator(
+        name=Path(name).name.removeprefix("lib").partition(".")[0],
+        model=model.path,
+        delegate=library_of(name),
+        options=wanted.options,
+        runtime=twin.runtime.name,
+        threads=1,
+        expected=twin.layout,
+        deadline_s=wanted.deadline_s,
+        load_deadline_s=wanted.load_deadline_s,
+        slow_s=wanted.slow_s,
+        retry_min_s=wanted.retry_min_s,
+        retry_max_s=wanted.retry_max_s,
+        on_change=on_change,
+    )
+
+
+def try_accelerator(config: Config, model: ModelFile, *, twin: "Classifier") -> None:
+    """Start the accelerator, see whether it runs `model`, and let go of it.
+
+    Raises ModelError where the model does not suit, and InferenceError where the accelerator fails
+    otherwise, or is not there.
+    """
+    outcome: SimpleQueue[Status] = SimpleQueue()
+    accelerator = build_accelerator(config, model, twin=twin, on_change=outcome.put)
+    accelerator.start()
+    try:
+        # It comes to an end by itself, within accelerator.load_deadline_s.
+        status = outcome.get()
+    finally:
+        accelerator.stop(timeout_s=_STOP_S)
+    if status.state != "ready":
+        kind = ModelError if status.fault == "unfit" else InferenceError
+        raise kind(f"{accelerator.name}: {status.reason}")
