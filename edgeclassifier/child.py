@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,29 @@ SAMPLE_PICTURES = str(SAMPLES / "*.*g")
 def daemon(
     settings: Mapping[str, Any], *, stop_timeout_s: float
 ) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run the daemon on `settings` alone, no configuration file, while the context lasts."""
-    command = [sys.executable, "-m", "edgeclassifier", "run", "--config", os.devnull]
-    for key, value in settings.items():
-        command += ["--set", f"{key}={json.dumps(value)}"]
-    # In a session of its own, so that Ctrl-C reaches it once, by way of this process.
-    process = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - our own program
-    try:
-        yield process
-    finally:
-        end(process, timeout_s=stop_timeout_s)
+    """Run the daemon on `settings` alone, no configuration file, while the context lasts.
+
+    Nothing of it remains: what it would remember is not for the daemon that is installed here.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgeclassifier-") as state:
+        command = [sys.executable, "-m", "edgeclassifier", "run", "--config", os.devnull]
+        command += as_overrides({"device.state_directory": state, **settings})
+        # In a session of its own, so that Ctrl-C reaches it once, by way of this process.
+        process = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - our own program
+        try:
+            yield process
+        finally:
+            end(process, timeout_s=stop_timeout_s)
+
+
+def as_overrides(settings: Mapping[str, Any]) -> list[str]:
+    """Render settings, by dotted key, as options of the command line."""
+    # TOML has the strings, numbers and lists of JSON.
+    return [
+        part
+        for key, value in settings.items()
+        for part in ("--set", f"{key}={json.dumps(value, ensure_ascii=False)}")
+    ]
 
 
 def end(process: "subprocess.Popen[bytes]", *, timeout_s: float) -> None:

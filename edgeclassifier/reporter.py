@@ -1,36 +1,48 @@
-"""Publishes what the daemon is, once, and how it is, again and again, with frames or without."""
+"""Publishes what the daemon is, and how it is, again and again, with frames or without."""
 
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from edgeclassifier.accelerator.base import Status
+from edgeclassifier.buffer.base import BufferStatus
+from edgeclassifier.capture import CameraHealth
+from edgeclassifier.exitrecord import Crash
 from edgeclassifier.health import ProgressMeter
 from edgeclassifier.mqtt.base import Message
 from edgeclassifier.mqtt.messages import (
     SCHEMA_VERSION,
     Topics,
+    backend_fields,
     encode,
     health_latency,
     timestamp,
 )
 from edgeclassifier.publisher import JSON
+from edgeclassifier.reload import Reload
+from edgeclassifier.results import Backend
 from edgeclassifier.system import System
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counters:
-    """What other parts counted since the start."""
+class Vitals:
+    """What the other parts say of themselves at one moment."""
 
+    backend: Backend
+    accelerator: Status | None
+    camera: CameraHealth
     superseded_frames: int
     unreadable_frames: int
     dropped_messages: int
-    pending_messages: int
     published_messages: int
+    buffer: BufferStatus
     reconnects: int
     last_error: str | None
+    reload: Reload | None
+    last_crash: Crash | None
 
 
 class Reporter:
@@ -43,10 +55,9 @@ class Reporter:
         topics: Topics,
         info: Callable[[], dict[str, Any]],
         boot_id: str,
-        backend: str,
         meter: ProgressMeter,
         system: System,
-        counters: Callable[[], Counters],
+        vitals: Callable[[], Vitals],
         started_s: float,
         interval_s: float,
     ) -> None:
@@ -55,31 +66,50 @@ class Reporter:
         self._topics = topics
         self._info = info
         self._boot_id = boot_id
-        self._backend = backend
         self._meter = meter
         self._system = system
-        self._counters = counters
+        self._vitals = vitals
         self._started_s = started_s
         self._interval_s = interval_s
-        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
 
     def start(self) -> None:
         """Publish both now, and health at the interval."""
         self._thread.start()
 
+    def configure(self, *, topics: Topics, interval_s: float) -> None:
+        """Go by other settings, from now on."""
+        self._topics = topics
+        self._interval_s = interval_s
+        self._wake.set()
+
+    def changed(self) -> None:
+        """Publish both now: something else runs the model, or something is wrong, or no more."""
+        self._wake.set()
+
     def stop(self) -> None:
         """Publish a last time and end."""
-        self._stopping.set()
+        self._stopping = True
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
             self._send(self._topics.health, self.payload())
 
     def _run(self) -> None:
+        self._report()
+        while not self._stopping:
+            if self._wake.wait(self._interval_s):
+                self._wake.clear()
+                if not self._stopping:
+                    self._report()
+            else:
+                self._send(self._topics.health, self.payload())
+
+    def _report(self) -> None:
         self._send(self._topics.info, self._info())
         self._send(self._topics.health, self.payload())
-        while not self._stopping.wait(self._interval_s):
-            self._send(self._topics.health, self.payload())
 
     def _send(self, topic: str, payload: dict[str, Any]) -> None:
         message = Message(topic=topic, payload=encode(payload), retain=True, content_type=JSON)
@@ -89,8 +119,7 @@ class Reporter:
         """Describe the daemon as it is now."""
         now_s = time.monotonic()
         progress = self._meter.look(now_s=now_s)
-        counters = self._counters()
-        throttling = self._system.throttling()
+        vitals = self._vitals()
         age_s = progress.frame_age_s
         return {
             "schema": SCHEMA_VERSION,
@@ -104,20 +133,25 @@ class Reporter:
             "latency_ms": health_latency(progress),
             "memory_rss_bytes": self._system.memory_rss_bytes(),
             "cpu_temperature_c": self._system.cpu_temperature_c(),
-            "throttling": throttling
-            and {"now": throttling.now, "since_boot": throttling.since_boot},
-            "backend": self._backend,
-            "degraded": False,
-            "buffer": {"pending": counters.pending_messages},
+            "throttling": _optional(self._system.throttling()),
+            **backend_fields(vitals.backend),
+            "accelerator": _optional(vitals.accelerator),
+            "camera": asdict(vitals.camera),
+            "buffer": asdict(vitals.buffer),
             "drops": {
-                "superseded_frames": counters.superseded_frames,
-                "unreadable_frames": counters.unreadable_frames,
-                "messages": counters.dropped_messages,
+                "superseded_frames": vitals.superseded_frames,
+                "unreadable_frames": vitals.unreadable_frames,
+                "messages": vitals.dropped_messages,
             },
             "mqtt": {
-                "published": counters.published_messages,
-                "reconnects": counters.reconnects,
-                "last_error": counters.last_error,
+                "published": vitals.published_messages,
+                "reconnects": vitals.reconnects,
+                "last_error": vitals.last_error,
             },
-            "last_crash": None,
+            "reload": _optional(vitals.reload),
+            "last_crash": _optional(vitals.last_crash),
         }
+
+
+def _optional(part: Any) -> dict[str, Any] | None:
+    return None if part is None else asdict(part)

@@ -1,8 +1,16 @@
-"""The wish to stop, from a signal."""
+"""The wish to stop, or to read the configuration again, from a signal."""
 
+import faulthandler
+import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
+
+STOP_WITHIN_S = 4.5
+"""After this the process ends, whatever hangs."""
+_LAST_RESORT_S = 0.3
+_EXIT_FAILURE = 1
 
 
 class StopSignal:
@@ -10,11 +18,21 @@ class StopSignal:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._reload = threading.Event()
+        self._limit: Callable[[str], None] | None = None
 
     def install(self) -> None:
         """Take over the signals. Call it in the main thread, before anything that takes time."""
         signal.signal(signal.SIGINT, self._handle)
         signal.signal(signal.SIGTERM, self._handle)
+        signal.signal(signal.SIGHUP, self._handle_reload)
+
+    def limit(self, on_overrun: Callable[[str], None]) -> None:
+        """End the process STOP_WITHIN_S after a signal, even where it hangs.
+
+        `on_overrun` is called just before, with the reason, where Python still runs.
+        """
+        self._limit = on_overrun
 
     def is_set(self) -> bool:
         """Tell whether to stop."""
@@ -24,6 +42,26 @@ class StopSignal:
         """Stop for a reason that is no signal."""
         self._event.set()
 
+    def take_reload(self) -> bool:
+        """Tell whether SIGHUP came since the last call."""
+        wanted = self._reload.is_set()
+        self._reload.clear()
+        return wanted
+
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._limit is not None and not self._event.is_set():
+            # A thread of C code, which needs no lock of Python's, for where that is stuck, too.
+            faulthandler.dump_traceback_later(STOP_WITHIN_S + _LAST_RESORT_S, exit=True)
+            timer = threading.Timer(STOP_WITHIN_S, self._overrun)
+            timer.daemon = True
+            timer.start()
         self._event.set()
+
+    def _handle_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._reload.set()
+
+    def _overrun(self) -> None:
+        if self._limit is not None:
+            self._limit(f"did not end within {STOP_WITHIN_S:g} s of the signal: something hangs")
+        os._exit(_EXIT_FAILURE)

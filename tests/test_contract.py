@@ -24,22 +24,26 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 from tiny_models import LABELS, classifier
 
+from edgeclassifier.accelerator.base import Status
+from edgeclassifier.buffer.base import BufferStatus
 from edgeclassifier.cameras import Frame
+from edgeclassifier.capture import CameraHealth
 from edgeclassifier.config import load_config
+from edgeclassifier.exitrecord import Crash
 from edgeclassifier.health import ProgressMeter
 from edgeclassifier.mqtt.base import Message
 from edgeclassifier.mqtt.messages import (
     OFFLINE,
     ONLINE,
     SCHEMA_FILE,
-    ModelIdentity,
     Payloads,
     Topics,
     encode,
     timestamp,
 )
-from edgeclassifier.reporter import Counters, Reporter
-from edgeclassifier.results import Latency, Prediction, Result
+from edgeclassifier.reload import Reload
+from edgeclassifier.reporter import Reporter, Vitals
+from edgeclassifier.results import CPU, Backend, Latency, ModelIdentity, Prediction, Result
 from edgeclassifier.service import run_service
 from edgeclassifier.state import State
 from edgeclassifier.stop import StopSignal
@@ -76,7 +80,7 @@ def test_the_contract_is_a_valid_schema() -> None:
 def test_every_definition_can_be_used_and_refuses_something(definition: str) -> None:
     """A reference to nowhere would raise, and a definition without a rule accept everything."""
     assert problems(definition, {"score": "high"})
-    assert problems(definition, None)
+    assert problems(definition, None) or problems(definition, 0.5)
 
 
 def test_availability_is_one_of_two_words() -> None:
@@ -119,8 +123,7 @@ def test_every_time_is_rendered_in_that_form_and_means_the_same(when: datetime) 
 
 
 def payloads() -> Payloads:
-    model = ModelIdentity(name="tiny", sha256="0123456789abcdef" * 4)
-    return Payloads(camera="cam-0_b", model=model, backend="cpu")
+    return Payloads(camera="cam-0_b")
 
 
 def result(*predictions: Prediction, latency_s: float = 0.0123456) -> Result:
@@ -131,7 +134,14 @@ def result(*predictions: Prediction, latency_s: float = 0.0123456) -> Result:
     latency = Latency(
         capture_s=latency_s, preprocess_s=0.0, inference_s=latency_s, total_s=3 * latency_s
     )
-    return Result(frame=frame, crop=pixels, predictions=predictions, latency=latency)
+    return Result(
+        frame=frame,
+        crop=pixels,
+        predictions=predictions,
+        latency=latency,
+        model=ModelIdentity(name="tiny", sha256="0123456789abcdef" * 4),
+        backend=CPU,
+    )
 
 
 def prediction() -> Any:
@@ -152,15 +162,21 @@ def event() -> Any:
     return decoded(payloads().event(some_state(), WHEN, clock_synchronized=False))
 
 
-COUNTERS = Counters(
+VITALS = Vitals(
+    backend=Backend(name="cpu", degraded=True, reason="edgetpu is lost: killed by SIGABRT"),
+    accelerator=Status(state="waiting", fault="lost", reason="killed by SIGABRT", failures=1),
+    camera=CameraHealth(state="recovering", problem="no frame for 10.2 s", recoveries=2),
     superseded_frames=1,
     unreadable_frames=2,
     dropped_messages=3,
-    pending_messages=4,
+    buffer=BufferStatus(pending=4, pending_bytes=2000, dropped=0, storage="memory"),
     published_messages=5,
     reconnects=6,
     last_error="broker is gone",
+    reload=Reload(timestamp="2026-01-02T03:04:05.678Z", status="applied", changed=("mqtt.host",)),
+    last_crash=Crash(reason="killed", exit_code=None, timestamp="2026-01-02T03:04:05+00:00"),
 )
+QUIET = replace(VITALS, backend=CPU, accelerator=None, reload=None, last_crash=None)
 
 
 INFO: dict[str, Any] = {
@@ -175,6 +191,7 @@ INFO: dict[str, Any] = {
     "model": {"name": "tiny", "sha256": "0" * 64, "input": [224, 224], "classes": 1000},
     "backend": "cpu",
     "degraded": False,
+    "degraded_reason": None,
     "cameras": ["cam0"],
     "config": {},
 }
@@ -184,9 +201,7 @@ INFO: dict[str, Any] = {
 class Reports:
     """A reporter, and what it published."""
 
-    def __init__(
-        self, root: Path, *, counters: Counters = COUNTERS, interval_s: float = 3600
-    ) -> None:
+    def __init__(self, root: Path, *, vitals: Vitals = VITALS, interval_s: float = 3600) -> None:
         self.messages: list[Message] = []
         self.meter = ProgressMeter(started_s=0)
         self.reporter = Reporter(
@@ -194,10 +209,9 @@ class Reports:
             topics=Topics(root="home", device="porch", camera="cam0"),
             info=lambda: INFO,
             boot_id="0" * 32,
-            backend="cpu",
             meter=self.meter,
             system=System(root=root),
-            counters=lambda: counters,
+            vitals=lambda: vitals,
             started_s=0,
             interval_s=interval_s,
         )
@@ -306,14 +320,16 @@ def test_health_of_a_pi_tells_everything(tmp_path: Path) -> None:
     assert set(payload["latency_ms"]) == {"capture", "preprocess", "inference", "total"}
     assert payload["latency_ms"]["capture"] == {"p50": 12.346, "p95": 12.346, "max": 12.346}
     assert payload["drops"] == {"superseded_frames": 1, "unreadable_frames": 2, "messages": 3}
-    assert payload["buffer"] == {"pending": 4}
+    assert payload["buffer"]["pending"] == 4
+    assert payload["degraded_reason"] == "edgetpu is lost: killed by SIGABRT"
     assert payload["mqtt"] == {"published": 5, "reconnects": 6, "last_error": "broker is gone"}
 
 
 def test_health_of_a_machine_that_tells_nothing_keeps_the_contract(tmp_path: Path) -> None:
     """Before the first frame, too."""
-    payload = decoded(Reports(tmp_path).reporter.payload())
+    payload = decoded(Reports(tmp_path, vitals=QUIET).reporter.payload())
     assert problems("health", payload) == []
+    assert [payload[key] for key in ("accelerator", "reload", "last_crash")] == [None] * 3
     unknown = ("cpu_temperature_c", "throttling", "memory_rss_bytes", "frame_age_s")
     assert [payload[key] for key in unknown] == [None] * 4
     assert payload["latency_ms"] == {}
@@ -477,6 +493,12 @@ BROKEN: dict[str, list[tuple[str, object]]] = {
         ("mqtt.reconnects", -1),
         ("mqtt.last_error", 5),
         ("last_crash", {}),
+        ("last_crash.reason", None),
+        ("degraded_reason", 1),
+        ("accelerator.fault", "tired"),
+        ("camera.state", "asleep"),
+        ("buffer.storage", "tape"),
+        ("reload.status", "maybe"),
     ],
 }
 BROKEN_CASES = [(kind, path, value) for kind in KINDS for path, value in BROKEN[kind]]
@@ -518,6 +540,7 @@ def daemon(tmp_path: Path, pictures: Path, port: int) -> Iterator[None]:
     labels.write_text("\n".join(LABELS))
     settings = {
         "device.id": "porch",
+        "device.state_directory": str(tmp_path / "state"),
         "camera.source": "replay",
         "camera.replay.path": str(pictures),
         "camera.replay.loop": True,

@@ -30,5 +30,5 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from edgeclassifier.service import run_service
 
-    run_service(config, stop=stop)
+    run_service(config, stop=stop, reread=lambda: read_config(args))
     return 0

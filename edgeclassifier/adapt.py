@@ -1,0 +1,103 @@
+"""Takes the running parts from one configuration to another."""
+
+import logging
+from dataclasses import dataclass
+
+from edgeclassifier import compose
+from edgeclassifier.config import Config
+from edgeclassifier.mqtt.base import Message
+from edgeclassifier.mqtt.messages import OFFLINE, ONLINE, Payloads, Topics
+from edgeclassifier.mqtt.session import Session
+from edgeclassifier.pipeline import Pipeline
+from edgeclassifier.publisher import Publisher
+from edgeclassifier.reload import Apply
+from edgeclassifier.reporter import Reporter
+from edgeclassifier.state import Debounce
+
+AT_THE_NEXT_START = ("buffer.", "device.state_directory")
+"""What is read only when the daemon starts."""
+_CAMERA = ("camera.",)
+_MODEL = ("model.", "preprocess.", "accelerator.")
+_PUBLISHER = ("state.", "image.", "mqtt.max_rate_hz")
+_TOPICS = ("device.id", "mqtt.root", "camera.id")
+_PACE = ("mqtt.max_rate_hz", "mqtt.health_interval_s")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """The parts that can change while they run."""
+
+    pipeline: Pipeline
+    session: Session
+    publisher: Publisher
+    debounce: Debounce
+    payloads: Payloads
+    reporter: Reporter
+
+    def prepare(self, old: Config, new: Config, changed: frozenset[str]) -> list[Apply]:
+        """Validate what only the parts can, and return the steps that bring the changes about.
+
+        Loads and tries a new model, so it takes its time. Raises ConfigError or ModelError, after
+        which nothing has changed.
+        """
+        steps: list[Apply] = []
+        if _any(changed, _TOPICS) or _any(changed, ("mqtt.",), but=(*_PACE, *_TOPICS)):
+            steps.append(self._new_session(old, new))
+        if _any(changed, (*_PUBLISHER, *_TOPICS, "mqtt.health_interval_s")):
+            steps.append(lambda: self._configure(new))
+        if _any(changed, _CAMERA):
+            camera = compose.camera_settings(new.camera)
+            # Reads its password file; the camera itself is opened when the old one is closed.
+            camera.make()
+            steps.append(lambda: self.pipeline.replace_camera(camera))
+        if _any(changed, _MODEL):
+            steps.append(self._new_model(new, tried=not _any(changed, ("model.",))))
+        if "log.level" in changed:
+            steps.append(lambda: logging.getLogger().setLevel(new.log.level.upper()))
+        return steps
+
+    def _new_model(self, config: Config, *, tried: bool) -> Apply:
+        model = compose.find_model(config.model)
+        answers = None if tried else compose.try_model(config, model)
+        inference = compose.build_inference(config, model)
+        if answers is not None:
+            compose.judge(model.name, answers, labels=inference.classifier.labels)
+        log.info("model %s: %s", model.name, model.reason)
+        return lambda: self.pipeline.swap(inference)
+
+    def _new_session(self, old: Config, new: Config) -> Apply:
+        before, topics = (compose.publisher_settings(each).topics for each in (old, new))
+        access = compose.broker_access(new.mqtt, device=topics.device)
+
+        def switch() -> None:
+            self.session.switch(access, will=offline(topics), farewell=offline(before))
+            self.session.publish(online(topics))
+            # Both are forgotten with the old connection.
+            self.reporter.changed()
+            self.publisher.repeat_state()
+
+        return switch
+
+    def _configure(self, config: Config) -> None:
+        settings = compose.publisher_settings(config)
+        self.payloads.camera = config.camera.id
+        self.debounce.threshold = config.state.threshold
+        self.debounce.hold_s = config.state.hold_s
+        self.publisher.configure(settings)
+        self.reporter.configure(topics=settings.topics, interval_s=config.mqtt.health_interval_s)
+
+
+def online(topics: Topics) -> Message:
+    """Say that the device is there."""
+    return Message(topic=topics.availability, payload=ONLINE, retain=True)
+
+
+def offline(topics: Topics) -> Message:
+    """Say that it is not."""
+    return Message(topic=topics.availability, payload=OFFLINE, retain=True)
+
+
+def _any(changed: frozenset[str], prefixes: tuple[str, ...], *, but: tuple[str, ...] = ()) -> bool:
+    return any(key.startswith(prefixes) and key not in but for key in changed)

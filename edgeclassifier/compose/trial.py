@@ -1,0 +1,87 @@
+"""Tries a model in a process of its own before the daemon takes it: it may crash or hang."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from edgeclassifier.child import SAMPLES, as_overrides
+from edgeclassifier.compose.model import ModelFile
+from edgeclassifier.config import Config
+from edgeclassifier.errors import ModelError
+
+_TIMEOUT_S = 120.0
+_TOP_K = 5
+_GOLDEN = {
+    "coffee.png": {"espresso", "coffee mug", "cup"},
+    "chelsea.png": {"Egyptian cat", "tabby", "tabby, tabby cat", "tiger cat"},
+}
+"""What every classifier that knows these labels finds in the sample pictures."""
+
+
+Answers = list[dict[str, Any]]
+"""What `edgeclassifier classify --json` prints."""
+
+
+def try_model(config: Config, model: ModelFile) -> Answers:
+    """Load a model as configured, in a child process and let it classify the sample pictures.
+
+    Raises ModelError where it does not load, crashes or hangs.
+    """
+    options = dataclasses.asdict(config.model) | {
+        "name": str(model.path),
+        "labels": str(model.labels or ""),
+        "top_k": _TOP_K,
+        "threshold": 0.0,
+    }
+    settings = {f"model.{key}": value for key, value in options.items()}
+    command = [
+        sys.executable,
+        "-m",
+        "edgeclassifier",
+        "classify",
+        "--json",
+        "--config",
+        "/dev/null",
+    ]
+    command += as_overrides(settings)
+    command += [str(SAMPLES / name) for name in _GOLDEN]
+    name = model.name
+    try:
+        done = subprocess.run(  # noqa: S603 - our own program
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"{name}: has not answered within {_TIMEOUT_S:.0f} s") from None
+    if done.returncode < 0:
+        raise ModelError(f"{name}: crashes the TFLite runtime: it is damaged, copy it again")
+    if done.returncode > 0:
+        said = done.stderr.strip().splitlines() or ["no reason given"]
+        raise ModelError(said[-1].removeprefix("edgeclassifier: "))
+    answers: Answers = json.loads(done.stdout)
+    return answers
+
+
+def judge(name: str, answers: Answers, *, labels: Collection[str]) -> None:
+    """Raise ModelError where the answers to the sample pictures make no sense for a model."""
+    found = {
+        Path(answer["file"]).name: {p["label"] for p in answer["predictions"] if p["score"] > 0}
+        for answer in answers
+    }
+    if not any(found.values()):
+        raise ModelError(f"{name}: gives every label a score of 0, whatever the picture")
+    golden = {picture: set(labels) & expected for picture, expected in _GOLDEN.items()}
+    if any(golden.values()) and not any(found[each] & golden[each] for each in golden):
+        raise ModelError(
+            f"{name}: finds neither the cat nor the coffee in the sample pictures: are its labels "
+            "and its normalization right?"
+        )

@@ -1,0 +1,127 @@
+"""Why the daemon ended last time: kept in a file, because the journal may be gone by then."""
+
+import faulthandler
+import json
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from edgeclassifier.models.durable import reason, write_text
+
+_RECORD = "last-exit.json"
+_FAULT = "fault.txt"
+_KERNEL_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_LONGEST = 500
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """An end that nobody asked for."""
+
+    reason: str
+    exit_code: int | None
+    """None where the daemon did not come to say anything."""
+    timestamp: str
+    """When it ended or, where that is not known, when it had started; UTC."""
+
+
+class ExitRecord:
+    """Remembers in `directory` that the daemon runs, and how it ended."""
+
+    def __init__(self, directory: Path | None) -> None:
+        """Without a directory, or where it cannot be written, nothing is remembered."""
+        self._directory = directory
+        self._fault_file: IO[str] | None = None
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def previous(self) -> Crash | None:
+        """Tell why the run before ended; None where it ended in order, or is not known."""
+        if self._directory is None:
+            return None
+        try:
+            record = json.loads((self._directory / _RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        fault = _first_line(self._directory / _FAULT)
+        return _crash(record, fault) if isinstance(record, dict) else None
+
+    def begin(self) -> None:
+        """Note that this run has started; from now on a native crash leaves a note, too."""
+        if self._directory is None:
+            return
+        with self._lock:
+            if self._ended:
+                return  # a short run
+            try:
+                _make(self._directory)
+                # Open until the end, because a crash is no time to open anything.
+                self._fault_file = (self._directory / _FAULT).open("w", encoding="utf-8")
+            except OSError as error:
+                log.warning("the reason of a crash will not be known: %s", reason(error))
+                self._directory = None
+                return
+            faulthandler.enable(self._fault_file, all_threads=False)
+            self._write({"state": "running", "kernel_boot": _kernel_boot()})
+
+    def end(self, why: str, *, code: int) -> None:
+        """Note how this run ended; code 0 is an end in order."""
+        with self._lock:
+            self._ended = True
+            self._write({"state": "ended", "reason": why[:_LONGEST], "exit_code": code})
+            if self._fault_file is not None:
+                faulthandler.disable()
+                self._fault_file.close()
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        if self._directory is None:
+            return
+        stamped = {**record, "timestamp": datetime.now(UTC).isoformat(timespec="seconds")}
+        try:
+            _make(self._directory)
+            write_text(self._directory / _RECORD, json.dumps(stamped) + "\n")
+        except OSError as error:
+            log.warning("the reason of the end is not recorded: %s", reason(error))
+
+
+def _crash(record: Mapping[str, Any], fault: str) -> Crash | None:
+    when = str(record.get("timestamp", ""))
+    if record.get("state") == "running":
+        if "Aborted" in fault:
+            why = "aborted: by the watchdog because nothing moved, or by a native library"
+        elif fault:
+            why = f"crashed: {fault}"
+        elif record.get("kernel_boot") != _kernel_boot():
+            why = "the device was switched off or restarted while the daemon ran"
+        else:
+            why = "killed: for lack of memory, or by somebody"
+        return Crash(reason=why, exit_code=None, timestamp=when)
+    code = record.get("exit_code")
+    if not isinstance(code, int) or code == 0:
+        return None
+    return Crash(reason=str(record.get("reason", "")), exit_code=code, timestamp=when)
+
+
+def _make(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def _first_line(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.readline(_LONGEST).strip()
+    except OSError:
+        return ""
+
+
+def _kernel_boot() -> str:
+    try:
+        return _KERNEL_BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
