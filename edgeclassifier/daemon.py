@@ -88,7 +88,7 @@ class Daemon:
             payloads=self._payloads,
             reporter=self._reporter,
         )
-        self._reloader = Reloader(reread=reread, prepare=adapter.prepare)
+        self._reloader = Reloader(config, reread=reread, prepare=adapter.prepare)
         self._reload_wanted = False
         self._reload: Reload | None = None
         self._watch = Watch(notifier, camera_deadline_s=config.camera.deadline_s)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeclassifier.errors import EdgeclassifierError
@@ -13,6 +14,17 @@ from edgeclassifier.mqtt.messages import timestamp
 
 if TYPE_CHECKING:
     from edgeclassifier.config import Config
+
+_FILES = (
+    "camera.stream.password_file",
+    "model.labels",
+    "model.name",
+    "mqtt.password_file",
+    "mqtt.tls.ca_file",
+    "mqtt.tls.cert_file",
+    "mqtt.tls.key_file",
+)
+"""Keys that name a file whose content counts: where it is another one, the key has changed."""
 
 Apply = Callable[[], None]
 """One change, prepared so that it cannot fail."""
@@ -46,14 +58,17 @@ class Reloader:
 
     def __init__(
         self,
+        config: "Config",
         *,
         reread: Callable[[], "Config"],
         prepare: Callable[["Config", "Config", frozenset[str]], list[Apply]],
     ) -> None:
-        """`prepare` gets the old and the new configuration and the keys that differ.
+        """Take the configuration in use.
 
-        Both may raise what the command line reports without a traceback.
+        `prepare` gets the old and the new one and the keys that differ. Both functions may raise
+        what the command line reports without a traceback.
         """
+        self._files = file_versions(config)
         self._reread = reread
         self._prepare = prepare
         self._thread: threading.Thread | None = None
@@ -93,11 +108,14 @@ class Reloader:
 
     def _read(self, config: "Config") -> Prepared:
         new = self._reread()
+        files = file_versions(new)
         changed = changed_keys(config, new)
+        changed |= {key for key, version in files.items() if self._files[key] != version}
         if not changed:
             log.info("the configuration has not changed")
             return Prepared(config=config, outcome=Reload(timestamp=_now(), status="unchanged"))
         apply = tuple(self._prepare(config, new, changed))
+        self._files = files
         outcome = Reload(timestamp=_now(), status="applied", changed=tuple(sorted(changed)))
         return Prepared(config=new, outcome=outcome, apply=apply)
 
@@ -106,6 +124,20 @@ def changed_keys(old: "Config", new: "Config") -> frozenset[str]:
     """Name the keys, such as "mqtt.host", that have other values."""
     before, after = dict(_flat(old, "")), dict(_flat(new, ""))
     return frozenset(key for key, value in after.items() if before[key] != value)
+
+
+def file_versions(config: "Config") -> dict[str, tuple[int, int] | None]:
+    """Tell the versions of files that keys name, to be compared; None where there is no file."""
+    values = dict(_flat(config, ""))
+    return {key: _version(values[key]) for key in _FILES}
+
+
+def _version(name: str) -> tuple[int, int] | None:
+    try:
+        status = Path(name).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def _flat(table: Any, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -116,6 +116,20 @@ def test_a_drop_in_is_taken_and_nothing_new_is_nothing(site: Site, watching: Sub
         assert newest(watching.messages, "info")["config"]["state"]["hold_s"] == 9
 
 
+def test_a_file_with_another_content_counts_as_a_change(site: Site, watching: Subscriber) -> None:
+    """Where the model and its labels have new content under the old names."""
+    labels = Path(site.settings["model"]["labels"])
+    with site.daemon() as daemon:
+        assert watching.wait_for(has_predictions(5))
+        labels.write_text(labels.read_text().replace("label", "bird"))
+        daemon.stop(signal.SIGHUP)
+        assert watching.wait_for(reload_is("applied")), daemon.lines
+        assert newest(watching.messages, "health")["reload"]["changed"] == ["model.labels"]
+        assert continues(watching)
+        best = newest(watching.messages, "predictions")["predictions"][0]["label"]
+    assert best.startswith("bird ")
+
+
 def test_the_camera_is_replaced(site: Site, watching: Subscriber) -> None:
     with site.daemon() as daemon:
         assert watching.wait_for(has_predictions(5))
