@@ -8,7 +8,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from edgeclassifier.child import SAMPLES, as_overrides
 from edgeclassifier.compose.model import ModelFile
 from edgeclassifier.config import Config
 from edgeclassifier.errors import ModelError
@@ -31,6 +30,9 @@ def try_model(config: Config, model: ModelFile) -> Answers:
 
     Raises ModelError where it does not load, crashes or hangs.
     """
+    # Few runs of the daemon need it, and all of them want to start soon.
+    from edgeclassifier.child import SAMPLES, as_overrides
+
     options = dataclasses.asdict(config.model) | {
         "name": str(model.path),
         "labels": str(model.labels or ""),
