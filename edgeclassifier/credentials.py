@@ -13,10 +13,12 @@ _MAX_PASSWORD_BYTES = 65_535
 def read_password(path: Path) -> str:
     """Read a password file, without the newline at its end.
 
-    A file that others may read is refused, unless it is a systemd credential, whose access
-    systemd looks after.
+    A systemd credential of the same name is read in its place, unless that is blank: under systemd
+    the file itself need be readable by root alone. A file that others may read is refused, unless
+    it is a systemd credential, whose access systemd looks after.
     Raises ConfigError.
     """
+    path = _systemd_credential(path.name) or path
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -40,6 +42,18 @@ def read_password(path: Path) -> str:
     except UnicodeDecodeError:
         # The cause would carry the password along.
         raise ConfigError([f"password file {path} is not text in UTF-8"]) from None
+
+
+def _systemd_credential(name: str) -> Path | None:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder or not name:
+        return None
+    path = Path(folder) / name
+    try:
+        # The unit gives a blank one where there is no file, which would fail its start.
+        return path if path.read_bytes().strip() else None
+    except OSError:
+        return None
 
 
 def _is_systemd_credential(path: Path) -> bool:

@@ -179,7 +179,7 @@ class Daemon:
 
     def _info(self) -> dict[str, Any]:
         inference = self._pipeline.inference
-        classifier = inference.classifier
+        classifier, backend = inference.classifier, inference.backend
         return {
             "schema": SCHEMA_VERSION,
             "timestamp": timestamp(datetime.now(UTC)),
@@ -190,11 +190,11 @@ class Daemon:
             "runtime": str(classifier.runtime),
             "threads": classifier.threads,
             "model": {
-                **model_identity(inference.model(inference.backend)),
+                **model_identity(inference.model(backend)),
                 "input": [classifier.input.height, classifier.input.width],
                 "classes": len(classifier.labels),
             },
-            **backend_fields(inference.backend),
+            **backend_fields(backend),
             "cameras": [self._config.camera.id],
             "config": masked(self._config),
         }

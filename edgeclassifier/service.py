@@ -89,9 +89,9 @@ def _run(
                 "the last run ended without a word: the model is tried in a process of its own"
             )
             compose.try_model(config, model)
-        inference = compose.build_inference(config, model)
+        # Not kept here: another model may take its place, and all of it has to go then.
+        pipeline.attach(compose.build_inference(config, model))
         log.info("model %s: %s", model.name, model.reason)
-        pipeline.attach(inference)
         daemon = Daemon(
             config,
             settings=settings,

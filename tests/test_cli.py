@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from daemon import SAMPLES, isolated, run_cli
+from delegate.build import Device, build, needs_gcc, tiny_models
+from tiny_models import LABELS
 
 from edgeclassifier import __version__
 
@@ -320,13 +322,13 @@ def test_check_says_what_it_found(env: dict[str, str]) -> None:
     settings = ("--set", "camera.source=replay", "--set", f"camera.replay.path={SAMPLES}")
     lines = succeeded(run_cli("check", *settings, env=env)).splitlines()
     assert [line.split()[:2] for line in lines] == [
-        ["ok", name] for name in ("config", "model", "camera", "broker")
+        ["ok", name] for name in ("config", "model", "accelerator", "camera", "broker")
     ]
     outcomes = json.loads(succeeded(run_cli("check", "--json", *settings, env=env)))
     assert [(each["check"], each["ok"]) for each in outcomes] == [
-        (name, True) for name in ("config", "model", "camera", "broker")
+        (name, True) for name in ("config", "model", "accelerator", "camera", "broker")
     ]
-    assert [f"{each['check']:<7} {each['details'][0]}" for each in outcomes] == [
+    assert [f"{each['check']:<11} {each['details'][0]}" for each in outcomes] == [
         line.removeprefix("ok    ") for line in lines
     ]
 
@@ -339,8 +341,73 @@ def test_check_goes_on_after_a_failure_and_exits_with_the_first_one(
         *("--set", "mqtt.username=me", "--set", f"mqtt.password_file={tmp_path}/nothing"),
     )
     done = run_cli("check", "--json", *settings, env=env)
-    assert [each["ok"] for each in json.loads(done.stdout)] == [True, True, False, False]
+    assert [each["ok"] for each in json.loads(done.stdout)] == [True, True, True, False, False]
     assert done.returncode == 1
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> tuple[str, ...]:
+    """Settings for a model of a kilobyte, with the one for the delegate of the tests beside it."""
+    tiny_models(tmp_path)
+    labels = tmp_path / "tiny.txt"
+    labels.write_text("\n".join(LABELS))
+    return ("--set", f"model.name={tmp_path}/tiny.tflite", "--set", f"model.labels={labels}")
+
+
+def check_accelerator(env: dict[str, str], *settings: str) -> tuple[int, bool, str]:
+    """Return the exit code of `check`, and what it says of the accelerator."""
+    camera = ("--no-camera", "--set", "camera.source=replay", "--set", f"camera.replay.path={CAT}")
+    done = run_cli("check", "--json", *camera, *settings, env=env)
+    assert done.stderr == ""
+    [outcome] = [each for each in json.loads(done.stdout) if each["check"] == "accelerator"]
+    [details] = outcome["details"]
+    return done.returncode, outcome["ok"], details
+
+
+def delegate_is(library: str | Path) -> tuple[str, str]:
+    return ("--set", f"accelerator.delegate={library}")
+
+
+def test_check_needs_no_accelerator(env: dict[str, str], tiny: tuple[str, ...]) -> None:
+    assert check_accelerator(env, *tiny, *delegate_is("none")) == (0, True, "none is configured")
+    outcome = check_accelerator(env, *tiny)
+    assert outcome == (0, True, "auto: no Edge TPU is plugged in, the CPU runs the model")
+
+
+@needs_gcc
+def test_check_tries_the_accelerator(
+    tmp_path: Path, env: dict[str, str], tiny: tuple[str, ...]
+) -> None:
+    device, library = Device(tmp_path), build(tmp_path)
+    control = ("--set", f"accelerator.options.control={device.options['control']}")
+    settings = (*tiny, *delegate_is(library), *control)
+    assert check_accelerator(env, *settings) == (0, True, f"{library}: runs tiny_edgetpu")
+    device.act("run abort")
+    code, passed, reason = check_accelerator(env, *settings)
+    assert (code, passed) == (1, False)
+    assert reason.startswith("testdelegate: its process was killed by SIGABRT: ")
+    device.act("load hang")
+    load = ("--set", "accelerator.load_deadline_s=0.5")
+    assert check_accelerator(env, *settings, *load) == (
+        1,
+        False,
+        "testdelegate: not ready within 0.5 s",
+    )
+
+
+def test_check_explains_an_accelerator_that_is_not_usable(
+    tmp_path: Path, env: dict[str, str], tiny: tuple[str, ...]
+) -> None:
+    code, passed, reason = check_accelerator(env, *tiny, *delegate_is(tmp_path / "libnone.so"))
+    assert (code, passed) == (1, False)
+    assert reason.startswith("none: the library cannot be loaded: ")
+    (tmp_path / "tiny_edgetpu.tflite").unlink()
+    code, passed, reason = check_accelerator(env, *tiny, *delegate_is("edgetpu"))
+    assert (code, passed) == (CONFIG, False)
+    assert reason.startswith(f"accelerator.model: {tmp_path}/tiny_edgetpu.tflite is not there")
+    (tmp_path / "tiny.txt").unlink()
+    code, passed, reason = check_accelerator(env, *tiny, *delegate_is("edgetpu"))
+    assert reason == "not tried: it needs a model that runs on the CPU as well"
 
 
 def test_models_lists_the_bundled_one(env: dict[str, str]) -> None:

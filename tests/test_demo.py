@@ -86,6 +86,11 @@ def test_the_bench_measures_what_it_says(tmp_path: Path) -> None:
         assert len(row["rounds"]) == 2
         assert row["published"] == row["acknowledged"] > 0
         assert set(row["stages"]) == {"capture", "preprocess", "inference", "total"}
+    [isolation] = found["isolation"]
+    assert isolation["threads"] == 1
+    assert len(isolation["rounds"]) == 2
+    assert min(isolation[key] for key in ("inside_hz", "isolated_hz", "pipeline_ratio")) > 0
+    assert isolation["ratio"] == pytest.approx(sum(isolation["rounds"]) / 2)
     processes = found["processes"]
     assert processes["daemon_start_s"] > processes["bare_start_s"] > 0
     assert processes["daemon_peak_bytes"] > processes["bare_peak_bytes"] > 0

@@ -17,6 +17,7 @@ from edgeclassifier.commands.common import (
 )
 
 if TYPE_CHECKING:
+    from edgeclassifier.bench.isolation import Isolation
     from edgeclassifier.bench.processes import Processes
     from edgeclassifier.bench.throughput import Throughput
     from edgeclassifier.config import Config
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, and print each figure when it is known."""
     config = read_config(args)
     from edgeclassifier import compose
+    from edgeclassifier.bench.isolation import measure_isolation
     from edgeclassifier.bench.processes import measure_processes
     from edgeclassifier.bench.throughput import measure_camera, measure_throughput
     from edgeclassifier.localbroker import any_broker
@@ -81,6 +83,13 @@ def run(args: argparse.Namespace) -> int:
                         seconds=args.seconds,
                     )
                 )
+        for count in args.threads:
+            chosen = _with(config, threads=count)
+            say.isolation(
+                measure_isolation(
+                    chosen, broker, size=args.sizes[0], rounds=args.rounds, seconds=args.seconds
+                )
+            )
         if args.camera:
             say.camera(measure_camera(config, broker, seconds=args.seconds * args.rounds))
         if args.starts:
@@ -137,7 +146,7 @@ class _Printer:
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._data: dict[str, Any] = {"throughput": []}
+        self._data: dict[str, Any] = {"throughput": [], "isolation": []}
 
     def conditions(self, model: str, broker: str) -> None:
         cores = len(os.sched_getaffinity(0))
@@ -159,6 +168,15 @@ class _Printer:
     def throughput(self, figures: "Throughput") -> None:
         self._data["throughput"].append(dataclasses.asdict(figures))
         self._say(self._row(f"{figures.width}x{figures.height}", figures))
+
+    def isolation(self, figures: "Isolation") -> None:
+        if not self._data["isolation"]:
+            self._say("\nprocesses   threads  same/s     other/s  ratio  of pipelines")
+        self._data["isolation"].append(dataclasses.asdict(figures))
+        self._say(
+            f"model       {figures.threads:>7} {figures.inside_hz:>7.2f} "
+            f"{figures.isolated_hz:>11.2f} {figures.ratio:>6.3f} {figures.pipeline_ratio:>13.3f}"
+        )
 
     def camera(self, figures: "Throughput") -> None:
         self._data["camera"] = dataclasses.asdict(figures)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,9 +14,10 @@ from edgeclassifier.commands.common import (
     config_path,
     read_config,
 )
-from edgeclassifier.errors import ConfigError, EdgeclassifierError
+from edgeclassifier.errors import ConfigError, EdgeclassifierError, ModelError
 
 if TYPE_CHECKING:
+    from edgeclassifier.compose import Engine
     from edgeclassifier.config import Config
 
 
@@ -23,7 +25,7 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     """Describe the command."""
     parser = subparsers.add_parser(
         "check",
-        help="validate configuration, model, labels, camera and broker",
+        help="validate configuration, model, labels, accelerator, camera and broker",
         description="Try everything that the configuration names, and say what to do about each "
         "failure. The exit code is that of the first failure.",
     )
@@ -46,25 +48,38 @@ def run(args: argparse.Namespace) -> int:
 
     checks.add("config", read)
     if (config := checks.config) is not None:
-        checks.add("model", lambda: _check_model(config))
+        checks.add("model", lambda: checks.load_model(config))
+        checks.add("accelerator", lambda: _check_accelerator(config, checks.engine))
         if not args.no_camera:
             checks.add("camera", lambda: _check_camera(config))
         checks.add("broker", lambda: _check_broker(config, online=args.online))
     return checks.end()
 
 
-def _check_model(config: "Config") -> str:
-    import numpy as np
+def _check_accelerator(config: "Config", engine: "Engine | None") -> str:
+    from edgeclassifier.accelerator.devices import find_edge_tpus
+    from edgeclassifier.compose.accelerator import compiled_model, try_accelerator
 
-    from edgeclassifier import compose
-
-    engine = compose.build_engine(config)
-    engine.classify(np.zeros((64, 64, 3), np.uint8))
-    classifier, size = engine.classifier, engine.classifier.input
-    return (
-        f"{engine.model.name} ({engine.model.reason}): {size.width}x{size.height} {size.dtype}, "
-        f"{len(classifier.labels)} labels, {classifier.runtime}, threads: {classifier.threads}"
-    )
+    delegate = config.accelerator.delegate
+    if delegate == "none":
+        return "none is configured"
+    devices = find_edge_tpus() if delegate in {"auto", "edgetpu"} else []
+    if delegate == "auto" and not devices:
+        return "auto: no Edge TPU is plugged in, the CPU runs the model"
+    if engine is None:
+        raise ModelError("not tried: it needs a model that runs on the CPU as well")
+    where = ", ".join(f"{each.kind} {each.path}" for each in devices) or "no Edge TPU is plugged in"
+    what = delegate if delegate not in {"auto", "edgetpu"} else f"{delegate} ({where})"
+    try:
+        compiled = compiled_model(config, engine.model)
+    except ModelError as error:
+        if delegate != "auto":
+            raise
+        return f"{what}: is not used: {error}"
+    # What goes wrong is in the outcome.
+    logging.getLogger("edgeclassifier.accelerator").setLevel(logging.ERROR)
+    try_accelerator(config, compiled, twin=engine.classifier)
+    return f"{what}: runs {compiled.name}"
 
 
 def _check_camera(config: "Config") -> str:
@@ -99,9 +114,26 @@ class _Checks:
 
     def __init__(self, *, as_json: bool) -> None:
         self.config: Config | None = None
+        self.engine: Engine | None = None
         self._as_json = as_json
         self._outcomes: list[dict[str, object]] = []
         self._exit_code = 0
+
+    def load_model(self, config: "Config") -> str:
+        """Load the model and run it on the CPU."""
+        import numpy as np
+
+        from edgeclassifier import compose
+
+        engine = compose.build_engine(config)
+        engine.classify(np.zeros((64, 64, 3), np.uint8))
+        self.engine = engine
+        classifier, size = engine.classifier, engine.classifier.input
+        return (
+            f"{engine.model.name} ({engine.model.reason}): {size.width}x{size.height} "
+            f"{size.dtype}, {len(classifier.labels)} labels, {classifier.runtime}, "
+            f"threads: {classifier.threads}"
+        )
 
     def add(self, name: str, check: Callable[[], str]) -> None:
         """Run one check; it returns what it found, or raises what is wrong."""
@@ -114,7 +146,7 @@ class _Checks:
         self._outcomes.append({"check": name, "ok": passed, "details": said})
         if not self._as_json:
             for line in said:
-                sys.stdout.write(f"{'ok  ' if passed else 'FAIL'}  {name:<7} {line}\n")
+                sys.stdout.write(f"{'ok  ' if passed else 'FAIL'}  {name:<11} {line}\n")
 
     def end(self) -> int:
         """Print what is left to print and return the exit code."""

@@ -1,0 +1,144 @@
+"""The pipeline with a publisher on a session of its own, as the daemon has them."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self
+
+from edgeclassifier import compose
+from edgeclassifier.buffer import MemoryBuffer
+from edgeclassifier.cameras import Camera
+from edgeclassifier.cameras.memory import MemoryCamera
+from edgeclassifier.capture import CameraSettings
+from edgeclassifier.child import SAMPLES
+from edgeclassifier.config import Config
+from edgeclassifier.errors import BrokerError, CameraError
+from edgeclassifier.inference import Accelerator, Inference
+from edgeclassifier.localbroker import LOOPBACK, LocalBroker
+from edgeclassifier.mqtt.base import Broker
+from edgeclassifier.mqtt.messages import Payloads, Topics
+from edgeclassifier.mqtt.session import Session
+from edgeclassifier.pictures import cover, load_picture
+from edgeclassifier.pipeline import Pipeline
+from edgeclassifier.preprocess import Pixels
+from edgeclassifier.publisher import Publisher, PublisherSettings
+from edgeclassifier.results import Latency
+from edgeclassifier.state import Debounce
+from edgeclassifier.system import System
+
+_DRAIN_S = 10.0
+_BUFFER_BYTES = 8 * 1024 * 1024
+
+
+def sample_frames(width: int, height: int) -> list[Pixels]:
+    """Return the sample pictures, scaled to cover frames of `height` x `width` x 3."""
+    paths = sorted(path for path in SAMPLES.iterdir() if path.suffix in {".jpg", ".png"})
+    return [cover(load_picture(path), width, height) for path in paths]
+
+
+def endless(frames: Sequence[Pixels]) -> Camera:
+    """Give the frames again and again, as fast as they are taken."""
+    return MemoryCamera(camera_id="memory", pictures=frames, count=None)
+
+
+class Rig:
+    """A publisher on a session of its own, as the daemon has one."""
+
+    def __init__(self, config: Config, engine: compose.Engine, broker: LocalBroker) -> None:
+        self._engine = engine
+        self._model = engine.model.identity_later()
+        self._deadline_s = config.camera.deadline_s
+        self._nice = compose.around_interpreter_nice(config.model)
+        self._session = Session(
+            broker=Broker(
+                host=LOOPBACK,
+                port=broker.port,
+                protocol="5" if broker.protocol == "5" else "3.1.1",
+                client_id="edgeclassifier-bench",
+                username=None,
+                password=None,
+                tls=None,
+                keepalive_s=30,
+            ),
+            buffer=MemoryBuffer(max_bytes=_BUFFER_BYTES),
+            reconnect_min_s=0.1,
+            reconnect_max_s=1.0,
+            max_queued=1000,
+            will=None,
+            nice=self._nice,
+        )
+        self._publisher = Publisher(
+            publish=self._session.publish,
+            payloads=Payloads(camera="memory"),
+            debounce=Debounce(threshold=config.state.threshold, hold_s=config.state.hold_s),
+            clock_synchronized=System().clock_synchronized,
+            settings=PublisherSettings(
+                topics=Topics(root="edgeclassifier", device="bench", camera="memory"),
+                max_rate_hz=0,
+                heartbeat_s=config.state.heartbeat_s,
+                image_max_rate_hz=None,
+                image_quality=config.image.quality,
+            ),
+        )
+
+    def __enter__(self) -> Self:
+        self._session.start()
+        deadline_s = time.monotonic() + _DRAIN_S
+        while not self._session.connected:
+            if time.monotonic() > deadline_s:
+                raise BrokerError(f"the local broker does not answer: {self._session.last_error}")
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.stop(last=None, timeout_s=1.0)
+
+    def pipeline_hz(
+        self,
+        camera: Camera,
+        seconds: float,
+        latencies: list[Latency],
+        *,
+        accelerator: Accelerator | None = None,
+    ) -> float:
+        """Return how many results each second come through, after the first."""
+        inference = Inference(
+            preprocessor=self._engine.preprocessor,
+            classifier=self._engine.classifier,
+            model=self._model,
+            accelerator=accelerator,
+        )
+        # In a thread of its own, which takes its niceness with it when it ends.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            return pool.submit(self._measure, inference, camera, seconds, latencies).result()
+
+    def _measure(
+        self, inference: Inference, camera: Camera, seconds: float, latencies: list[Latency]
+    ) -> float:
+        settings = CameraSettings(make=lambda: camera, deadline_s=self._deadline_s)
+        pipeline = Pipeline(camera=settings, nice=self._nice)
+        pipeline.open()
+        pipeline.attach(inference)
+        arrived_s: list[float] = []
+
+        def enough() -> bool:
+            return bool(arrived_s) and arrived_s[-1] - arrived_s[0] >= seconds
+
+        for result in pipeline.results(stopped=enough):
+            self._publisher.handle(result)
+            latencies.append(result.latency)
+            arrived_s.append(time.perf_counter())
+        few = 2
+        if len(arrived_s) < few:
+            raise CameraError("too few frames to measure a rate: --seconds is too short for them")
+        return (len(arrived_s) - 1) / (arrived_s[-1] - arrived_s[0])
+
+    def drain(self) -> tuple[int, int]:
+        """Wait until the broker has confirmed everything; return published, acknowledged."""
+        deadline_s = time.monotonic() + _DRAIN_S
+        while self._session.pending and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        published, acknowledged = self._session.published, self._session.acknowledged
+        if self._session.pending or self._session.dropped:
+            raise BrokerError(f"{published} messages published, {acknowledged} acknowledged")
+        return published, acknowledged
