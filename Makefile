@@ -32,6 +32,16 @@ run: .venv/ready ## the demo: sample pictures, a broker of its own, live predict
 test: .venv-dev/ready mosquitto test-tflite-runtime ## all tests, on this Python
 	@$(DEV_BIN)/python -m pytest $(ARGS)
 
+.PHONY: faults
+faults: .venv-dev/ready mosquitto ## the long forms of the fault tests, with their figures
+	@$(DEV_BIN)/python -m pytest tests/faults --long $(ARGS)
+
+MINUTES ?= 60
+
+.PHONY: soak
+soak: .venv-dev/ready mosquitto ## the daemon at full speed, with faults, for MINUTES=60: does it grow?
+	@cd tests && ../$(DEV_BIN)/python -m soak --minutes $(MINUTES) $(ARGS)
+
 # The older runtime needs an older NumPy, so it is tested in an environment of its own.
 .PHONY: test-tflite-runtime
 test-tflite-runtime:
@@ -80,7 +90,7 @@ lock: ## pin the newest dependencies, with their hashes
 	  $(COMPILE) pyproject.toml $(RUN_EXTRAS) -o $(REQUIREMENTS)/run-system.txt \
 	    -c $(REQUIREMENTS)/run.txt --no-emit-package numpy --no-emit-package pillow \
 	    --no-emit-package av && \
-	  $(COMPILE) pyproject.toml $(RUN_EXTRAS) --group dev -o $(REQUIREMENTS)/dev.txt \
+	  $(COMPILE) pyproject.toml $(RUN_EXTRAS) --group dev --group fuzz -o $(REQUIREMENTS)/dev.txt \
 	    -c $(REQUIREMENTS)/run.txt && \
 	  $(COMPILE) --group pyproject.toml:tflite-runtime -o $(REQUIREMENTS)/tflite-runtime.txt
 
@@ -128,4 +138,4 @@ environment-system:
 
 .PHONY: mosquitto
 mosquitto:
-	@deploy/need.sh mosquitto openssl
+	@deploy/need.sh mosquitto openssl gcc
