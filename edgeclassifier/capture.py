@@ -168,10 +168,12 @@ class Capture:
     def _handle(self, failure: BaseException, now_s: float) -> None:
         if not isinstance(failure, CameraError):
             raise failure
+        # Without the traceback, which would keep a camera and a frame in memory.
+        known = CameraError(str(failure))
         self._delivered = self._delivered or self._reader.last_frame_s is not None
         if self._before is not None and self._reader.last_frame_s is None:
             log.warning("%s: back to the camera before", failure)
-            self.refused = failure
+            self.refused = known
             self.settings, self._before = self._before, None
         elif not (self.live and self._delivered and self.settings.max_recoveries):
             raise failure
@@ -180,7 +182,7 @@ class Capture:
         else:
             self._retry_at_s = now_s + min(_PAUSE_MIN_S * 2**self._attempts, _PAUSE_MAX_S)
             self._attempts += 1
-            self._trouble = failure
+            self._trouble = known
             limit = self.settings.max_recoveries
             log.warning("%s: opening the camera again (%d of %d)", failure, self._attempts, limit)
         self._leave()
@@ -188,6 +190,7 @@ class Capture:
     def _leave(self) -> None:
         self._left = self._reader
         self._left.wanted = False
+        self._left.failure = None
         self._close_due_s = time.monotonic() + _CLOSE_S
 
     def _try_again(self, left: Reader) -> None:

@@ -1,6 +1,7 @@
 """The running daemon: hands results on, looks after its parts, and takes a new configuration."""
 
 import dataclasses
+import gc
 import logging
 import platform
 import time
@@ -93,6 +94,7 @@ class Daemon:
         self._reload: Reload | None = None
         self._watch = Watch(notifier, camera_deadline_s=config.camera.deadline_s)
         self._reported: object = None
+        self._settled = False
 
     @property
     def farewell(self) -> Message:
@@ -110,10 +112,22 @@ class Daemon:
                 self._meter.count(result)
                 self._publisher.handle(result)
                 self._watch.result(result.backend)
+                if not self._settled:
+                    self._settle()
             if not self._session.alive:
                 raise BrokerError("the MQTT session died of a fault in this program, see above")
         finally:
             self._reporter.stop()
+
+    def _settle(self) -> None:
+        """Exempt what is there by now, and stays, from garbage collection.
+
+        Python looks at old objects again when a quarter more have come, which after a start can
+        take days. Until then, errors that were handled would keep frames and models.
+        """
+        self._settled = True
+        gc.collect()
+        gc.freeze()
 
     def _is_over(self, stop: StopSignal) -> bool:
         if self._pipeline.recovering:

@@ -61,7 +61,7 @@ class ModelSlot:
                 raise error
             if inference is self.current:
                 log.error("back to the model before, the new one fails: %s", error)
-                self.refused = error
+                self.refused = InferenceError(str(error))
                 self.current, self._before = before, None
                 inference.close()
             return before

@@ -133,6 +133,8 @@ def file_versions(config: "Config") -> dict[str, tuple[int, int] | None]:
 
 
 def _version(name: str) -> tuple[int, int] | None:
+    if not name:
+        return None
     try:
         status = Path(name).stat()
     except OSError:

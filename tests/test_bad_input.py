@@ -607,7 +607,7 @@ def test_a_broker_that_cannot_be_used(
     assert told < reached_the_last
     assert not any("Traceback" in line for line in daemon.lines)
     assert done.returncode == FAILURE
-    assert the_line(done, reason).startswith("FAIL  broker  MQTT broker ")
+    assert the_line(done, reason).startswith("FAIL  broker      MQTT broker ")
 
 
 # Signals

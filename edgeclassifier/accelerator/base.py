@@ -43,6 +43,10 @@ class Failure(Exception):  # noqa: N818 - named for what it reports
         self.fault = fault
         self.reason = reason
 
+    def on_its_own(self) -> "Failure":
+        """Return the same without its traceback, which keeps a model and a frame in memory."""
+        return Failure(self.fault, self.reason)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorForm:

@@ -136,7 +136,7 @@ class Accelerator:
 
     def _condemn(self, failure: Failure) -> None:
         self._serving = None
-        self._verdict = failure
+        self._verdict = failure.on_its_own()
         self._alarm.ring()
 
     def _supervise(self) -> None:
@@ -164,7 +164,7 @@ class Accelerator:
                 fault = "lost"
                 self._serve(worker)
         except Failure as failure:
-            end = failure
+            end = failure.on_its_own()
         except Gone:
             end = worker.obituary(fault, timeout_s=_REAP_S)
         finally:
