@@ -1,0 +1,114 @@
+"""What grows: slopes that a single odd sample does not bend, and the verdict about them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median_high
+
+import numpy as np
+from numpy.typing import NDArray
+
+MIB = 1 << 20
+_LONG_S = 1800.0
+_LONG_ALLOWED_BYTES, _SHORT_ALLOWED_BYTES = MIB, 1.5 * MIB
+"""Growth from the end of the warm-up to the end of the run.
+
+Quiet samples scatter by almost 1 MiB: what a model or a camera leaves behind depends on what came
+in between. The slope over the 45 faults of a run of five minutes is then good for 0.5 MiB, and a
+fault that costs 50 kB shows as 2 MiB. The 600 faults of an hour leave no room for doubt.
+"""
+COUNTED = ("fds", "threads", "children")
+_HOUR_S = 3600.0
+_MOST_POINTS = 2000
+_WARM_UP_S = 300.0
+_WARM_UP_PART = 0.4
+_MIN_HALF = 2
+_MIN_SAMPLES = 20
+"""Below this the samples' scatter is all there is to see."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    """How one figure moved over the quiet samples of a period."""
+
+    name: str
+    slope_per_hour: float
+    growth: float
+    """What the slope makes of the whole period."""
+    rise: float
+    """How much more it is, at least, in the second half of the samples of one state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """One thing that has to hold."""
+
+    ok: bool
+    text: str
+
+
+def warm_up_s(run_s: float) -> float:
+    """Say how long a run of this length does not count: five minutes, or less of a short one."""
+    return min(_WARM_UP_S, _WARM_UP_PART * run_s)
+
+
+def slope(
+    times_s: Sequence[float], values: Sequence[float], states: Sequence[str] | None = None
+) -> float:
+    """Return the median of the slopes between all pairs of points (Theil and Sen), per second.
+
+    Nearly a third of the points may be anything without an effect. Where there are `states`, only
+    points of the same state make a pair. 0 where there is no pair.
+    """
+    step = max(1, -(-len(times_s) // _MOST_POINTS))
+    x: NDArray[np.float64] = np.asarray(times_s[::step], np.float64)
+    y: NDArray[np.float64] = np.asarray(values[::step], np.float64)
+    first, second = np.triu_indices(len(x), 1)
+    pairs = x[second] != x[first]
+    if states is not None:
+        state = np.asarray(states[::step])
+        pairs &= state[second] == state[first]
+    first, second = first[pairs], second[pairs]
+    if not len(first):
+        return 0.0
+    return float(np.median((y[second] - y[first]) / (x[second] - x[first])))
+
+
+def rise(values: Sequence[float], states: Sequence[str]) -> float:
+    """Return by how much the whole later half is higher, in the state where it is most."""
+    rises = [0.0]
+    for state in set(states):
+        of_state = [value for value, each in zip(values, states, strict=True) if each == state]
+        half = len(of_state) // 2
+        if half >= _MIN_HALF:
+            rises.append(min(of_state[-half:]) - median_high(of_state[:half]))
+    return max(rises)
+
+
+def trend(
+    name: str, times_s: Sequence[float], values: Sequence[float], states: Sequence[str]
+) -> Trend:
+    """Describe how `values` move; they are at least one."""
+    per_s = slope(times_s, values, states)
+    return Trend(
+        name=name,
+        slope_per_hour=per_s * _HOUR_S,
+        growth=per_s * (times_s[-1] - times_s[0]),
+        rise=rise(values, states),
+    )
+
+
+def judge_memory(memory: Trend, *, samples: int, period_s: float) -> Criterion:
+    """Judge the memory that the daemon has for itself, over `period_s` after the warm-up."""
+    allowed = _LONG_ALLOWED_BYTES if period_s >= _LONG_S else _SHORT_ALLOWED_BYTES
+    text = f"memory ({memory.name}): {memory.growth / MIB:+.2f} MiB after the warm-up"
+    text += f", {samples} quiet samples"
+    if samples < _MIN_SAMPLES:
+        return Criterion(ok=True, text=f"{text}: too few to judge")
+    text += f", less than {allowed / MIB:g} allowed"
+    return Criterion(ok=memory.growth < allowed, text=text)
+
+
+def judge_count(count: Trend, *, samples: int) -> Criterion:
+    """Judge something that is always as many, where nothing is under way."""
+    more = max(round(count.growth) if samples >= _MIN_SAMPLES else 0, count.rise)
+    return Criterion(ok=more < 1, text=f"{count.name}: {more:+g} after the warm-up")
