@@ -1,8 +1,13 @@
-"""What all tests share: the long forms of the fault tests, and the figures that tests print."""
+"""What all tests share: the long forms of the fault tests, figures, a broker and who watches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from brokers import Mosquitto, Subscriber
+    from device import Site
 
 Figures = Callable[[str], None]
 
@@ -33,6 +38,23 @@ def figures(request: pytest.FixtureRequest) -> Figures:
         lines.append(f"{name}: {text}")
 
     return say
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Mosquitto]":
+    # Here, because the environment of the older runtime has no MQTT.
+    from brokers import Mosquitto
+
+    with Mosquitto(tmp_path_factory.mktemp("broker")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def watching(site: "Site") -> "Iterator[Subscriber]":
+    from brokers import Subscriber
+
+    with Subscriber(site.port, f"{site.folder.name}/#") as subscriber:
+        yield subscriber
 
 
 def pytest_terminal_summary(

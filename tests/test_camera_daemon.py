@@ -13,23 +13,11 @@ from test_stream import MjpegServer
 pytestmark = needs_mosquitto
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path_factory.mktemp("broker")) as broker:
-        yield broker
-
-
 @pytest.fixture
 def site(tmp_path: Path, broker: Mosquitto) -> Site:
     site = Site(folder=tmp_path, port=broker.port)
     site.settings["mqtt"]["health_interval_s"] = 1.0
     return site
-
-
-@pytest.fixture
-def watching(site: Site) -> Iterator[Subscriber]:
-    with Subscriber(site.port, f"{site.folder.name}/#") as subscriber:
-        yield subscriber
 
 
 def camera_is(state: str) -> Callable[[list[Received]], bool]:

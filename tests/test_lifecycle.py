@@ -28,21 +28,9 @@ pytestmark = needs_mosquitto
 STOP_S = 5.0
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path_factory.mktemp("broker")) as broker:
-        yield broker
-
-
 @pytest.fixture
 def site(tmp_path: Path, broker: Mosquitto) -> Site:
     return Site(folder=tmp_path, port=broker.port)
-
-
-@pytest.fixture
-def watching(site: Site) -> Iterator[Subscriber]:
-    with Subscriber(site.port, f"{site.folder.name}/#") as subscriber:
-        yield subscriber
 
 
 # Reload
