@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from edgeclassifier import heap
 from edgeclassifier.accelerator.base import Status
 from edgeclassifier.buffer.base import BufferStatus
 from edgeclassifier.capture import CameraHealth
@@ -105,6 +106,7 @@ class Reporter:
                 if not self._stopping:
                     self._report()
             else:
+                heap.trim()
                 self._send(self._topics.health, self.payload())
 
     def _report(self) -> None:
