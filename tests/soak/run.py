@@ -170,9 +170,10 @@ class Soak:
         times_s, states = [each.at_s for each in quiet], [each.state for each in quiet]
         outcome.trends = [trend(name, times_s, series(quiet, name), states) for name in TRENDED]
         by_name = {each.name: each for each in outcome.trends}
-        outcome.criteria.append(
-            judge_memory(by_name["anon"], samples=len(quiet), period_s=self._run_s - begin_s)
-        )
+        outcome.criteria += [
+            judge_memory(by_name[name], samples=len(quiet), period_s=self._run_s - begin_s)
+            for name in ("heap", "anon")
+        ]
         outcome.criteria += [judge_count(by_name[name], samples=len(quiet)) for name in COUNTED]
 
     def _judge_queue(self) -> None:
