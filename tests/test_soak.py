@@ -48,10 +48,10 @@ def test_states_are_not_compared_with_one_another() -> None:
     states = ["small", "small", "big"] * 7 + ["small", "big", "big"] * 6 + ["big"]
     memory = {"small": 40.0 * MIB, "big": 60.0 * MIB}
     values = [memory[state] for state in states]
-    assert judge_memory(trend("anon", TIMES_S, values, states), samples=40, period_s=180).ok
-    assert trend("anon", TIMES_S, values, states).rise == 0
+    assert judge_memory(trend("heap", TIMES_S, values, states), samples=40, period_s=180).ok
+    assert trend("heap", TIMES_S, values, states).rise == 0
     grown = [value + FAULT_BYTES * i for i, value in enumerate(values)]
-    assert not judge_memory(trend("anon", TIMES_S, grown, states), samples=40, period_s=180).ok
+    assert not judge_memory(trend("heap", TIMES_S, grown, states), samples=40, period_s=180).ok
 
 
 def test_many_points_are_thinned_out() -> None:
