@@ -12,7 +12,7 @@ from edgeclassifier.pipeline import Pipeline
 from edgeclassifier.publisher import Publisher
 from edgeclassifier.reload import Apply
 from edgeclassifier.reporter import Reporter
-from edgeclassifier.state import Debounce
+from edgeclassifier.state import StableLabel
 
 AT_THE_NEXT_START = ("buffer.", "device.state_directory")
 """What is read only when the daemon starts."""
@@ -32,7 +32,7 @@ class Adapter:
     pipeline: Pipeline
     session: Session
     publisher: Publisher
-    debounce: Debounce
+    label: StableLabel
     payloads: Payloads
     reporter: Reporter
 
@@ -83,8 +83,7 @@ class Adapter:
     def _configure(self, config: Config) -> None:
         settings = compose.publisher_settings(config)
         self.payloads.camera = config.camera.id
-        self.debounce.threshold = config.state.threshold
-        self.debounce.hold_s = config.state.hold_s
+        self.label.rules = compose.state_rules(config.state)
         self.publisher.configure(settings)
         self.reporter.configure(topics=settings.topics, interval_s=config.mqtt.health_interval_s)
 

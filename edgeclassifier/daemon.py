@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from edgeclassifier import __version__
+from edgeclassifier import __version__, compose
 from edgeclassifier.adapt import AT_THE_NEXT_START, Adapter, offline, online
 from edgeclassifier.config import Config, masked
 from edgeclassifier.errors import BrokerError, EdgeclassifierError
@@ -29,7 +29,7 @@ from edgeclassifier.pipeline import Pipeline
 from edgeclassifier.publisher import Publisher, PublisherSettings
 from edgeclassifier.reload import Reload, Reloader
 from edgeclassifier.reporter import Reporter, Vitals
-from edgeclassifier.state import Debounce
+from edgeclassifier.state import StableLabel
 from edgeclassifier.stop import StopSignal
 from edgeclassifier.system import System
 from edgeclassifier.watch import Watch
@@ -62,11 +62,11 @@ class Daemon:
         self._system = System()
         self._payloads = Payloads(camera=config.camera.id)
         self._meter = ProgressMeter(started_s=started_s)
-        debounce = Debounce(threshold=config.state.threshold, hold_s=config.state.hold_s)
+        label = StableLabel(compose.state_rules(config.state))
         self._publisher = Publisher(
             publish=session.publish,
             payloads=self._payloads,
-            debounce=debounce,
+            label=label,
             clock_synchronized=self._system.clock_synchronized,
             settings=settings,
         )
@@ -85,7 +85,7 @@ class Daemon:
             pipeline=pipeline,
             session=session,
             publisher=self._publisher,
-            debounce=debounce,
+            label=label,
             payloads=self._payloads,
             reporter=self._reporter,
         )

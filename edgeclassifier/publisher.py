@@ -9,7 +9,7 @@ from edgeclassifier.mqtt.messages import Payloads, Topics, encode
 from edgeclassifier.preprocess import Pixels
 from edgeclassifier.rate import RateLimit
 from edgeclassifier.results import Result
-from edgeclassifier.state import Debounce
+from edgeclassifier.state import StableLabel
 
 JSON = "application/json"
 JPEG = "image/jpeg"
@@ -37,14 +37,14 @@ class Publisher:
         *,
         publish: Callable[[Message], bool],
         payloads: Payloads,
-        debounce: Debounce,
+        label: StableLabel,
         clock_synchronized: Callable[[], bool],
         settings: PublisherSettings,
     ) -> None:
         """Use `publish` for all messages."""
         self._publish = publish
         self._payloads = payloads
-        self._debounce = debounce
+        self._label = label
         self._clock_synchronized = clock_synchronized
         self.configure(settings)
 
@@ -75,9 +75,8 @@ class Publisher:
             self._publish(message)
 
     def _handle_state(self, result: Result, now_s: float, *, synchronized: bool) -> None:
-        top = result.predictions[0] if result.predictions else None
-        changed = self._debounce.update(top, now_s=now_s)
-        state = self._debounce.state
+        changed = self._label.update(result.predictions, now_s=now_s)
+        state = self._label.state
         if state is None or (changed is None and now_s < self._heartbeat_due_s):
             return
         self._heartbeat_due_s = now_s + self.settings.heartbeat_s

@@ -36,7 +36,7 @@ class Site:
             "camera.replay": {"path": str(SAMPLES / "*.*g"), "rate_hz": RATE_HZ},
             "model": {},
             "mqtt": {"host": "127.0.0.1", "port": self.port, "root": self.folder.name},
-            "state": {"hold_s": 0.0},
+            "state": {"hold_s": 0.0, "window_s": 0.0},
         }
         self.use_model("tiny")
         self.settings["mqtt"] |= {"max_rate_hz": 0.0, "health_interval_s": 60.0}

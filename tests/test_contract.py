@@ -550,6 +550,7 @@ def daemon(tmp_path: Path, pictures: Path, port: int) -> Iterator[None]:
         "model.labels": str(labels),
         "model.store": str(tmp_path / "store"),
         "state.hold_s": 0,
+        "state.window_s": 0,
         "image.enabled": True,
         "mqtt.port": port,
         "mqtt.host": "127.0.0.1",

@@ -17,7 +17,7 @@ from edgeclassifier.mqtt.base import Message
 from edgeclassifier.mqtt.messages import Payloads, Topics
 from edgeclassifier.publisher import JPEG, JSON, Publisher, PublisherSettings
 from edgeclassifier.results import CPU, Latency, ModelIdentity, Prediction, Result
-from edgeclassifier.state import UNKNOWN, Debounce
+from edgeclassifier.state import UNKNOWN, StableLabel, StateRules
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 LATENCY = Latency(capture_s=0.0031, preprocess_s=0.0019, inference_s=0.02461, total_s=0.03)
@@ -78,7 +78,9 @@ def published(
     publisher = Publisher(
         publish=outbox.publish,
         payloads=Payloads(camera="cam0"),
-        debounce=Debounce(threshold=0.5, hold_s=hold_s),
+        label=StableLabel(
+            StateRules(threshold=0.5, leave_threshold=0.5, window_s=hold_s, hold_s=hold_s)
+        ),
         clock_synchronized=clock_synchronized,
         settings=PublisherSettings(
             topics=Topics(root="home", device="porch", camera="cam0"),

@@ -16,7 +16,7 @@ from edgeclassifier.compose.model import (
     find_model,
     model_store,
 )
-from edgeclassifier.compose.publisher import publisher_settings
+from edgeclassifier.compose.publisher import publisher_settings, state_rules
 from edgeclassifier.compose.state import state_directory
 from edgeclassifier.compose.trial import judge, try_model
 
@@ -39,5 +39,6 @@ __all__ = [
     "probe_broker",
     "publisher_settings",
     "state_directory",
+    "state_rules",
     "try_model",
 ]

@@ -1,9 +1,10 @@
-"""Where messages go, and how often."""
+"""Where messages go, how often, and when the label changes."""
 
 from edgeclassifier.compose.broker import device_id
-from edgeclassifier.config import Config
+from edgeclassifier.config import Config, StateConfig
 from edgeclassifier.mqtt.messages import Topics
 from edgeclassifier.publisher import PublisherSettings
+from edgeclassifier.state import StateRules
 
 
 def publisher_settings(config: Config) -> PublisherSettings:
@@ -17,4 +18,16 @@ def publisher_settings(config: Config) -> PublisherSettings:
         heartbeat_s=config.state.heartbeat_s,
         image_max_rate_hz=image.max_rate_hz if image.enabled else None,
         image_quality=image.quality,
+    )
+
+
+def state_rules(config: StateConfig) -> StateRules:
+    """Say when the label changes."""
+    return StateRules(
+        threshold=config.threshold,
+        leave_threshold=config.leave_threshold,
+        window_s=config.window_s,
+        hold_s=config.hold_s,
+        thresholds=config.thresholds,
+        ignore=frozenset(config.ignore),
     )

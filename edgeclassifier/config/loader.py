@@ -188,6 +188,14 @@ def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
         if isinstance(value, list) and all(_is_number(x) for x in value):
             return tuple(float(x) for x in value), None
         return None, "a list of numbers"
+    if hint == tuple[str, ...]:
+        if isinstance(value, list) and all(isinstance(x, str) for x in value):
+            return tuple(value), None
+        return None, "a list of strings"
+    if hint == dict[str, float]:
+        if isinstance(value, dict) and all(_is_number(x) for x in value.values()):
+            return {key: float(x) for key, x in value.items()}, None
+        return None, "a table of numbers"
     if hint == dict[str, str]:
         if isinstance(value, dict) and all(
             isinstance(x, str) and "\0" not in key + x for key, x in value.items()

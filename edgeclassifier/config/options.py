@@ -26,6 +26,19 @@ def string_table() -> dict[str, str]:
     return field
 
 
+def number_table(check: Check) -> dict[str, float]:
+    """Declare a key that holds a table of numbers, each as `check` has it; empty by default."""
+
+    def check_all(table: dict[str, float]) -> str | None:
+        said = next((said for value in table.values() if (said := check(value))), None)
+        return said and f"for each label {said}"
+
+    field: dict[str, float] = dataclasses.field(
+        default_factory=dict, metadata={"checks": (check_all,), "path": False}
+    )
+    return field
+
+
 def at_least(minimum: float) -> Check:
     """Accept numbers from `minimum` up."""
     return lambda value: None if value >= minimum else f"a number of at least {minimum:g}"

@@ -9,6 +9,7 @@ from edgeclassifier.config.options import (
     channels,
     matching,
     non_zero_channels,
+    number_table,
     one_of,
     option,
     region,
@@ -120,11 +121,15 @@ class AcceleratorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class StateConfig:
-    """When the debounced label changes."""
+    """When the stable label changes."""
 
     threshold: float = option(0.3, between(0, 1))
+    leave_threshold: float = option(0.2, between(0, 1))
+    window_s: float = option(1.0, between(0, 3600))
     hold_s: float = option(2.0, at_least(0))
     heartbeat_s: float = option(60.0, above(0))
+    ignore: tuple[str, ...] = option(())
+    thresholds: dict[str, float] = number_table(between(0, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +203,19 @@ class Config:
     log: LogConfig = field(default_factory=LogConfig)
 
 
+_ORDERED = (
+    ("accelerator.retry_min_s", "accelerator.retry_max_s"),
+    ("mqtt.reconnect_min_s", "mqtt.reconnect_max_s"),
+    ("state.leave_threshold", "state.threshold"),
+)
+
+
+def _value(config: Config, key: str) -> float:
+    table, _, name = key.partition(".")
+    value: float = getattr(getattr(config, table), name)
+    return value
+
+
 def contradictions(config: Config) -> list[str]:
     """List the problems that no single key shows."""
     problems = []
@@ -230,25 +248,19 @@ def contradictions(config: Config) -> list[str]:
             f"frames, {1 / rate_hz:g} s at {rate_key} = {rate_hz:g}"
         )
     accelerator = config.accelerator
-    if accelerator.retry_min_s > accelerator.retry_max_s:
-        problems.append(
-            f"accelerator.retry_min_s ({accelerator.retry_min_s:g}) is greater than "
-            f"accelerator.retry_max_s ({accelerator.retry_max_s:g})"
-        )
     if accelerator.slow_s >= accelerator.deadline_s:
         problems.append(
             f"accelerator.slow_s ({accelerator.slow_s:g}) must be less than "
             f"accelerator.deadline_s ({accelerator.deadline_s:g})"
         )
+    for lower, higher in _ORDERED:
+        low, high = _value(config, lower), _value(config, higher)
+        if low > high:
+            problems.append(f"{lower} ({low:g}) is greater than {higher} ({high:g})")
     if bool(model.mean) != bool(model.std):
         problems.append("model.mean and model.std belong together: set both or none")
     if mqtt.password_file and not mqtt.username:
         problems.append("mqtt.password_file is set without mqtt.username")
-    if mqtt.reconnect_min_s > mqtt.reconnect_max_s:
-        problems.append(
-            f"mqtt.reconnect_min_s ({mqtt.reconnect_min_s:g}) is greater than "
-            f"mqtt.reconnect_max_s ({mqtt.reconnect_max_s:g})"
-        )
     if bool(mqtt.tls.cert_file) != bool(mqtt.tls.key_file):
         problems.append(
             "mqtt.tls.cert_file and mqtt.tls.key_file belong together: set both or none"
