@@ -1,4 +1,4 @@
-"""Turns results into messages: predictions, the debounced state, its changes, the picture."""
+"""Turns results into messages: predictions, the stable state, its changes, the picture."""
 
 import io
 from collections.abc import Callable

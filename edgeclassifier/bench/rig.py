@@ -23,7 +23,7 @@ from edgeclassifier.pipeline import Pipeline
 from edgeclassifier.preprocess import Pixels
 from edgeclassifier.publisher import Publisher, PublisherSettings
 from edgeclassifier.results import Latency
-from edgeclassifier.state import Debounce
+from edgeclassifier.state import StableLabel
 from edgeclassifier.system import System
 
 _DRAIN_S = 10.0
@@ -70,7 +70,7 @@ class Rig:
         self._publisher = Publisher(
             publish=self._session.publish,
             payloads=Payloads(camera="memory"),
-            debounce=Debounce(threshold=config.state.threshold, hold_s=config.state.hold_s),
+            label=StableLabel(compose.state_rules(config.state)),
             clock_synchronized=System().clock_synchronized,
             settings=PublisherSettings(
                 topics=Topics(root="edgeclassifier", device="bench", camera="memory"),

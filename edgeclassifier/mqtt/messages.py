@@ -53,7 +53,7 @@ class Topics:
 
     @property
     def state(self) -> str:
-        """Retained: the debounced label."""
+        """Retained: the stable label."""
         return f"{self.base}/{self.camera}/state"
 
     @property
