@@ -1,20 +1,32 @@
-"""Has the C library give back memory that was freed."""
+"""Keeps the C library from holding on to memory that was freed."""
 
 import ctypes
 import functools
 from collections.abc import Callable
 
+_M_ARENA_MAX = -8
+_ARENAS = 2
+
+
+def share_arenas() -> None:
+    """Let all threads allocate from the same two arenas. To be called before threads start.
+
+    glibc gives each thread an arena of its own, where the holes that one thread leaves are of no
+    use to another. Does nothing where the C library is another one.
+    """
+    _function("mallopt")(_M_ARENA_MAX, _ARENAS)
+
 
 def trim() -> None:
-    """Return free pages to the system; nothing where the C library is none of GNU.
+    """Return free pages to the system; nothing where the C library is another one.
 
-    Models and frames come and go in several threads, and each leaves holes that glibc keeps: with
-    time, more memory than is in use. Takes a few milliseconds, without Python's lock.
+    Models and frames come and go and leave holes that glibc keeps. Takes a few milliseconds,
+    without Python's lock.
     """
-    _malloc_trim()(0)
+    _function("malloc_trim")(0)
 
 
 @functools.cache
-def _malloc_trim() -> Callable[[int], int]:
-    function = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    return function if function is not None else lambda _pad: 0
+def _function(name: str) -> Callable[..., int]:
+    function: Callable[..., int] = getattr(ctypes.CDLL(None), name, lambda *_: 0)
+    return function

@@ -45,10 +45,47 @@ def test_holes_are_given_back() -> None:
     assert given_back > freed / 2
 
 
+_THREADS = """
+import ctypes, threading
+from pathlib import Path
+from edgeclassifier import heap
+
+heap.share_arenas()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+done = threading.Event()
+
+def work():
+    libc.malloc(1000)
+    done.wait()
+
+for _ in range(6):
+    threading.Thread(target=work).start()
+lines = Path("/proc/self/maps").read_text().splitlines()
+starts = [int(line.partition("-")[0], 16) for line in lines if len(line.split()) == 5]
+done.set()
+print(sum(start % (64 << 20) == 0 for start in starts))
+"""
+
+
+def test_threads_have_no_arenas_of_their_own() -> None:
+    """An arena beside the main one begins at a multiple of 64 MiB."""
+    done = subprocess.run(
+        [sys.executable, "-c", _THREADS],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert int(done.stdout) <= 1
+
+
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda _name: object())
-    heap._malloc_trim.cache_clear()
+    heap._function.cache_clear()
     try:
+        heap.share_arenas()
         heap.trim()
     finally:
-        heap._malloc_trim.cache_clear()
+        heap._function.cache_clear()

@@ -22,8 +22,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the daemon."""
     stop = StopSignal()
     stop.install()
+    from edgeclassifier.heap import share_arenas
     from edgeclassifier.log import set_up_logging
 
+    share_arenas()
     config = read_config(args)
     set_up_logging(config.log.level)
     if stop.is_set():
