@@ -29,7 +29,7 @@ run: .venv/ready ## the demo: sample pictures, a broker of its own, live predict
 	@$(call foreground,$(BIN)/edgeclassifier $(if $(CONFIG),run --config '$(CONFIG)',demo $(ARGS)))
 
 .PHONY: test
-test: .venv-dev/ready mosquitto test-tflite-runtime ## all tests, on this Python
+test: .venv-dev/ready .venv-ansible/ready mosquitto test-tflite-runtime ## all tests, on this Python
 	@$(DEV_BIN)/python -m pytest $(ARGS)
 
 .PHONY: faults
@@ -92,7 +92,15 @@ lock: ## pin the newest dependencies, with their hashes
 	    --no-emit-package av && \
 	  $(COMPILE) pyproject.toml $(RUN_EXTRAS) --group dev --group fuzz -o $(REQUIREMENTS)/dev.txt \
 	    -c $(REQUIREMENTS)/run.txt && \
-	  $(COMPILE) --group pyproject.toml:tflite-runtime -o $(REQUIREMENTS)/tflite-runtime.txt
+	  $(COMPILE) --group pyproject.toml:tflite-runtime -o $(REQUIREMENTS)/tflite-runtime.txt && \
+	  $(COMPILE) pyproject.toml --extra stream -o $(REQUIREMENTS)/device.txt \
+	    -c $(REQUIREMENTS)/run.txt && \
+	  $(COMPILE) pyproject.toml --extra stream -o $(REQUIREMENTS)/device-system.txt \
+	    -c $(REQUIREMENTS)/run.txt --no-emit-package numpy --no-emit-package pillow \
+	    --no-emit-package av && \
+	  $(COMPILE) --group pyproject.toml:deploy -o $(REQUIREMENTS)/deploy.txt && \
+	  $(COMPILE) --group pyproject.toml:deploy --group pyproject.toml:deploy-lint \
+	    -c $(REQUIREMENTS)/deploy.txt -o $(REQUIREMENTS)/deploy-lint.txt
 
 .PHONY: clean
 clean: ## remove the environments and caches
@@ -134,6 +142,10 @@ environment-system:
 
 .venv-tflite/ready: $(REQUIREMENTS)/tflite-runtime.txt
 	$(call environment,.venv-tflite,$(REQUIREMENTS)/tflite-runtime.txt)
+	@touch $@
+
+.venv-ansible/ready: $(REQUIREMENTS)/deploy-lint.txt
+	$(call environment,.venv-ansible,$(REQUIREMENTS)/deploy-lint.txt)
 	@touch $@
 
 .PHONY: mosquitto

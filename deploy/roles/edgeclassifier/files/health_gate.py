@@ -1,0 +1,159 @@
+"""Says whether the daemon does its work, as a subscriber would see it: exit code 0 if it does.
+
+The unit has to be active, `availability` online, a prediction captured after the start of this
+program has to arrive, and after a while it all has to hold still, without a restart in between.
+Runs with the Python of a release, as root, on the device.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+UNIT = "edgeclassifier.service"
+CONFIG = Path("/etc/edgeclassifier/config.toml")
+_STEP_S = 0.5
+_STARTING_S = 5.0
+
+
+class Broker:
+    """What a subscriber to this device's topics has seen."""
+
+    def __init__(self, access: Any, topics: Any) -> None:
+        """Prepare to subscribe, as the daemon's own user but with a client id of its own."""
+        from paho.mqtt.client import Client, MQTTv5, MQTTv311
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        self._access = access
+        self._topics = topics
+        self._connecting = False
+        self.problem = "not connected yet"
+        self.availability = "unknown"
+        self.captured = datetime.min.replace(tzinfo=UTC)
+        self.label = ""
+        self._client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"{access.client_id}-gate",
+            protocol=MQTTv5 if access.protocol == "5" else MQTTv311,
+        )
+        if access.username is not None:
+            self._client.username_pw_set(access.username, access.password)
+        if access.tls is not None:
+            self._client.tls_set_context(access.tls)
+        self._client.on_connect = self._on_connect
+        self._client.on_message = self._on_message
+
+    def step(self) -> None:
+        """Connect where there is no connection, and take what has arrived."""
+        if not self._client.is_connected() and not self._connecting:
+            try:
+                self._client.connect(self._access.host, self._access.port)
+                self._connecting = True
+            except OSError as error:
+                self.problem = f"{self._access}: {error}"
+                time.sleep(_STEP_S)
+                return
+        if self._client.loop(_STEP_S) != 0:
+            self._connecting = False
+            time.sleep(_STEP_S)
+
+    def _on_connect(self, client: Any, _data: Any, _flags: Any, reason: Any, _more: Any) -> None:
+        self.problem = f"{self._access}: {reason}" if reason.is_failure else ""
+        if not reason.is_failure:
+            client.subscribe([(self._topics.availability, 1), (self._topics.predictions, 1)])
+
+    def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
+        if message.topic == self._topics.availability:
+            self.availability = message.payload.decode(errors="replace")
+            return
+        prediction = json.loads(message.payload)
+        self.captured = max(self.captured, datetime.fromisoformat(prediction["timestamp"]))
+        best = prediction["predictions"][:1]
+        self.label = f"{best[0]['label']} {best[0]['score']:.2f}" if best else "nothing"
+
+
+def unit_state() -> dict[str, str]:
+    """Ask systemd about the unit."""
+    keys = "ActiveState,SubState,InvocationID,NRestarts,ExecMainStatus,Result"
+    shown = subprocess.run(  # noqa: S603 - fixed arguments
+        ["/usr/bin/systemctl", "show", UNIT, "--property", keys],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+
+
+def missing(unit: dict[str, str], broker: Broker, *, since: datetime) -> str:
+    """Say what is not as it has to be; nothing where all is."""
+    if unit["ActiveState"] != "active":
+        return (
+            f"the unit is {unit['ActiveState']} ({unit['SubState']}, result {unit['Result']}, "
+            f"exit code {unit['ExecMainStatus']}, {unit['NRestarts']} restarts)"
+        )
+    if broker.problem:
+        return broker.problem
+    if broker.availability != "online":
+        return f"availability is {broker.availability}"
+    if broker.captured < since:
+        return "no prediction of a new frame has arrived"
+    return ""
+
+
+def watch(broker: Broker, *, deadline_s: float, settle_s: float) -> str:
+    """Return nothing once all has held for `settle_s`, or what was missing at the deadline."""
+    began_s = time.monotonic()
+    since, invocation = datetime.now(UTC), ""
+    while True:
+        broker.step()
+        unit, after_s = unit_state(), time.monotonic() - began_s
+        if invocation and unit["InvocationID"] != invocation:
+            say(f"started again after {after_s:.1f} s")
+            since, invocation = datetime.now(UTC), ""
+        problem = missing(unit, broker, since=since)
+        if not problem:
+            say(f"active, online, {broker.label} after {after_s:.1f} s")
+            if invocation:
+                return ""
+            invocation = unit["InvocationID"]
+            since = datetime.now(UTC) + timedelta(seconds=settle_s)
+        elif unit["ActiveState"] == "failed" and after_s >= _STARTING_S:
+            return f"{problem}; systemd will not start it again"
+        elif after_s >= deadline_s:
+            return f"{problem}, {after_s:.0f} s after the start"
+
+
+def say(text: str) -> None:
+    """Tell whoever deploys."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Watch with the configuration of the device."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--deadline-s", type=float, default=180.0)
+    parser.add_argument("--settle-s", type=float, default=10.0)
+    args = parser.parse_args()
+    from edgeclassifier import compose
+    from edgeclassifier.config import load_config
+    from edgeclassifier.errors import EdgeclassifierError
+
+    try:
+        config = load_config(CONFIG)
+        topics = compose.publisher_settings(config).topics
+        broker = Broker(compose.broker_access(config.mqtt, device=topics.device), topics)
+    except EdgeclassifierError as error:
+        say(f"not healthy: {error}")
+        return error.exit_code
+    problem = watch(broker, deadline_s=args.deadline_s, settle_s=args.settle_s)
+    say(f"not healthy: {problem}" if problem else "healthy")
+    return 1 if problem else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
