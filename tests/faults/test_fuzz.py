@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import importlib.util
 import json
 import os
@@ -59,6 +60,7 @@ def test_random_damage_is_taken_or_refused_and_leaves_nothing(
     chance, seeds = random.Random(seed), target.seeds()
     for content in seeds:
         target.read(content, tmp_path)
+    gc.collect()  # what earlier tests have left open is not this one's
     accepted, files, memory_kib = 0, descriptors(), resident_kib()
     for number in range(cases):
         data = random_input(seeds, chance)
@@ -73,7 +75,7 @@ def test_random_damage_is_taken_or_refused_and_leaves_nothing(
             memory_kib = resident_kib()
     grown_kib = resident_kib() - memory_kib
     figures(f"seed {seed}: {cases} cases, {accepted} accepted, memory {grown_kib:+} KiB")
-    assert descriptors() == files
+    assert descriptors() <= files
     assert grown_kib < MOST_GROWTH_KIB
 
 
