@@ -6,6 +6,8 @@ from edgeclassifier.mqtt.messages import Topics
 from edgeclassifier.publisher import PublisherSettings
 from edgeclassifier.state import StateRules
 
+_LEAVE_FRACTION = 2 / 3
+
 
 def publisher_settings(config: Config) -> PublisherSettings:
     """Take them from the configuration."""
@@ -25,7 +27,7 @@ def state_rules(config: StateConfig) -> StateRules:
     """Say when the label changes."""
     return StateRules(
         threshold=config.threshold,
-        leave_threshold=config.leave_threshold,
+        leave_threshold=config.leave_threshold or config.threshold * _LEAVE_FRACTION,
         window_s=config.window_s,
         hold_s=config.hold_s,
         thresholds=config.thresholds,

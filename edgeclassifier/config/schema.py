@@ -124,7 +124,7 @@ class StateConfig:
     """When the stable label changes."""
 
     threshold: float = option(0.3, between(0, 1))
-    leave_threshold: float = option(0.2, between(0, 1))
+    leave_threshold: float = option(0.0, between(0, 1))
     window_s: float = option(1.0, between(0, 3600))
     hold_s: float = option(2.0, at_least(0))
     heartbeat_s: float = option(60.0, above(0))
