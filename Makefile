@@ -42,6 +42,12 @@ MINUTES ?= 60
 soak: .venv-dev/ready mosquitto ## the daemon at full speed, with faults, for MINUTES=60: does it grow?
 	@cd tests && ../$(DEV_BIN)/python -m soak --minutes $(MINUTES) $(ARGS)
 
+ARCH ?= amd64
+
+.PHONY: system-test
+system-test: .venv-dev/ready .venv-ansible/ready ## deploy to a virtual Pi and try it (ARCH=arm64)
+	@PYTHONPATH=tests $(DEV_BIN)/python -m system.deploy --arch $(ARCH) $(ARGS)
+
 # The older runtime needs an older NumPy, so it is tested in an environment of its own.
 .PHONY: test-tflite-runtime
 test-tflite-runtime:
