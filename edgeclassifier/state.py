@@ -31,7 +31,7 @@ class StateRules:
     """The shortest time from one change to the next."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """Enter thresholds of single labels; they leave at the same fraction of it as the others."""
-    ignore: Collection[str] = ()
+    exclude: Collection[str] = ()
     """Labels that never take over."""
 
     def enters_at(self, label: str) -> float:
@@ -81,7 +81,7 @@ class StableLabel:
     def update(self, predictions: Sequence[Prediction], *, now_s: float) -> State | None:
         """Take the predictions of a frame captured at `now_s`; return a changed state."""
         rules, current = self.rules, self._state
-        self._seen.append(_Seen(now_s, [p for p in predictions if p.label not in rules.ignore]))
+        self._seen.append(_Seen(now_s, [p for p in predictions if p.label not in rules.exclude]))
         while len(self._seen) > 1 and self._seen[0].at_s <= now_s - rules.window_s:
             self._seen.popleft()
         averages = self._averages()

@@ -1,5 +1,6 @@
 """What all tests share: the long forms of the fault tests, figures, a broker and who watches."""
 
+import signal
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_FIGURES] = []
+    # A shell ignores SIGINT for what it starts in the background, and so would our child processes.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

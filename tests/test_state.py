@@ -35,7 +35,7 @@ def rules(
     window_s: float = 0.0,
     hold_s: float = 0.0,
     thresholds: dict[str, float] | None = None,
-    ignore: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> StateRules:
     return StateRules(
         threshold=threshold,
@@ -43,7 +43,7 @@ def rules(
         window_s=window_s,
         hold_s=hold_s,
         thresholds=thresholds or {},
-        ignore=ignore,
+        exclude=exclude,
     )
 
 
@@ -164,8 +164,8 @@ def test_a_label_may_have_a_threshold_of_its_own() -> None:
     assert shown(label, *frames) == [UNKNOWN, "a", "a", UNKNOWN]
 
 
-def test_what_is_ignored_never_takes_over() -> None:
-    label = StableLabel(rules(ignore=["a"]))
+def test_what_is_excluded_never_takes_over() -> None:
+    label = StableLabel(rules(exclude=["a"]))
     assert shown(label, found(a=0.9), found(a=0.6, b=0.5)) == [UNKNOWN, "b"]
 
 

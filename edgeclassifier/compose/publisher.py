@@ -31,5 +31,5 @@ def state_rules(config: StateConfig) -> StateRules:
         window_s=config.window_s,
         hold_s=config.hold_s,
         thresholds=config.thresholds,
-        ignore=frozenset(config.ignore),
+        exclude=frozenset(config.exclude),
     )

@@ -128,7 +128,7 @@ class StateConfig:
     window_s: float = option(1.0, between(0, 3600))
     hold_s: float = option(2.0, at_least(0))
     heartbeat_s: float = option(60.0, above(0))
-    ignore: tuple[str, ...] = option(())
+    exclude: tuple[str, ...] = option(())
     thresholds: dict[str, float] = number_table(between(0, 1))
 
 
