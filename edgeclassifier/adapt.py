@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from edgeclassifier import compose
 from edgeclassifier.config import Config
-from edgeclassifier.mqtt.base import Message
-from edgeclassifier.mqtt.messages import OFFLINE, ONLINE, Payloads, Topics
+from edgeclassifier.mqtt.messages import Payloads, offline, online
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline import Pipeline
 from edgeclassifier.publisher import Publisher
@@ -86,16 +85,6 @@ class Adapter:
         self.label.rules = compose.state_rules(config.state)
         self.publisher.configure(settings)
         self.reporter.configure(topics=settings.topics, interval_s=config.mqtt.health_interval_s)
-
-
-def online(topics: Topics) -> Message:
-    """Say that the device is there."""
-    return Message(topic=topics.availability, payload=ONLINE, retain=True)
-
-
-def offline(topics: Topics) -> Message:
-    """Say that it is not."""
-    return Message(topic=topics.availability, payload=OFFLINE, retain=True)
 
 
 def _any(changed: frozenset[str], prefixes: tuple[str, ...], *, but: tuple[str, ...] = ()) -> bool:

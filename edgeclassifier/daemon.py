@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edgeclassifier import __version__, compose
-from edgeclassifier.adapt import AT_THE_NEXT_START, Adapter, offline, online
+from edgeclassifier.adapt import AT_THE_NEXT_START, Adapter
 from edgeclassifier.config import Config, masked
 from edgeclassifier.errors import BrokerError, EdgeclassifierError
 from edgeclassifier.exitrecord import Crash
@@ -21,6 +21,8 @@ from edgeclassifier.mqtt.messages import (
     Payloads,
     backend_fields,
     model_identity,
+    offline,
+    online,
     timestamp,
 )
 from edgeclassifier.mqtt.session import Session

@@ -12,8 +12,7 @@ from edgeclassifier.config import Config
 from edgeclassifier.daemon import Daemon
 from edgeclassifier.errors import EXIT_FAILURE, EdgeclassifierError
 from edgeclassifier.exitrecord import Crash, ExitRecord
-from edgeclassifier.mqtt.base import Message
-from edgeclassifier.mqtt.messages import OFFLINE
+from edgeclassifier.mqtt.messages import offline
 from edgeclassifier.notify import Notifier
 from edgeclassifier.pipeline import Pipeline
 from edgeclassifier.stop import StopSignal
@@ -71,8 +70,8 @@ def _run(
     device = settings.topics.device
     access = compose.broker_access(config.mqtt, device=device)
     model = compose.find_model(config.model)
-    offline = Message(topic=settings.topics.availability, payload=OFFLINE, retain=True)
-    session = compose.build_session(config, access, will=offline, state_directory=state_directory)
+    farewell = offline(settings.topics)
+    session = compose.build_session(config, access, will=farewell, state_directory=state_directory)
     pipeline = Pipeline(
         camera=compose.camera_settings(config.camera),
         inference_deadline_s=config.model.deadline_s,
@@ -107,6 +106,6 @@ def _run(
     finally:
         notifier.stopping()
         pipeline.close()
-        last = offline if daemon is None else daemon.farewell
+        last = farewell if daemon is None else daemon.farewell
         session.stop(last=last, timeout_s=_STOP_S)
         notifier.close()

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
+from edgeclassifier.errors import EXIT_FAILURE
+
 STOP_WITHIN_S = 4.5
 """After this the process ends, whatever hangs."""
 _LAST_RESORT_S = 0.3
-_EXIT_FAILURE = 1
 
 
 class StopSignal:
@@ -64,4 +65,4 @@ class StopSignal:
     def _overrun(self) -> None:
         if self._limit is not None:
             self._limit(f"did not end within {STOP_WITHIN_S:g} s of the signal: something hangs")
-        os._exit(_EXIT_FAILURE)
+        os._exit(EXIT_FAILURE)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeclassifier.health import Percentiles, Progress
+from edgeclassifier.mqtt.base import Message
 from edgeclassifier.results import Backend, ModelIdentity, Result
 from edgeclassifier.state import State
 
@@ -65,6 +66,16 @@ class Topics:
     def image(self) -> str:
         """The classified crop as a JPEG."""
         return f"{self.base}/{self.camera}/image"
+
+
+def online(topics: Topics) -> Message:
+    """Say that the device is there."""
+    return Message(topic=topics.availability, payload=ONLINE, retain=True)
+
+
+def offline(topics: Topics) -> Message:
+    """Say that it is not."""
+    return Message(topic=topics.availability, payload=OFFLINE, retain=True)
 
 
 class Payloads:
