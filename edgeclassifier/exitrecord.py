@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from edgeclassifier.models.durable import reason, write_text
+from edgeclassifier.durable import reason, write_text
 
 _RECORD = "last-exit.json"
 _FAULT = "fault.txt"

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from edgeclassifier.durable import reason, write_text
 from edgeclassifier.models.catalogue import Digest, DigestError
-from edgeclassifier.models.durable import reason, write_text
 
 _LARGEST_RECORD_BYTES = 64 << 10
 _SHA256 = re.compile("[0-9a-f]{64}")

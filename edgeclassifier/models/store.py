@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeclassifier.durable import publish, reason, write_text
 from edgeclassifier.errors import ModelError
 from edgeclassifier.models.catalogue import (
     CATALOGUE,
@@ -17,7 +18,6 @@ from edgeclassifier.models.catalogue import (
     DigestError,
     recognize,
 )
-from edgeclassifier.models.durable import publish, reason, write_text
 from edgeclassifier.models.records import Verification, make_record, verify_model, write_record
 from edgeclassifier.models.soundness import check_model, check_regular, read_labels
 
