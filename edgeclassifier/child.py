@@ -25,8 +25,7 @@ def daemon(
     Nothing of it remains: what it would remember is not for the daemon that is installed here.
     """
     with tempfile.TemporaryDirectory(prefix="edgeclassifier-") as state:
-        command = [sys.executable, "-m", "edgeclassifier", "run", "--config", os.devnull]
-        command += as_overrides({"device.state_directory": state, **settings})
+        command = own_command("run", {"device.state_directory": state, **settings})
         # In a session of its own, so that Ctrl-C reaches it once, by way of this process.
         process = subprocess.Popen(command, start_new_session=True)  # noqa: S603 - our own program
         try:
@@ -35,14 +34,13 @@ def daemon(
             end(process, timeout_s=stop_timeout_s)
 
 
-def as_overrides(settings: Mapping[str, Any]) -> list[str]:
-    """Render settings, by dotted key, as options of the command line."""
-    # TOML has the strings, numbers and lists of JSON.
-    return [
-        part
-        for key, value in settings.items()
-        for part in ("--set", f"{key}={json.dumps(value, ensure_ascii=False)}")
-    ]
+def own_command(name: str, settings: Mapping[str, Any]) -> list[str]:
+    """Return a command of this program, on settings by dotted key and no configuration file."""
+    command = [sys.executable, "-m", "edgeclassifier", name, "--config", os.devnull]
+    for key, value in settings.items():
+        # TOML has the strings, numbers and lists of JSON.
+        command += ["--set", f"{key}={json.dumps(value, ensure_ascii=False)}"]
+    return command
 
 
 def end(process: "subprocess.Popen[bytes]", *, timeout_s: float) -> None:

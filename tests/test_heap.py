@@ -32,16 +32,21 @@ print(before - anonymous_bytes(), size * count)
 """
 
 
-def test_holes_are_given_back() -> None:
+def run(code: str) -> str:
+    """Run a program in a process of its own, with a heap of its own; return its output."""
     done = subprocess.run(
-        [sys.executable, "-c", _RUN],
+        [sys.executable, "-c", code],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
-    given_back, freed = map(int, done.stdout.split())
+    return done.stdout
+
+
+def test_holes_are_given_back() -> None:
+    given_back, freed = map(int, run(_RUN).split())
     assert given_back > freed / 2
 
 
@@ -70,15 +75,7 @@ print(sum(start % (64 << 20) == 0 for start in starts))
 
 def test_threads_have_no_arenas_of_their_own() -> None:
     """An arena beside the main one begins at a multiple of 64 MiB."""
-    done = subprocess.run(
-        [sys.executable, "-c", _THREADS],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert int(done.stdout) <= 1
+    assert int(run(_THREADS)) <= 1
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

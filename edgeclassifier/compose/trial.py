@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import subprocess
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ def try_model(config: Config, model: ModelFile) -> Answers:
     Raises ModelError where it does not load, crashes or hangs.
     """
     # Few runs of the daemon need it, and all of them want to start soon.
-    from edgeclassifier.child import SAMPLES, as_overrides
+    from edgeclassifier.child import SAMPLES, own_command
 
     options = dataclasses.asdict(config.model) | {
         "name": str(model.path),
@@ -40,17 +39,8 @@ def try_model(config: Config, model: ModelFile) -> Answers:
         "threshold": 0.0,
     }
     settings = {f"model.{key}": value for key, value in options.items()}
-    command = [
-        sys.executable,
-        "-m",
-        "edgeclassifier",
-        "classify",
-        "--json",
-        "--config",
-        "/dev/null",
-    ]
-    command += as_overrides(settings)
-    command += [str(SAMPLES / name) for name in _GOLDEN]
+    command = own_command("classify", settings)
+    command += ["--json", *(str(SAMPLES / name) for name in _GOLDEN)]
     name = model.name
     try:
         done = subprocess.run(  # noqa: S603 - our own program
