@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from edgeclassifier.config.contradictions import contradictions
 from edgeclassifier.config.options import finite
 from edgeclassifier.config.render import one_line, quoted, quoted_key
-from edgeclassifier.config.schema import Config, contradictions
+from edgeclassifier.config.schema import Config
 from edgeclassifier.errors import ConfigError
 
 DROP_INS = "conf.d"

@@ -62,6 +62,12 @@ def one_of(*choices: str) -> Check:
     return lambda value: None if value in choices else expected
 
 
+def words_of(*choices: str) -> Check:
+    """Accept a list of some of the words."""
+    expected = "a list of some of " + ", ".join(f'"{choice}"' for choice in choices)
+    return lambda value: None if set(value) <= set(choices) else expected
+
+
 def matching(pattern: str, expected: str) -> Check:
     """Accept strings that match the whole `pattern`, described to people as `expected`."""
     compiled = re.compile(pattern)

@@ -14,8 +14,20 @@ from edgeclassifier.config.options import (
     option,
     region,
     string_table,
+    words_of,
 )
 
+COMMANDS = (
+    "classify",
+    "snapshot",
+    "pause",
+    "resume",
+    "set_threshold",
+    "set_model",
+    "reload",
+    "restart",
+    "health",
+)
 TOPIC_ID = r"[a-zA-Z0-9_-]+"
 _topic_id = matching(TOPIC_ID, "letters, digits, '_' and '-' only, because it is part of a topic")
 _optional_topic_id = matching(
@@ -120,6 +132,14 @@ class AcceleratorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class IdleConfig:
+    """What happens while the scene stands still."""
+
+    skip_unchanged: bool = option(False)
+    max_age_s: float = option(60.0, above(0))
+
+
+@dataclass(frozen=True, kw_only=True)
 class StateConfig:
     """When the stable label changes."""
 
@@ -181,6 +201,40 @@ class BufferConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CommandsConfig:
+    """What may be asked of the device over MQTT."""
+
+    allow: tuple[str, ...] = option(COMMANDS, words_of(*COMMANDS))
+    max_rate_hz: float = option(2.0, above(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HomeAssistantConfig:
+    """The device in Home Assistant, by MQTT discovery."""
+
+    enabled: bool = option(False)
+    prefix: str = option("homeassistant", _topic_root)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebConfig:
+    """The page to aim the camera by."""
+
+    enabled: bool = option(False)
+    host: str = option("127.0.0.1", matching(r"[^\s/:@]+|[0-9a-fA-F:]+", "a host name or address"))
+    port: int = option(8080, between(0, 65535))
+    password_file: str = option("", path=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsConfig:
+    """Numbers for Prometheus, besides those of the page."""
+
+    textfile: str = option("", path=True)
+    interval_s: float = option(15.0, at_least(1))
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogConfig:
     """What is said on stderr, or in the journal."""
 
@@ -196,75 +250,13 @@ class Config:
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     accelerator: AcceleratorConfig = field(default_factory=AcceleratorConfig)
+    idle: IdleConfig = field(default_factory=IdleConfig)
     state: StateConfig = field(default_factory=StateConfig)
     image: ImageConfig = field(default_factory=ImageConfig)
     mqtt: MqttConfig = field(default_factory=MqttConfig)
     buffer: BufferConfig = field(default_factory=BufferConfig)
+    commands: CommandsConfig = field(default_factory=CommandsConfig)
+    homeassistant: HomeAssistantConfig = field(default_factory=HomeAssistantConfig)
+    web: WebConfig = field(default_factory=WebConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     log: LogConfig = field(default_factory=LogConfig)
-
-
-_ORDERED = (
-    ("accelerator.retry_min_s", "accelerator.retry_max_s"),
-    ("mqtt.reconnect_min_s", "mqtt.reconnect_max_s"),
-    ("state.leave_threshold", "state.threshold"),
-)
-
-
-def _value(config: Config, key: str) -> float:
-    table, _, name = key.partition(".")
-    value: float = getattr(getattr(config, table), name)
-    return value
-
-
-def contradictions(config: Config) -> list[str]:
-    """List the problems that no single key shows."""
-    problems = []
-    camera, model, mqtt = config.camera, config.model, config.mqtt
-    if camera.source == "replay" and not camera.replay.path:
-        problems.append(
-            'camera.replay.path is empty, but camera.source is "replay": '
-            "name a picture, a folder or a glob"
-        )
-    if camera.source == "stream" and not camera.stream.url:
-        problems.append(
-            'camera.stream.url is empty, but camera.source is "stream": '
-            "name a device, a URL or a video file"
-        )
-    if "@" in camera.stream.url.partition("://")[2].partition("/")[0]:
-        problems.append(
-            "camera.stream.url carries a user or password: "
-            "use camera.stream.username and camera.stream.password_file"
-        )
-    if camera.stream.password_file and not camera.stream.username:
-        problems.append("camera.stream.password_file is set without camera.stream.username")
-    rate_key, rate_hz = {
-        "picamera2": ("camera.picamera2.frame_rate_hz", camera.picamera2.frame_rate_hz),
-        "stream": ("camera.stream.max_rate_hz", camera.stream.max_rate_hz),
-        "replay": ("camera.replay.rate_hz", camera.replay.rate_hz),
-    }[camera.source]
-    if rate_hz and 1 / rate_hz >= camera.deadline_s:
-        problems.append(
-            f"camera.deadline_s ({camera.deadline_s:g}) must be longer than the pause between two "
-            f"frames, {1 / rate_hz:g} s at {rate_key} = {rate_hz:g}"
-        )
-    accelerator = config.accelerator
-    if accelerator.slow_s >= accelerator.deadline_s:
-        problems.append(
-            f"accelerator.slow_s ({accelerator.slow_s:g}) must be less than "
-            f"accelerator.deadline_s ({accelerator.deadline_s:g})"
-        )
-    for lower, higher in _ORDERED:
-        low, high = _value(config, lower), _value(config, higher)
-        if low > high:
-            problems.append(f"{lower} ({low:g}) is greater than {higher} ({high:g})")
-    if bool(model.mean) != bool(model.std):
-        problems.append("model.mean and model.std belong together: set both or none")
-    if mqtt.password_file and not mqtt.username:
-        problems.append("mqtt.password_file is set without mqtt.username")
-    if bool(mqtt.tls.cert_file) != bool(mqtt.tls.key_file):
-        problems.append(
-            "mqtt.tls.cert_file and mqtt.tls.key_file belong together: set both or none"
-        )
-    if not mqtt.tls.enabled and (mqtt.tls.ca_file or mqtt.tls.cert_file or mqtt.tls.key_file):
-        problems.append("mqtt.tls has files but mqtt.tls.enabled is false: set it to true")
-    return problems

@@ -1,0 +1,69 @@
+"""What no single key shows: values that do not go together."""
+
+from edgeclassifier.config.schema import Config
+
+_ORDERED = (
+    ("accelerator.retry_min_s", "accelerator.retry_max_s"),
+    ("mqtt.reconnect_min_s", "mqtt.reconnect_max_s"),
+    ("state.leave_threshold", "state.threshold"),
+)
+
+
+def _value(config: Config, key: str) -> float:
+    table, _, name = key.partition(".")
+    value: float = getattr(getattr(config, table), name)
+    return value
+
+
+def contradictions(config: Config) -> list[str]:
+    """List the problems that no single key shows."""
+    problems = []
+    camera, model, mqtt = config.camera, config.model, config.mqtt
+    if camera.source == "replay" and not camera.replay.path:
+        problems.append(
+            'camera.replay.path is empty, but camera.source is "replay": '
+            "name a picture, a folder or a glob"
+        )
+    if camera.source == "stream" and not camera.stream.url:
+        problems.append(
+            'camera.stream.url is empty, but camera.source is "stream": '
+            "name a device, a URL or a video file"
+        )
+    if "@" in camera.stream.url.partition("://")[2].partition("/")[0]:
+        problems.append(
+            "camera.stream.url carries a user or password: "
+            "use camera.stream.username and camera.stream.password_file"
+        )
+    if camera.stream.password_file and not camera.stream.username:
+        problems.append("camera.stream.password_file is set without camera.stream.username")
+    rate_key, rate_hz = {
+        "picamera2": ("camera.picamera2.frame_rate_hz", camera.picamera2.frame_rate_hz),
+        "stream": ("camera.stream.max_rate_hz", camera.stream.max_rate_hz),
+        "replay": ("camera.replay.rate_hz", camera.replay.rate_hz),
+    }[camera.source]
+    if rate_hz and 1 / rate_hz >= camera.deadline_s:
+        problems.append(
+            f"camera.deadline_s ({camera.deadline_s:g}) must be longer than the pause between two "
+            f"frames, {1 / rate_hz:g} s at {rate_key} = {rate_hz:g}"
+        )
+    accelerator = config.accelerator
+    if accelerator.slow_s >= accelerator.deadline_s:
+        problems.append(
+            f"accelerator.slow_s ({accelerator.slow_s:g}) must be less than "
+            f"accelerator.deadline_s ({accelerator.deadline_s:g})"
+        )
+    for lower, higher in _ORDERED:
+        low, high = _value(config, lower), _value(config, higher)
+        if low > high:
+            problems.append(f"{lower} ({low:g}) is greater than {higher} ({high:g})")
+    if bool(model.mean) != bool(model.std):
+        problems.append("model.mean and model.std belong together: set both or none")
+    if mqtt.password_file and not mqtt.username:
+        problems.append("mqtt.password_file is set without mqtt.username")
+    if bool(mqtt.tls.cert_file) != bool(mqtt.tls.key_file):
+        problems.append(
+            "mqtt.tls.cert_file and mqtt.tls.key_file belong together: set both or none"
+        )
+    if not mqtt.tls.enabled and (mqtt.tls.ca_file or mqtt.tls.cert_file or mqtt.tls.key_file):
+        problems.append("mqtt.tls has files but mqtt.tls.enabled is false: set it to true")
+    return problems
