@@ -18,9 +18,11 @@ class StopSignal:
     """Is set by SIGTERM or SIGINT; a second SIGINT interrupts at once."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
-        self._reload = threading.Event()
+        # No locks: a signal's handler runs in the main thread, which may hold them just then.
+        self._stop = self._reload = False
         self._limit: Callable[[str], None] | None = None
+        self.restart_wanted = False
+        """Whether the stop is for the sake of a new start."""
 
     def install(self) -> None:
         """Take over the signals. Call it in the main thread, before anything that takes time."""
@@ -37,32 +39,41 @@ class StopSignal:
 
     def is_set(self) -> bool:
         """Tell whether to stop."""
-        return self._event.is_set()
+        return self._stop
 
     def set(self) -> None:
         """Stop for a reason that is no signal."""
-        self._event.set()
+        self._stop = True
+
+    def restart(self) -> None:
+        """Stop, and leave with an exit code after which a service manager starts again."""
+        self.restart_wanted = True
+        self._stop = True
 
     def take_reload(self) -> bool:
         """Tell whether SIGHUP came since the last call."""
-        wanted = self._reload.is_set()
-        self._reload.clear()
+        wanted = self._reload
+        if wanted:
+            # Not otherwise: a signal may come between the two lines.
+            self._reload = False
         return wanted
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if self._limit is not None and not self._event.is_set():
+        if self._limit is not None and not self._stop:
             # A thread of C code, which needs no lock of Python's, for where that is stuck, too.
             faulthandler.dump_traceback_later(STOP_WITHIN_S + _LAST_RESORT_S, exit=True)
             timer = threading.Timer(STOP_WITHIN_S, self._overrun)
             timer.daemon = True
             timer.start()
-        self._event.set()
+        self._stop = True
 
     def _handle_reload(self, _number: int, _frame: FrameType | None) -> None:
-        self._reload.set()
+        self._reload = True
 
     def _overrun(self) -> None:
+        # Where it hangs is known now or never.
+        faulthandler.dump_traceback(all_threads=True)
         if self._limit is not None:
             self._limit(f"did not end within {STOP_WITHIN_S:g} s of the signal: something hangs")
         os._exit(EXIT_FAILURE)
