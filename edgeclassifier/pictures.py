@@ -1,6 +1,7 @@
 """Picture files: finding them, and decoding them to RGB whatever their kind."""
 
 import glob
+import io
 import struct
 import warnings
 from pathlib import Path
@@ -56,8 +57,21 @@ def load_picture(path: Path) -> NDArray[np.uint8]:
     Raises PictureError where the file is absent, broken, no picture, or too large.
     """
     try:
-        with path.open("rb") as file, _open(file) as image:
-            _limit_size(image, path)
+        with path.open("rb") as file:
+            return _decode(file, str(path))
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def decode_picture(content: bytes) -> NDArray[np.uint8]:
+    """Decode the content of a picture file, as load_picture() does."""
+    return _decode(io.BytesIO(content), "this picture")
+
+
+def _decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
+    try:
+        with _open(file) as image:
+            _limit_size(image, name)
             image.load()
             rgb = _to_rgb(image)
             upright = _UPRIGHT.get(_orientation(image))
@@ -66,13 +80,13 @@ def load_picture(path: Path) -> NDArray[np.uint8]:
                 rgb = rgb.transpose(upright)
             return np.array(rgb, dtype=np.uint8, order="C")
     except UnidentifiedImageError:
-        raise PictureError(f"{path}: not a picture in a known format") from None
+        raise PictureError(f"{name}: not a picture in a known format") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_large(path) from None
+        raise _too_large(name) from None
     except _BROKEN as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = " ".join(reason.split()) or type(error).__name__
-        raise PictureError(f"{path}: cannot be read: {reason}") from None
+        raise PictureError(f"{name}: cannot be read: {reason}") from None
 
 
 def find_pictures(spec: str) -> list[Path]:
@@ -111,7 +125,7 @@ def _open(file: BinaryIO) -> Image.Image:
     return Image.open(file, formats=_FORMATS)
 
 
-def _limit_size(image: Image.Image, path: Path) -> None:
+def _limit_size(image: Image.Image, name: str) -> None:
     width, height = image.size
     # A progressive JPEG keeps all its coefficients in memory, however small it is decoded.
     reducible = image.format == "JPEG" and "progressive" not in image.info
@@ -120,11 +134,11 @@ def _limit_size(image: Image.Image, path: Path) -> None:
             if reduction > 1:
                 image.draft(None, (width // reduction, height // reduction))
             return
-    raise _too_large(path)
+    raise _too_large(name)
 
 
-def _too_large(path: Path) -> PictureError:
-    return PictureError(f"{path}: too large (the limit is {MAX_PIXELS // 1_000_000} megapixels)")
+def _too_large(name: str) -> PictureError:
+    return PictureError(f"{name}: too large (the limit is {MAX_PIXELS // 1_000_000} megapixels)")
 
 
 def _orientation(image: Image.Image) -> int:
