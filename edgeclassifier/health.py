@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from edgeclassifier.results import Latency, Result
 
-_LATENCIES_KEPT = 500
+_RESULTS_KEPT = 500
+_RATE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +23,11 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What was classified since the last look."""
+    """What was classified so far."""
 
     frames: int
     fps: float
+    """Over the last half minute, or since the start."""
     frame_age_s: float | None
     """Since the newest classified frame was captured; None before the first."""
     latency: dict[str, Percentiles]
@@ -40,26 +42,27 @@ class ProgressMeter:
         self._started_s = started_s
         self._frames = 0
         self._newest_s: float | None = None
-        self._latencies: deque[Latency] = deque(maxlen=_LATENCIES_KEPT)
-        self._last_look = (started_s, 0)
+        self._recent: deque[tuple[float, Latency]] = deque(maxlen=_RESULTS_KEPT)
 
     def count(self, result: Result) -> None:
         """Take one result."""
         with self._lock:
             self._frames += 1
             self._newest_s = result.frame.monotonic_s
-            self._latencies.append(result.latency)
+            self._recent.append((result.frame.monotonic_s, result.latency))
 
     def look(self, *, now_s: float) -> Progress:
-        """Return the progress; the rate is that since the last look."""
+        """Return the progress."""
         with self._lock:
-            frames, newest_s, latencies = self._frames, self._newest_s, list(self._latencies)
-            (last_s, last_frames), self._last_look = self._last_look, (now_s, frames)
+            frames, newest_s, recent = self._frames, self._newest_s, list(self._recent)
+        since_s = max(self._started_s, now_s - _RATE_S)
+        if len(recent) == _RESULTS_KEPT:
+            since_s = max(since_s, recent[0][0])
         return Progress(
             frames=frames,
-            fps=(frames - last_frames) / max(now_s - last_s, 1e-3),
+            fps=sum(at_s > since_s for at_s, _ in recent) / max(now_s - since_s, 1e-3),
             frame_age_s=None if newest_s is None else now_s - newest_s,
-            latency=stage_percentiles(latencies),
+            latency=stage_percentiles(latency for _, latency in recent),
         )
 
 
