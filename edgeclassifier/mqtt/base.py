@@ -1,4 +1,4 @@
-"""A message, one delivery of it, and the broker it goes to."""
+"""A message, one delivery of it, one that came in, and the broker."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class Message:
     """A MIME type, sent where the protocol has a place for it (MQTT 5)."""
     keep: bool = False
     """Goes through the buffer: every one is delivered, in order, not only the newest."""
+    correlation: bytes | None = None
+    """Names the request that this answers, sent where the protocol has a place for it."""
 
     def __post_init__(self) -> None:
         if not self.topic or any(character in self.topic for character in "+#\0"):
@@ -31,6 +33,18 @@ class Message:
             raise ValueError(f"topic longer than {_MAX_TOPIC_BYTES} bytes: {self.topic[:40]!r}…")
         if self.keep and self.qos == 0:
             raise ValueError(f"QoS 0 is never acknowledged, so it cannot be kept: {self.topic!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A message that came from the broker, not a retained one."""
+
+    topic: str
+    payload: bytes
+    response_topic: str | None = None
+    """Where the answer is wanted; None where the sender did not say (MQTT 5)."""
+    correlation: bytes | None = None
+    """What the answer has to carry, so that the sender knows it."""
 
 
 @dataclass(slots=True, eq=False)

@@ -34,6 +34,8 @@ from edgeclassifier.mqtt.base import Broker, Message
 if TYPE_CHECKING:
     from paho.mqtt.client import SocketLike
 
+    from edgeclassifier.mqtt.listener import Listener
+
 _TIMEOUT_S = 10.0
 """For each of: connecting to one address, the TLS handshake, the broker's answer."""
 _WINDOW = 20
@@ -65,10 +67,12 @@ class Connection:
         will: Message | None,
         wake: socket.socket | None = None,
         on_delivered: Callable[[int, str | None], None] | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self._broker = broker
         self._wake = wake
         self._on_delivered = on_delivered
+        self._listener = listener
         self._failure: str | None = None
         self._refused_for_good = False
         self._answer_due_s = 0.0
@@ -102,6 +106,8 @@ class Connection:
         client.on_disconnect = self._handle_disconnect
         client.on_publish = self._handle_publish
         client.on_log = self._handle_log
+        if self._listener is not None:
+            self._listener.attach(client)
         client.on_socket_open = _send_small_packets_at_once
         # With this callback paho leaves writing to the loop in `step`.
         client.on_socket_register_write = _ignore
@@ -117,7 +123,12 @@ class Connection:
         try:
             # paho's defaults: a clean start, and no session that outlives the connection. What is
             # not confirmed is kept and sent again by this side.
-            self._client.connect(broker.host, broker.port, keepalive=broker.keepalive_s)
+            self._client.connect(
+                broker.host,
+                broker.port,
+                keepalive=broker.keepalive_s,
+                properties=packets.connect_properties() if broker.protocol == "5" else None,
+            )
         except (OSError, ValueError) as error:
             text = reasons.of_connecting(error, timeout_s=_TIMEOUT_S)
             raise BrokerError(f"{broker}: {text}") from error
@@ -136,7 +147,7 @@ class Connection:
             message.payload,
             qos=message.qos,
             retain=message.retain,
-            properties=packets.publish_properties(message.content_type)
+            properties=packets.publish_properties(message)
             if self._broker.protocol == "5"
             else None,
         )
@@ -209,6 +220,8 @@ class Connection:
         self.accepted = True
         self.window = min(_WINDOW, getattr(limits, "ReceiveMaximum", _WINDOW))
         self._max_packet_bytes = getattr(limits, "MaximumPacketSize", None)
+        if self._listener is not None:
+            self._listener.subscribe(self._client)
 
     def _handle_disconnect(
         self,

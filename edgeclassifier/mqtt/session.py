@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeclassifier.backoff import Backoff
 from edgeclassifier.errors import BrokerError, ConfigError
-from edgeclassifier.mqtt.base import Broker, Message
+from edgeclassifier.mqtt.base import Broker, Incoming, Message
 from edgeclassifier.mqtt.delivery import Delivery
 from edgeclassifier.mqtt.linklog import LinkLog
 from edgeclassifier.mqtt.outbox import Outbox
@@ -17,6 +18,8 @@ from edgeclassifier.mqtt.wakeup import WakeUp
 from edgeclassifier.priority import be_nice
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from edgeclassifier.buffer import Buffer, BufferStatus
     from edgeclassifier.mqtt.connection import Connection
 
@@ -37,6 +40,17 @@ _WRITE_S = 3.0
 """What stop() adds for a buffer on disk."""
 
 
+def _ignore(_message: Incoming) -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Access:
+    broker: Broker
+    will: Message | None
+    subscriptions: Sequence[str]
+
+
 class Session:
     """Delivers messages to one broker at a time, for as long as the process lives.
 
@@ -53,11 +67,15 @@ class Session:
         reconnect_max_s: float,
         max_queued: int,
         will: Message | None,
+        subscriptions: Sequence[str] = (),
+        on_message: Callable[[Incoming], None] | None = None,
         nice: int = 0,
     ) -> None:
         """Prepare a session; `nice` is the niceness of its thread.
 
         While connected, `max_queued` messages may wait that are neither retained nor kept.
+        `on_message` gets, in that thread, what is published on the topics of `subscriptions` and
+        is not retained; it must neither wait nor raise.
         """
         problems = broker.problems()
         if not 0 < reconnect_min_s <= reconnect_max_s:
@@ -69,7 +87,8 @@ class Session:
             problems.append(f"MQTT: a queue of {max_queued} messages holds nothing")
         if problems:
             raise ConfigError(problems)
-        self._access = broker, will
+        self._access = _Access(broker=broker, will=will, subscriptions=subscriptions)
+        self._on_message = on_message or _ignore
         self._nice = nice
         self._buffer = buffer
         self._outbox = Outbox(buffer=buffer, max_queued=max_queued)
@@ -80,7 +99,7 @@ class Session:
         self._connections = 0
         self._last_error: str | None = None
         self._lock = threading.Lock()
-        self._next_access: tuple[Broker, Message | None] | None = None
+        self._next_access: _Access | None = None
         self._stopping = False
         self._interrupted = threading.Event()
         """Set where the thread has something else to do than what it does."""
@@ -149,7 +168,14 @@ class Session:
             self._wake_up.ring()
         return accepted
 
-    def switch(self, broker: Broker, *, will: Message | None, farewell: Message | None) -> None:
+    def switch(
+        self,
+        broker: Broker,
+        *,
+        will: Message | None,
+        farewell: Message | None,
+        subscriptions: Sequence[str] = (),
+    ) -> None:
         """Go to another broker, or to the same one as somebody else; returns at once.
 
         On the connection that stands, `farewell` follows what is under way. The birth is
@@ -160,7 +186,7 @@ class Session:
             raise ConfigError(problems)
         with self._lock:
             self._outbox.move(last=farewell)
-            self._next_access = broker, will
+            self._next_access = _Access(broker=broker, will=will, subscriptions=subscriptions)
             self._interrupted.set()
         self._wake_up.ring()
 
@@ -185,19 +211,21 @@ class Session:
         if self._thread.is_alive():
             # A name service can take longer than anybody wants to wait. The thread is a daemon
             # and will find that it is to end.
-            logger.debug("%s: left behind while connecting", self._access[0])
+            logger.debug("%s: left behind while connecting", self._access.broker)
         self._buffer.close(timeout_s=_WRITE_S)
 
     def _run(self) -> None:
         from edgeclassifier.mqtt.connection import Connection, RefusedError
+        from edgeclassifier.mqtt.listener import Listener
 
         while not self._stopping:
-            broker, will = self._access
+            access = self._access
             connection = Connection(
-                broker=broker,
-                will=will,
+                broker=access.broker,
+                will=access.will,
                 wake=self._wake_up.listener,
                 on_delivered=self._delivery.note_answer,
+                listener=Listener(topics=access.subscriptions, on_message=self._on_message),
             )
             wait_s = 0.0
             try:
@@ -221,7 +249,7 @@ class Session:
             self._access, self._next_access = self._next_access, None
             self._interrupted.clear()
         self._backoff.reset()
-        self._link = LinkLog(name=str(self._access[0]))
+        self._link = LinkLog(name=str(self._access.broker))
 
     def _attempt(self, connection: Connection) -> None:
         connection.open()
