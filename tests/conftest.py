@@ -5,12 +5,17 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from brokers import Mosquitto, Subscriber
     from device import Site
 
 Figures = Callable[[str], None]
+
+# A busy machine is no reason for a property not to hold.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 _FIGURES = pytest.StashKey[list[str]]()
 
