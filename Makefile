@@ -42,6 +42,11 @@ MINUTES ?= 60
 soak: .venv-dev/ready mosquitto ## the daemon at full speed, with faults, for MINUTES=60: does it grow?
 	@cd tests && ../$(DEV_BIN)/python -m soak --minutes $(MINUTES) $(ARGS)
 
+.PHONY: browser-test
+browser-test: .venv-dev/ready mosquitto ## the page in a real Chromium (apt: chromium chromium-driver)
+	@deploy/need.sh chromium chromedriver:chromium-driver
+	@$(DEV_BIN)/python -m pytest tests/browser/page.py $(ARGS)
+
 ARCH ?= amd64
 
 .PHONY: system-test
@@ -86,7 +91,8 @@ bundled-model: ## rebuild the bundled model and compare (Python 3.11, downloads 
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-header --no-annotate --no-emit-index-url --no-emit-find-links
-RUN_EXTRAS := --extra stream --extra demo --group build
+RUN_EXTRAS := --extra stream --extra web --extra demo --group build
+DEVICE_EXTRAS := --extra stream --extra web
 
 .PHONY: lock
 lock: ## pin the newest dependencies, with their hashes
@@ -99,9 +105,9 @@ lock: ## pin the newest dependencies, with their hashes
 	  $(COMPILE) pyproject.toml $(RUN_EXTRAS) --group dev --group fuzz -o $(REQUIREMENTS)/dev.txt \
 	    -c $(REQUIREMENTS)/run.txt && \
 	  $(COMPILE) --group pyproject.toml:tflite-runtime -o $(REQUIREMENTS)/tflite-runtime.txt && \
-	  $(COMPILE) pyproject.toml --extra stream -o $(REQUIREMENTS)/device.txt \
+	  $(COMPILE) pyproject.toml $(DEVICE_EXTRAS) -o $(REQUIREMENTS)/device.txt \
 	    -c $(REQUIREMENTS)/run.txt && \
-	  $(COMPILE) pyproject.toml --extra stream -o $(REQUIREMENTS)/device-system.txt \
+	  $(COMPILE) pyproject.toml $(DEVICE_EXTRAS) -o $(REQUIREMENTS)/device-system.txt \
 	    -c $(REQUIREMENTS)/run.txt --no-emit-package numpy --no-emit-package pillow \
 	    --no-emit-package av && \
 	  $(COMPILE) --group pyproject.toml:deploy -o $(REQUIREMENTS)/deploy.txt && \

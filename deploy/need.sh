@@ -1,11 +1,11 @@
 #!/bin/sh
 # Make sure that programs are installed: by apt where that is permitted, else say what to install.
-# usage: need.sh PROGRAM…   (a program's package must have its name)
-PATH="$PATH:/usr/sbin:/usr/local/sbin"
+# usage: need.sh PROGRAM[:PACKAGE]…   (without a package, it has the program's name)
+PATH="$PATH:/usr/sbin:/sbin:/usr/local/sbin"
 
 missing=""
-for program in "$@"; do
-    command -v "$program" >/dev/null || missing="$missing $program"
+for need in "$@"; do
+    command -v "${need%:*}" >/dev/null || missing="$missing ${need#*:}"
 done
 [ -z "$missing" ] && exit 0
 
@@ -25,8 +25,8 @@ if [ "$as_root" != no ] && command -v apt-get >/dev/null; then
         { $as_root apt-get update --quiet=2 && $as_root apt-get install --yes --quiet=2 $missing; } >/dev/null 2>&1
 fi
 
-for program in $missing; do
-    if ! command -v "$program" >/dev/null; then
+for need in "$@"; do
+    if ! command -v "${need%:*}" >/dev/null; then
         echo "not installed:$missing. Install with: sudo apt install$missing" >&2
         exit 1
     fi

@@ -1,6 +1,9 @@
 """What no single key shows: values that do not go together."""
 
-from edgeclassifier.config.schema import Config
+from collections.abc import Iterator
+
+from edgeclassifier.config.schema import CameraConfig, Config, MqttConfig
+from edgeclassifier.web import access
 
 _ORDERED = (
     ("accelerator.retry_min_s", "accelerator.retry_max_s"),
@@ -17,35 +20,7 @@ def _value(config: Config, key: str) -> float:
 
 def contradictions(config: Config) -> list[str]:
     """List the problems that no single key shows."""
-    problems = []
-    camera, model, mqtt = config.camera, config.model, config.mqtt
-    if camera.source == "replay" and not camera.replay.path:
-        problems.append(
-            'camera.replay.path is empty, but camera.source is "replay": '
-            "name a picture, a folder or a glob"
-        )
-    if camera.source == "stream" and not camera.stream.url:
-        problems.append(
-            'camera.stream.url is empty, but camera.source is "stream": '
-            "name a device, a URL or a video file"
-        )
-    if "@" in camera.stream.url.partition("://")[2].partition("/")[0]:
-        problems.append(
-            "camera.stream.url carries a user or password: "
-            "use camera.stream.username and camera.stream.password_file"
-        )
-    if camera.stream.password_file and not camera.stream.username:
-        problems.append("camera.stream.password_file is set without camera.stream.username")
-    rate_key, rate_hz = {
-        "picamera2": ("camera.picamera2.frame_rate_hz", camera.picamera2.frame_rate_hz),
-        "stream": ("camera.stream.max_rate_hz", camera.stream.max_rate_hz),
-        "replay": ("camera.replay.rate_hz", camera.replay.rate_hz),
-    }[camera.source]
-    if rate_hz and 1 / rate_hz >= camera.deadline_s:
-        problems.append(
-            f"camera.deadline_s ({camera.deadline_s:g}) must be longer than the pause between two "
-            f"frames, {1 / rate_hz:g} s at {rate_key} = {rate_hz:g}"
-        )
+    problems = [*_of_the_camera(config.camera)]
     accelerator = config.accelerator
     if accelerator.slow_s >= accelerator.deadline_s:
         problems.append(
@@ -56,14 +31,49 @@ def contradictions(config: Config) -> list[str]:
         low, high = _value(config, lower), _value(config, higher)
         if low > high:
             problems.append(f"{lower} ({low:g}) is greater than {higher} ({high:g})")
-    if bool(model.mean) != bool(model.std):
+    if bool(config.model.mean) != bool(config.model.std):
         problems.append("model.mean and model.std belong together: set both or none")
-    if mqtt.password_file and not mqtt.username:
-        problems.append("mqtt.password_file is set without mqtt.username")
-    if bool(mqtt.tls.cert_file) != bool(mqtt.tls.key_file):
-        problems.append(
-            "mqtt.tls.cert_file and mqtt.tls.key_file belong together: set both or none"
-        )
-    if not mqtt.tls.enabled and (mqtt.tls.ca_file or mqtt.tls.cert_file or mqtt.tls.key_file):
-        problems.append("mqtt.tls has files but mqtt.tls.enabled is false: set it to true")
+    problems += _of_the_broker(config.mqtt)
+    web = config.web
+    if web.enabled and (problem := access.problem(web.host, bool(web.password_file))):
+        problems.append(problem)
     return problems
+
+
+def _of_the_camera(camera: CameraConfig) -> Iterator[str]:
+    if camera.source == "replay" and not camera.replay.path:
+        yield (
+            'camera.replay.path is empty, but camera.source is "replay": '
+            "name a picture, a folder or a glob"
+        )
+    if camera.source == "stream" and not camera.stream.url:
+        yield (
+            'camera.stream.url is empty, but camera.source is "stream": '
+            "name a device, a URL or a video file"
+        )
+    if "@" in camera.stream.url.partition("://")[2].partition("/")[0]:
+        yield (
+            "camera.stream.url carries a user or password: "
+            "use camera.stream.username and camera.stream.password_file"
+        )
+    if camera.stream.password_file and not camera.stream.username:
+        yield "camera.stream.password_file is set without camera.stream.username"
+    rate_key, rate_hz = {
+        "picamera2": ("camera.picamera2.frame_rate_hz", camera.picamera2.frame_rate_hz),
+        "stream": ("camera.stream.max_rate_hz", camera.stream.max_rate_hz),
+        "replay": ("camera.replay.rate_hz", camera.replay.rate_hz),
+    }[camera.source]
+    if rate_hz and 1 / rate_hz >= camera.deadline_s:
+        yield (
+            f"camera.deadline_s ({camera.deadline_s:g}) must be longer than the pause between two "
+            f"frames, {1 / rate_hz:g} s at {rate_key} = {rate_hz:g}"
+        )
+
+
+def _of_the_broker(mqtt: MqttConfig) -> Iterator[str]:
+    if mqtt.password_file and not mqtt.username:
+        yield "mqtt.password_file is set without mqtt.username"
+    if bool(mqtt.tls.cert_file) != bool(mqtt.tls.key_file):
+        yield ("mqtt.tls.cert_file and mqtt.tls.key_file belong together: set both or none")
+    if not mqtt.tls.enabled and (mqtt.tls.ca_file or mqtt.tls.cert_file or mqtt.tls.key_file):
+        yield ("mqtt.tls has files but mqtt.tls.enabled is false: set it to true")

@@ -1,0 +1,1 @@
+"""A page that shows what the camera sees, and the HTTP server for it. Needs the extra "web"."""

@@ -1,0 +1,178 @@
+"""The addresses below which the page, the stream and the requests are."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from edgeclassifier.errors import EdgeclassifierError, PictureError, RequestError
+from edgeclassifier.web.base import Device
+from edgeclassifier.web.guard import Guard
+from edgeclassifier.web.live import Live
+from edgeclassifier.web.picture import Pictures, encode
+from edgeclassifier.web.stream import Stream
+from edgeclassifier.web.view import fractions, shown_result
+from edgeclassifier.web.workers import Workers
+
+MAX_PICTURE_BYTES = 20_000_000
+_MAX_REQUEST_BYTES = 4096
+_MAX_SIDE = 100_000
+_ARRIVES_S = 60.0
+_PAGE = Path(__file__).parent / "page"
+_FILES = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/live.js": ("live.js", "text/javascript"),
+    "/show.js": ("show.js", "text/javascript"),
+    "/kept.js": ("kept.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+
+
+class _TooLargeError(Exception):
+    """More was sent than is read."""
+
+
+class Site:
+    """Answers requests. Belongs to one event loop."""
+
+    def __init__(self, *, live: Live, device: Device) -> None:
+        self._device = device
+        self._workers = Workers()
+        self._pictures = Pictures(live, workers=self._workers.short)
+        self._stream = Stream(live=live, device=device, in_thread=self._workers.run)
+        self._classifying = False
+
+    def app(self, *, password: str | None, loopback: bool, more: Sequence[Route] = ()) -> Starlette:
+        """Return all of it behind its guard; `more` are routes of others."""
+        routes = [Route(path, _file(*file), methods=["GET"]) for path, file in _FILES.items()]
+        routes += [
+            Route("/live", self._events),
+            Route("/live/picture", self._picture),
+            Route("/api/crop", self._crop),
+            Route("/api/take", self._take, methods=["POST"]),
+            Route("/api/classify", self._classify, methods=["POST"]),
+            Route("/api/request/{command}", self._request, methods=["POST"]),
+        ]
+        guard = Middleware(Guard, password=password, loopback=loopback)
+        return Starlette(routes=[*routes, *more], middleware=[guard])
+
+    def close(self) -> None:
+        """End the streams, and wait for no answer any more."""
+        self._stream.close()
+        self._workers.close()
+
+    async def _events(self, request: Request) -> Response:
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
+        return self._stream.response()
+
+    async def _picture(self, _request: Request) -> Response:
+        newest = await self._pictures.newest()
+        if newest is None:
+            return PlainTextResponse("there is no picture yet\n", 404)
+        seq, jpeg = newest
+        return Response(jpeg, media_type="image/jpeg", headers={"X-Seq": str(seq)})
+
+    async def _crop(self, request: Request) -> Response:
+        try:
+            width, height = (int(request.query_params[side]) for side in ("width", "height"))
+        except (KeyError, ValueError):
+            return _refused("say ?width=W&height=H in pixels", 400)
+        if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
+            return _refused(f"width and height: expected numbers from 1 to {_MAX_SIDE}", 400)
+        box = self._device.crop_box(height, width)
+        return _done({"crop": fractions(box, width=width, height=height)})
+
+    async def _take(self, _request: Request) -> Response:
+        try:
+            return _done(await self._workers.ask(self._taken))
+        except EdgeclassifierError as error:
+            return _refused(str(error), 503)
+
+    def _taken(self) -> dict[str, Any]:
+        result = self._device.take()
+        pixels = result.frame.pixels
+        crop = self._device.crop_box(*pixels.shape[:2])
+        jpeg = base64.b64encode(encode(pixels)).decode()
+        return {**shown_result(result, crop), "picture": f"data:image/jpeg;base64,{jpeg}"}
+
+    async def _classify(self, request: Request) -> Response:
+        # A picture takes many times its size when it is decoded: one at a time.
+        if self._classifying:
+            return _refused("another picture is being classified: try again in a second", 503)
+        self._classifying = True
+        try:
+            picture = await _body(request, MAX_PICTURE_BYTES)
+            return _done(await self._workers.ask(lambda: self._device.classify(picture)))
+        except _TooLargeError:
+            limit = MAX_PICTURE_BYTES // 1_000_000
+            return _refused(f"the picture is too large: the limit is {limit} MB", 413)
+        except (ClientDisconnect, TimeoutError):
+            return _refused("the request did not arrive", 408)
+        except PictureError as error:
+            return _refused(str(error), 422)
+        except EdgeclassifierError as error:
+            return _refused(str(error), 503)
+        finally:
+            self._classifying = False
+
+    async def _request(self, request: Request) -> Response:
+        command = request.path_params["command"]
+        try:
+            data = _fields(await _body(request, _MAX_REQUEST_BYTES))
+            answer = await self._workers.ask(lambda: self._device.request(command, data))
+        except _TooLargeError:
+            return _refused(f"a request has at most {_MAX_REQUEST_BYTES} bytes", 413)
+        except (ClientDisconnect, TimeoutError):
+            return _refused("the request did not arrive", 408)
+        except EdgeclassifierError as error:
+            return _refused(str(error), 400)
+        self._stream.refresh()
+        return JSONResponse(dict(answer), 200 if answer.get("status") == "ok" else 400)
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    if int(request.headers.get("content-length", "0")) > limit:
+        raise _TooLargeError
+    body = bytearray()
+    async with asyncio.timeout(_ARRIVES_S):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise _TooLargeError
+    return bytes(body)
+
+
+def _fields(body: bytes) -> Mapping[str, Any]:
+    try:
+        fields = json.loads(body.strip() or b"{}")
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise RequestError("the request is not a JSON object")
+    return fields
+
+
+def _done(data: Mapping[str, Any]) -> Response:
+    return JSONResponse({"status": "ok", "data": dict(data)})
+
+
+def _refused(why: str, status: int) -> Response:
+    # What was sent and not read goes with the connection.
+    headers = {"Connection": "close"}
+    return JSONResponse({"status": "error", "error": why}, status, headers=headers)
+
+
+def _file(name: str, media_type: str) -> Response:
+    content = (_PAGE / name).read_bytes()
+    return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})

@@ -1,0 +1,216 @@
+// Joins the stream, the controls and what is shown.
+
+import { Kept } from "./kept.js";
+import { LivePicture, LiveStream } from "./live.js";
+import { Voice, ago, busy, byId, clock, element, post, report, setSize, setText, showLabels, showSquare } from "./show.js";
+
+const RATE_S = 3;
+const FACTS_MS = 1000;
+const CHANGES_SHOWN = 8;
+const VOICE_MS = 5000;
+const SETTLED_MS = 400;
+
+const voice = new Voice(byId("say"), VOICE_MS);
+const picture = new LivePicture(byId("picture"));
+new Kept(voice);
+
+let instance = null;
+let version = null;
+let status = {};
+let newest = null;
+let frames = [];
+let goneAt = null;
+
+new LiveStream({
+  hello(data) {
+    if (goneAt !== null) voice.say("Connected again");
+    goneAt = null;
+    if (data.instance !== instance) frames = [];
+    instance = data.instance;
+    byId("frame").classList.remove("stale");
+    showState();
+  },
+
+  status(data) {
+    status = data;
+    if (version !== null && data.version !== version) takeNewPage();
+    version = data.version;
+    setText(byId("device"), data.device ?? "edgeclassifier");
+    document.title = `${data.device ?? "edgeclassifier"} – edgeclassifier`;
+    showModels();
+    showThreshold();
+    showState();
+    showFacts();
+  },
+
+  changes(data) {
+    const shown = data.slice(0, CHANGES_SHOWN).map(({ label, age_s }) => {
+      const when = ago(age_s);
+      const time = element("time", { dateTime: when.toISOString(), textContent: clock(when) });
+      return element("li", {}, element("span", { textContent: label }), time);
+    });
+    byId("changes").replaceChildren(...shown);
+    if (data.length === 0) return;
+    const { label, known, age_s } = data[0];
+    const text = known ? label : "nothing it is sure of";
+    if (byId("stable").textContent !== text) voice.say(text);
+    setText(byId("stable"), text);
+    setText(byId("since"), `since ${clock(ago(age_s))}`);
+  },
+
+  result(data) {
+    const isFirst = newest === null;
+    newest = data;
+    frames.push([data.at_s, data.seq]);
+    while (frames.length > 2 && data.at_s - frames[0][0] > RATE_S) frames.shift();
+    showLabels(byId("labels"), data.predictions);
+    byId("nothing").hidden = data.predictions.length > 0;
+    setSize(byId("frame"), data.size);
+    showSquare(byId("square"), data.crop);
+    picture.show();
+    if (isFirst) showState();
+  },
+
+  gone(why) {
+    goneAt ??= new Date();
+    byId("frame").classList.add("stale");
+    const text = `No connection since ${clock(goneAt)}: ${why}. Trying again.`;
+    setText(byId("notice"), text);
+    showState();
+  },
+});
+
+/** The device was updated, and its page with it. What was kept would be lost. */
+function takeNewPage() {
+  if (byId("kept").children.length === 0) location.reload();
+  report(byId("message"), "The device was updated: reload this page when you like.", "good");
+}
+
+function showState() {
+  const gone = goneAt !== null;
+  const link = byId("link");
+  link.dataset.state = gone ? "gone" : status.paused ? "paused" : newest ? "live" : "waiting";
+  setText(link, { gone: "not connected", paused: "paused", live: "live", waiting: "connecting" }[link.dataset.state]);
+  byId("notice").hidden = !gone && !status.camera_problem;
+  if (!gone) setText(byId("notice"), status.camera_problem ? `Camera: ${status.camera_problem}` : "");
+  setText(byId("pause"), status.paused ? "Resume" : "Pause");
+  byId("pause").classList.toggle("primary", Boolean(status.paused));
+  setText(byId("answer-title"), gone || status.paused ? "It saw" : "It sees");
+  const note = gone ? "Not connected" : status.paused ? "Paused" : newest ? "" : "Waiting for the first picture";
+  setText(byId("stage-note"), note);
+}
+
+function showFacts() {
+  const rows = [];
+  const row = (name, value, warn = false) => value && rows.push([name, value, warn]);
+  if (newest) {
+    const rate = currentRate();
+    row("Rate", status.paused ? "paused" : rate === null ? "–" : `${rate.toFixed(rate < 10 ? 1 : 0)} pictures/s`);
+    const { inference, total } = newest.latency_ms;
+    row("Latency", newest.repeated ? "the scene is still: answers are repeated"
+      : `${inference.toFixed(1)} ms in the model, ${total.toFixed(1)} ms in all`);
+    row("Runs on", newest.degraded_reason ? `${newest.backend}: ${newest.degraded_reason}` : newest.backend, newest.degraded_reason);
+  }
+  row("Runtime", status.runtime);
+  const { temperature_c: temperature, throttling = [] } = status;
+  if (typeof temperature === "number") {
+    row("Temperature", [`${temperature.toFixed(0)} °C`, ...throttling].join(", ").replaceAll("_", " "), throttling.length > 0);
+  }
+  row("MQTT", describeBroker(), status.connected === false);
+  row("Camera", status.view && status.view !== "clear" ? `${status.camera}, ${status.view}` : status.camera,
+    status.camera !== "ok" || (status.view ?? "clear") !== "clear");
+  if (typeof status.uptime_s === "number") row("Running since", ago(status.uptime_s).toLocaleString([], { hourCycle: "h23" }));
+  row("Version", status.version);
+  const list = byId("facts");
+  if (list.children.length !== rows.length * 2) {
+    list.replaceChildren(...rows.flatMap(() => [element("dt"), element("dd")]));
+  }
+  rows.forEach(([name, value, warn], index) => {
+    setText(list.children[index * 2], name);
+    setText(list.children[index * 2 + 1], String(value));
+    list.children[index * 2 + 1].classList.toggle("warn", Boolean(warn));
+  });
+}
+
+function currentRate() {
+  const [[firstS, first], [lastS, last]] = [frames.at(0) ?? [0, 0], frames.at(-1) ?? [0, 0]];
+  return lastS > firstS ? (last - first) / (lastS - firstS) : null;
+}
+
+function describeBroker() {
+  const waiting = status.waiting > 0 ? `, ${status.waiting} messages wait` : "";
+  const where = status.broker ? ` to ${status.broker}` : "";
+  if (status.connected === true) return `connected${where}${waiting}`;
+  if (status.connected === false) return `not connected${where}: ${status.mqtt_problem ?? "trying"}${waiting}`;
+  return "";
+}
+
+function showModels() {
+  const select = byId("model");
+  const names = [...new Set([...(status.models ?? []), status.model].filter(Boolean))];
+  if (names.join("\n") !== select.dataset.names) {
+    select.dataset.names = names.join("\n");
+    select.replaceChildren(...names.map((name) => element("option", { value: name, textContent: name })));
+    delete select.dataset.used;
+  }
+  // What somebody is just choosing is not taken from under their hands.
+  if (select.dataset.used !== status.model) {
+    select.dataset.used = status.model ?? "";
+    select.value = status.model ?? "";
+  }
+}
+
+function showThreshold() {
+  const slider = byId("threshold");
+  if (typeof status.threshold !== "number" || slider.dataset.moving) return;
+  slider.value = Math.round(status.threshold * 100);
+  setText(byId("threshold-value"), `${slider.value} %`);
+}
+
+const settings = byId("settings-message");
+const send = (command, data = {}) => post(`api/request/${command}`, JSON.stringify(data));
+
+byId("pause").addEventListener("click", () =>
+  busy(byId("pause"), byId("message"), async () => {
+    await send(status.paused ? "resume" : "pause");
+  }),
+);
+
+byId("model-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const name = byId("model").value;
+  busy(byId("use-model"), settings, async () => {
+    report(settings, `Loading ${name} …`, "good");
+    await send("set_model", { model: name });
+    report(settings, `${name} is in use.`, "good");
+  });
+});
+
+let settled = 0;
+byId("threshold").addEventListener("input", ({ target }) => {
+  target.dataset.moving = "yes";
+  setText(byId("threshold-value"), `${target.value} %`);
+  clearTimeout(settled);
+  settled = setTimeout(() => sendThreshold(target), SETTLED_MS);
+});
+
+async function sendThreshold(slider) {
+  const value = slider.value;
+  try {
+    await send("set_threshold", { threshold: value / 100 });
+    report(settings, `The threshold is ${value} %.`, "good");
+  } catch (error) {
+    report(settings, error.message);
+  }
+  if (slider.value === value) delete slider.dataset.moving;
+}
+
+byId("as-configured").addEventListener("click", ({ currentTarget }) =>
+  busy(currentTarget, settings, async () => {
+    await send("set_threshold", { threshold: null });
+    await send("set_model", { model: null });
+    report(settings, "Threshold and model are those of the configuration.", "good");
+  }),
+);
+
+setInterval(showFacts, FACTS_MS);
