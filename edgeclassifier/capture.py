@@ -9,6 +9,7 @@ from typing import Literal
 from edgeclassifier.cameras import Camera, Frame
 from edgeclassifier.cameras.reader import POLL_S, Reader, no_frame
 from edgeclassifier.errors import CameraError
+from edgeclassifier.view import View
 
 _OPEN_S = 30.0
 """What open() may take beyond the deadline: cameras bound it themselves."""
@@ -44,6 +45,8 @@ class CameraHealth:
     """What is wrong, for people."""
     recoveries: int
     """How often it was opened again since the start."""
+    view: View = "clear"
+    """Whether a live camera sees anything: "dark" at night, "covered" where nothing has an edge."""
 
 
 class Capture:

@@ -28,6 +28,11 @@ class ModelSlot:
         """One thread swaps, another one tells of answers and failures."""
         inference.start()
 
+    @property
+    def settled(self) -> bool:
+        """Whether the model in use has proven itself."""
+        return self._before is None
+
     def swap(self, inference: Inference) -> None:
         """Use another model from the next frame on."""
         with self._lock:

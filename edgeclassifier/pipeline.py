@@ -1,45 +1,30 @@
 """Frames through crop, resize and inference, each in a thread of its own."""
 
+import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-from numpy.typing import NDArray
-
-from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.reader import POLL_S
 from edgeclassifier.capture import CameraHealth, CameraSettings, Capture
 from edgeclassifier.errors import CameraError, EdgeclassifierError, InferenceError
-from edgeclassifier.freeze import FreezeDetector
-from edgeclassifier.inference import Answer, Inference
+from edgeclassifier.idle import IdleSettings, StillScene
+from edgeclassifier.inference import Inference
+from edgeclassifier.intake import Intake
 from edgeclassifier.mailbox import Closed, Mailbox
 from edgeclassifier.modelslot import ModelSlot
+from edgeclassifier.ondemand import OnDemand
 from edgeclassifier.preprocess import Pixels
 from edgeclassifier.priority import be_nice
-from edgeclassifier.results import Latency, Result
+from edgeclassifier.results import Result
+from edgeclassifier.runner import Runner
+from edgeclassifier.work import Done, Work
 
 _JOIN_S = 2.0
 _CHECK_S = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    frame: Frame
-    inference: Inference
-    crop: Pixels
-    tensor: NDArray[Any]
-    received_s: float
-    ready_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answered:
-    prepared: _Prepared
-    answer: Answer
-    started_s: float
-    done_s: float
+_ASK_S = 0.01
 
 
 class Pipeline:
@@ -56,29 +41,32 @@ class Pipeline:
         camera: CameraSettings,
         inference_deadline_s: float = 60.0,
         nice: int = 0,
+        idle: IdleSettings | None = None,
     ) -> None:
         """Take a closed camera, and how it is watched.
 
         An interpreter that takes longer than `inference_deadline_s` hangs. `nice` is the niceness
         of all but the interpreter: of the thread that captures, and of the one that calls
-        results(). Raises what making the camera raises.
+        results(). With `idle`, the last answer is repeated while nothing changes. Raises what
+        making the camera raises.
         """
         self._inference_deadline_s = inference_deadline_s
         self._nice = nice
         self._models: ModelSlot | None = None
-        self._attached = threading.Event()
-        self._prepared: Mailbox[_Prepared] = Mailbox()
-        self._answers: Mailbox[_Answered] = Mailbox()
-        self._freeze = FreezeDetector()
-        self._inferring_since_s: float | None = None
-        self._failure: BaseException | None = None
+        self._work: Mailbox[Work] = Mailbox()
+        self._answers: Mailbox[Done] = Mailbox()
+        self._kept: deque[Done] = deque()
+        """Answers that came while nobody may have them yet."""
+        self._demand = OnDemand()
         self._closed = False
-        self._outdated = 0
         self._checked_s = 0.0
+        self._reader: int | None = None
+        self._runner = Runner(work=self._work, answers=self._answers, demand=self._demand)
+        self._intake = Intake(work=self._work, demand=self._demand, is_live=lambda: self.live)
         self._capture = Capture(
-            camera, deliver=self._deliver, on_end=self._prepared.close, nice=nice
+            camera, deliver=self._intake.deliver, on_end=self._work.close, nice=nice
         )
-        self._inferring = threading.Thread(target=self._infer, name="inference", daemon=True)
+        self.configure_idle(idle)
 
     def open(self) -> None:
         """Begin to open the camera. It goes on while the model is loaded."""
@@ -87,7 +75,8 @@ class Pipeline:
     def attach(self, inference: Inference) -> None:
         """Say what the frames go through."""
         self._models = ModelSlot(inference)
-        self._attached.set()
+        self._runner.models = self._models
+        self._intake.attach(self._models)
 
     def swap(self, inference: Inference) -> None:
         """Let the next frame go through another model.
@@ -102,7 +91,24 @@ class Pipeline:
 
         If that delivers nothing, the one before takes over again, and `camera_refused` says why.
         """
+        self._intake.camera_changed()
         self._capture.replace(camera)
+
+    def configure_idle(self, settings: IdleSettings | None) -> None:
+        """Repeat answers by these settings from the next frame on; None: classify every frame."""
+        self._intake.scene = None if settings is None else StillScene(settings)
+
+    def pause(self) -> None:
+        """Let no frame through, and give out no result, until resume().
+
+        The camera stays open and is watched as ever. The frames of a live one are dropped, those
+        from files wait.
+        """
+        self._intake.pause()
+
+    def resume(self) -> None:
+        """Go on after pause()."""
+        self._intake.resume()
 
     def close(self) -> None:
         """Stop all threads. Neither a hanging driver nor a hanging interpreter is waited for."""
@@ -110,20 +116,26 @@ class Pipeline:
             return
         self._closed = True
         self._capture.close()
-        self._prepared.close()
+        self._work.close()
         self._answers.close()
-        self._attached.set()
+        self._demand.close()
+        self._intake.close()
         deadline_s = time.monotonic() + _JOIN_S
         self._capture.join(_JOIN_S)
-        if self._inferring.is_alive():
-            self._inferring.join(max(0.0, deadline_s - time.monotonic()))
+        if self._runner.thread.is_alive():
+            self._runner.thread.join(max(0.0, deadline_s - time.monotonic()))
         if self._models is not None:
             self._models.close()
 
     @property
+    def paused(self) -> bool:
+        """Whether frames are kept back, between pause() and resume()."""
+        return self._intake.paused
+
+    @property
     def superseded(self) -> int:
         """How many frames gave way to a newer one before they were classified."""
-        return self._outdated + self._prepared.replaced
+        return self._intake.outdated + self._work.replaced
 
     @property
     def unreadable(self) -> int:
@@ -143,8 +155,8 @@ class Pipeline:
     @property
     def camera_health(self) -> CameraHealth:
         """How the camera is."""
-        health = self._capture.health
-        same_s = self._freeze.same_s
+        health = replace(self._capture.health, view=self._intake.view.view)
+        same_s = self._intake.freeze.same_s
         if health.state != "ok" or not 0 < self._capture.settings.frozen_after_s <= same_s:
             return health
         problem = f"the picture has not changed by one bit for {same_s:.0f} s"
@@ -172,33 +184,77 @@ class Pipeline:
         cannot be opened, or fails for good, and InferenceError where the interpreter fails or
         hangs.
         """
-        self._inferring.start()
+        self._reader = threading.get_ident()
+        self._runner.thread.start()
         be_nice(self._nice)
         try:
             while not stopped():
+                if self._kept and not self.paused:
+                    yield self._kept.popleft().result()
+                    continue
                 try:
-                    answered = self._answers.take(POLL_S)
+                    done = self._answers.take(POLL_S)
                 except Closed:
-                    break
-                self._check(idle=answered is None)
-                if answered is not None:
-                    yield self._result(answered)
+                    if not self._kept:
+                        break
+                    time.sleep(_ASK_S)
+                    continue
+                self._check(idle=done is None)
+                if done is None:
+                    continue
+                if self._kept or self._intake.paused:
+                    self._keep(done)
+                else:
+                    yield done.result()
         except EdgeclassifierError:
             if not stopped():
                 raise
         finally:
             self.close()
-        if self._failure is not None and not stopped():
-            raise self._failure
+        if self._runner.failure is not None and not stopped():
+            raise self._runner.failure
+
+    def classify(self, pixels: Pixels | None, *, timeout_s: float) -> Result:
+        """Classify one picture between two frames; results() does not give it out.
+
+        `pixels` is H x W x 3, RGB. None: the next frame of the camera, also while paused, and
+        never with a repeated answer. May be called from any thread. Raises CameraError where no
+        frame came within `timeout_s`, and InferenceError where there is no answer to it.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        self._intake.attached.wait(timeout_s)
+        if self._models is None:
+            raise InferenceError("there is no model yet that could classify a picture")
+        reads_results = threading.get_ident() == self._reader
+        return self._demand.classify(
+            pixels,
+            self._models.current,
+            timeout_s=deadline_s - time.monotonic(),
+            problem=lambda: self.camera_health.problem,
+            meanwhile=self._make_room if reads_results else lambda: timeout_s,
+        )
+
+    def _make_room(self) -> float:
+        """Take what the interpreter would wait with: nobody else does in this thread."""
+        with contextlib.suppress(Closed):
+            done = self._answers.take(0.0)
+            if done is not None:
+                self._keep(done)
+        return _ASK_S
+
+    def _keep(self, done: Done) -> None:
+        """Give it out later, unless it is of a live camera that is paused."""
+        if not (self.paused and self.live):
+            self._kept.append(done)
 
     def _check(self, *, idle: bool) -> None:
         now_s = time.monotonic()
         if not idle and now_s - self._checked_s < _CHECK_S:
             return
         self._checked_s = now_s
-        if not self._prepared.closed:
+        if not self._work.closed:
             self._capture.check()
-        since_s = self._inferring_since_s
+        since_s = self._runner.busy_since_s
         if since_s is not None and now_s - since_s > self._inference_deadline_s:
             raise InferenceError(
                 f"the interpreter has not answered for {now_s - since_s:.0f} s, more than "
@@ -209,77 +265,3 @@ class Pipeline:
     def _slot(self) -> ModelSlot:
         assert self._models is not None  # noqa: S101 - attach() comes before frames do
         return self._models
-
-    def _infer(self) -> None:
-        try:
-            while True:
-                prepared = self._prepared.take(POLL_S)
-                if prepared is not None and not self._answers.put_next(self._run(prepared)):
-                    return
-        except Closed:
-            self._answers.close()
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            self._failure = error
-            self._prepared.close()
-            self._answers.close()
-
-    def _run(self, prepared: _Prepared) -> _Answered:
-        # Nothing but the interpreter: its cores are idle while anything else happens here.
-        self._inferring_since_s = started_s = time.monotonic()
-        try:
-            answer = prepared.inference.run(prepared.tensor)
-        except InferenceError as error:
-            other = self._slot.failed(prepared.inference, error)
-            prepared = self._prepare(prepared.frame, other, received_s=prepared.received_s)
-            answer = other.run(prepared.tensor)
-        done_s = time.monotonic()
-        self._inferring_since_s = None
-        self._slot.answered(prepared.inference)
-        return _Answered(prepared=prepared, answer=answer, started_s=started_s, done_s=done_s)
-
-    def _result(self, answered: _Answered) -> Result:
-        prepared, inference = answered.prepared, answered.prepared.inference
-        predictions = inference.predictions(answered.answer)
-        captured_s = prepared.frame.monotonic_s
-        return Result(
-            frame=prepared.frame,
-            crop=prepared.crop,
-            predictions=predictions,
-            latency=Latency(
-                capture_s=prepared.received_s - captured_s,
-                preprocess_s=prepared.ready_s - prepared.received_s,
-                inference_s=answered.done_s - answered.started_s,
-                total_s=time.monotonic() - captured_s,
-            ),
-            model=inference.model(answered.answer.backend),
-            backend=answered.answer.backend,
-        )
-
-    def _deliver(self, frame: Frame) -> bool:
-        received_s = time.monotonic()
-        live = self._capture.live
-        if not self._attached.is_set():
-            self._attached.wait()
-            if live:
-                self._outdated += 1  # the frame is as old as the wait was long
-                return not self._prepared.closed
-            received_s = time.monotonic()
-        if self._models is None:
-            return False
-        prepared = self._prepare(frame, self._models.current, received_s=received_s)
-        if not live:
-            return self._prepared.put_next(prepared)
-        self._freeze.update(prepared.crop)
-        self._prepared.put(prepared)
-        return not self._prepared.closed
-
-    def _prepare(self, frame: Frame, inference: Inference, *, received_s: float) -> _Prepared:
-        crop, tensor = inference.prepare(frame.pixels)
-        return _Prepared(
-            frame=frame,
-            inference=inference,
-            crop=crop,
-            tensor=tensor,
-            received_s=received_s,
-            ready_s=time.monotonic(),
-        )

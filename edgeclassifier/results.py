@@ -60,8 +60,16 @@ class Result:
 
     frame: Frame
     crop: Pixels
-    """What was classified: height x width x 3, RGB, before normalization."""
+    """What was classified: height x width x 3, RGB, before normalization; for a repeated answer it
+    is of the earlier frame."""
     predictions: tuple[Prediction, ...]
     latency: Latency
     model: ModelIdentity
     backend: Backend
+    answer_age_s: float = 0.0
+    """Since the frame was captured whose answer this is; 0 where it is this frame's own."""
+
+    @property
+    def repeated(self) -> bool:
+        """Whether it is the answer of an earlier frame that looks the same."""
+        return self.answer_age_s > 0

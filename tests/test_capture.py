@@ -5,9 +5,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, repeat
+from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Figures
+from daemon import SAMPLES
+from PIL import Image
+from PIL.ImageFilter import GaussianBlur
+from shared_data import FOLDER
 
 from edgeclassifier import capture as capture_module
 from edgeclassifier.cameras import Frame
@@ -15,6 +21,9 @@ from edgeclassifier.cameras.base import FrameFactory
 from edgeclassifier.capture import CameraSettings, Capture
 from edgeclassifier.errors import CameraError, CameraTimeout
 from edgeclassifier.freeze import FreezeDetector
+from edgeclassifier.pictures import load_picture
+from edgeclassifier.preprocess import Pixels
+from edgeclassifier.view import ViewWatch, measure, view_of
 
 PATIENCE_S = 20.0
 DEADLINE_S = 0.3
@@ -287,3 +296,86 @@ def test_only_pictures_that_are_the_same_bit_by_bit_are_frozen() -> None:
     one_bit[63, 63, 2] ^= 1
     detector.update(one_bit)
     assert detector.same_s == 0
+
+
+# What a camera sees
+
+
+def samples(scale: float, *, long: bool = False) -> Iterator[Pixels]:
+    """Give the sample pictures, and in the long form the shared ones, exposed for `scale`."""
+    paths = sorted(path for path in SAMPLES.iterdir() if path.suffix in {".jpg", ".png"})
+    if long and (FOLDER / "images").is_dir():
+        paths += sorted(path for path in (FOLDER / "images").iterdir() if path.suffix == ".JPEG")
+    for path in paths:
+        yield sensed(load_picture(path) * np.float32(scale), noise=2)
+
+
+def sensed(light: Any, *, noise: float) -> Pixels:
+    grain = np.random.default_rng(0).standard_normal(light.shape, np.float32)
+    seen: Pixels = (light + noise * grain + 0.5).clip(0, 255).astype(np.uint8)
+    return seen
+
+
+def behind_a_finger(picture: Pixels, *, blur: float) -> Any:
+    size = (320, 320)
+    smooth = Image.fromarray(picture).resize(size).filter(GaussianBlur(blur * size[0]))
+    return np.asarray(smooth).astype(np.float32)
+
+
+@pytest.mark.parametrize("exposure", [1.0, 0.5])
+def test_no_photo_is_taken_for_night_or_a_covered_lens(
+    exposure: float, figures: Figures, *, long: bool
+) -> None:
+    pictures = samples(exposure, long=long)
+    measured = [(view_of(picture), *measure(picture)) for picture in pictures]
+    views, brightness, detail = zip(*measured, strict=True)
+    figures(
+        f"{len(views)} photos at exposure {exposure:g}: brightness at least {min(brightness):.1f}, "
+        f"detail at least {min(detail):.1f}"
+    )
+    assert set(views) == {"clear"}
+
+
+@pytest.mark.parametrize("noise", [2, 6, 12])
+def test_something_in_front_of_the_lens_is_found(
+    noise: float, figures: Figures, *, long: bool
+) -> None:
+    details = []
+    for picture in samples(1.0, long=long):
+        for blur, light in ((0.1, 1.0), (0.25, 1.0), (0.15, 0.4)):
+            frame = sensed(behind_a_finger(picture, blur=blur) * light, noise=noise)
+            details.append(measure(frame)[1])
+            assert view_of(frame) in {"covered", "dark"}
+    for level in (60, 128, 255):
+        assert view_of(sensed(np.full((480, 640, 3), level), noise=noise)) == "covered"
+    figures(f"{len(details)} covered views, noise {noise}: detail at most {max(details):.1f}")
+
+
+@pytest.mark.parametrize("noise", [0, 5, 20])
+def test_night_is_found(noise: float) -> None:
+    black = np.zeros((480, 640, 3), np.float32)
+    assert view_of(sensed(black, noise=noise)) == "dark"
+    black[100:130, 300:340] = 255  # a lamp
+    assert view_of(sensed(black, noise=noise)) == "dark"
+    for picture in samples(0.04):
+        assert view_of(picture) == "dark"
+
+
+def test_a_view_is_believed_after_some_seconds_and_looked_at_once_a_second() -> None:
+    bright, black = next(samples(1.0)), np.zeros((480, 640, 3), np.uint8)
+    watch = ViewWatch()
+    views = []
+    for second in range(40):
+        dark = 10 <= second < 12 or 20 <= second < 30
+        watch.update(black if dark else bright, now_s=float(second))
+        assert watch.due_s == second + 1
+        views.append(watch.view)
+    assert set(views[:25]) == {"clear"}
+    assert set(views[26:35]) == {"dark"}
+    assert set(views[36:]) == {"clear"}
+
+
+def test_what_is_on_the_edge_does_not_go_back_and_forth() -> None:
+    grey = [np.full((64, 64, 3), level, np.uint8) for level in (10, 20)]
+    assert [view_of(each) for each in grey] == ["dark", "covered"]
+    assert [view_of(each, before="dark") for each in grey] == ["dark", "dark"]
