@@ -1,6 +1,7 @@
 """Load a TFLite model with LiteRT (ai-edge-litert) or with the older tflite-runtime."""
 
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -39,6 +40,13 @@ class Interpreter(Protocol):
         """Run the model, without the GIL; raises RuntimeError."""
 
 
+@functools.cache
+def _installed_version(package: str) -> str:
+    import importlib.metadata
+
+    return importlib.metadata.version(package)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """One of the packages that bring an interpreter."""
@@ -50,9 +58,7 @@ class Runtime:
     def __str__(self) -> str:
         """Return the name and the installed version."""
         # Costs a tenth of the daemon's start, so only where somebody asks.
-        import importlib.metadata
-
-        return f"{self.name} {importlib.metadata.version(self.package)}"
+        return f"{self.name} {_installed_version(self.package)}"
 
 
 LITERT = Runtime(name="litert", package="ai-edge-litert", module="ai_edge_litert.interpreter")
