@@ -1,10 +1,12 @@
 """Takes the running parts from one configuration to another."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgeclassifier import compose
 from edgeclassifier.config import Config
+from edgeclassifier.control.handler import RequestHandler
 from edgeclassifier.mqtt.messages import Payloads, offline, online
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline import Pipeline
@@ -13,7 +15,14 @@ from edgeclassifier.reload import Apply
 from edgeclassifier.reporter import Reporter
 from edgeclassifier.state import StableLabel
 
-AT_THE_NEXT_START = ("buffer.", "device.state_directory")
+AT_THE_NEXT_START = (
+    "buffer.",
+    "commands.",
+    "device.state_directory",
+    "homeassistant.",
+    "metrics.",
+    "web.",
+)
 """What is read only when the daemon starts."""
 _CAMERA = ("camera.",)
 _MODEL = ("model.", "preprocess.", "accelerator.")
@@ -34,6 +43,8 @@ class Adapter:
     label: StableLabel
     payloads: Payloads
     reporter: Reporter
+    requests: RequestHandler
+    on_new_session: Callable[[], None]
 
     def prepare(self, old: Config, new: Config, changed: frozenset[str]) -> list[Apply]:
         """Validate what only the parts can, and return the steps that bring the changes about.
@@ -71,17 +82,24 @@ class Adapter:
         access = compose.broker_access(new.mqtt, device=topics.device)
 
         def switch() -> None:
-            self.session.switch(access, will=offline(topics), farewell=offline(before))
+            self.session.switch(
+                access,
+                will=offline(topics),
+                farewell=offline(before),
+                subscriptions=compose.subscriptions(new, topics),
+            )
             self.session.publish(online(topics))
             # Both are forgotten with the old connection.
             self.reporter.changed()
             self.publisher.repeat_state()
+            self.on_new_session()
 
         return switch
 
     def _configure(self, config: Config) -> None:
         settings = compose.publisher_settings(config)
         self.payloads.camera = config.camera.id
+        self.requests.base = settings.topics.base
         self.label.rules = compose.state_rules(config.state)
         self.publisher.configure(settings)
         self.reporter.configure(topics=settings.topics, interval_s=config.mqtt.health_interval_s)

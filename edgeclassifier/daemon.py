@@ -1,44 +1,42 @@
 """The running daemon: hands results on, looks after its parts, and takes a new configuration."""
 
-import dataclasses
 import gc
 import logging
-import platform
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from edgeclassifier import __version__, compose
-from edgeclassifier.adapt import AT_THE_NEXT_START, Adapter
-from edgeclassifier.config import Config, masked
-from edgeclassifier.errors import BrokerError, EdgeclassifierError
+from edgeclassifier import compose
+from edgeclassifier.adapt import Adapter
+from edgeclassifier.config import Config
+from edgeclassifier.control.actions import Actions
+from edgeclassifier.control.handler import RequestHandler
+from edgeclassifier.errors import BrokerError
 from edgeclassifier.exitrecord import Crash
 from edgeclassifier.health import ProgressMeter
-from edgeclassifier.mqtt.base import Message
-from edgeclassifier.mqtt.messages import (
-    SCHEMA_VERSION,
-    Payloads,
-    backend_fields,
-    model_identity,
-    offline,
-    online,
-    timestamp,
-)
+from edgeclassifier.introspection import Introspection
+from edgeclassifier.mqtt.base import Incoming, Message
+from edgeclassifier.mqtt.messages import Payloads, offline, online
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.notify import Notifier
+from edgeclassifier.overrides import Overrides
 from edgeclassifier.pipeline import Pipeline
 from edgeclassifier.publisher import Publisher, PublisherSettings
-from edgeclassifier.reload import Reload, Reloader
+from edgeclassifier.reconfigure import Reconfiguration
+from edgeclassifier.reload import Reloader
 from edgeclassifier.reporter import Reporter, Vitals
-from edgeclassifier.state import StableLabel
+from edgeclassifier.results import Result
+from edgeclassifier.state import StableLabel, State
 from edgeclassifier.stop import StopSignal
 from edgeclassifier.system import System
 from edgeclassifier.watch import Watch
 
-log = logging.getLogger(__name__)
-
 _FIRST_CONNECTION_S = 1.0
+
+Observer = Callable[[Result, State | None], None]
+"""Sees every result, in the daemon's thread, and the state where it has changed."""
+
+log = logging.getLogger(__name__)
 
 
 class Daemon:
@@ -51,50 +49,88 @@ class Daemon:
         settings: PublisherSettings,
         pipeline: Pipeline,
         session: Session,
+        requests: RequestHandler,
+        inbox: list[Callable[[Incoming], None]],
         notifier: Notifier,
-        reread: Callable[[], Config],
+        configured: Callable[[], Config],
+        overrides: Overrides,
         last_crash: Crash | None,
         started_s: float,
+        stop: StopSignal,
     ) -> None:
-        """Take the parts, started, and `started_s` on the monotonic clock; `reread` as SIGHUP."""
-        self._config = self._config_before = config
+        """Take the parts, started, and `started_s` on the monotonic clock.
+
+        `configured` reads the files anew, `overrides` are what was changed on request, and all of
+        `inbox` are given what comes from the broker.
+        """
         self._pipeline = pipeline
         self._session = session
-        self._last_crash = last_crash
-        self._system = System()
-        self._payloads = Payloads(camera=config.camera.id)
+        self._stop = stop
+        self._observers: list[Observer] = []
+        self._on_report: list[Callable[[], None]] = []
+        self._on_new_session: list[Callable[[], None]] = []
+        self._inbox = inbox
+        self.system = system = System()
+        payloads = Payloads(camera=config.camera.id)
         self._meter = ProgressMeter(started_s=started_s)
         label = StableLabel(compose.state_rules(config.state))
         self._publisher = Publisher(
             publish=session.publish,
-            payloads=self._payloads,
+            payloads=payloads,
             label=label,
-            clock_synchronized=self._system.clock_synchronized,
+            clock_synchronized=system.clock_synchronized,
             settings=settings,
         )
+        self._watch = Watch(notifier, camera_deadline_s=config.camera.deadline_s)
         self._reporter = Reporter(
             publish=session.publish,
             topics=settings.topics,
-            info=self._info,
-            boot_id=self._payloads.boot_id,
+            info=self.info,
+            boot_id=payloads.boot_id,
             meter=self._meter,
-            system=self._system,
-            vitals=self._vitals,
+            system=system,
+            vitals=self.vitals,
             started_s=started_s,
             interval_s=config.mqtt.health_interval_s,
+            on_report=lambda: _call(self._on_report),
         )
         adapter = Adapter(
             pipeline=pipeline,
             session=session,
             publisher=self._publisher,
             label=label,
-            payloads=self._payloads,
+            payloads=payloads,
             reporter=self._reporter,
+            requests=requests,
+            on_new_session=lambda: _call(self._on_new_session),
         )
-        self._reloader = Reloader(config, reread=reread, prepare=adapter.prepare)
-        self._reload_wanted = False
-        self._reload: Reload | None = None
-        self._watch = Watch(notifier, camera_deadline_s=config.camera.deadline_s)
+        reloader = Reloader(
+            config, reread=lambda: overrides.apply(configured()), prepare=adapter.prepare
+        )
+        self._reconfiguration = Reconfiguration(config, reloader=reloader, watch=self._watch)
+        self._requests = requests
+        self._overrides = overrides
+        self._introspection = Introspection(
+            pipeline=pipeline,
+            session=session,
+            payloads=payloads,
+            publisher=self._publisher,
+            reconfiguration=self._reconfiguration,
+            overrides=overrides,
+            models=lambda: compose.model_names(self._reconfiguration.config.model),
+            last_crash=last_crash,
+        )
+        self.actions = Actions(
+            pipeline=pipeline,
+            publisher=self._publisher,
+            payloads=payloads,
+            reconfiguration=self._reconfiguration,
+            overrides=overrides,
+            configured=configured,
+            changed=self._reporter.changed,
+            health=self._reporter.payload,
+            restart=stop.restart,
+        )
         self._reported: object = None
         self._settled = False
 
@@ -103,22 +139,64 @@ class Daemon:
         """The last message: that the device is gone."""
         return offline(self._publisher.settings.topics)
 
-    def run(self, stop: StopSignal) -> None:
-        """Let frames through until there are no more, or `stop` is set."""
+    def info(self) -> dict[str, Any]:
+        """Describe what the device runs, as on the topic info."""
+        return self._introspection.info()
+
+    def health(self) -> dict[str, Any]:
+        """Describe how the device is, as on the topic health."""
+        return self._reporter.payload()
+
+    def vitals(self) -> Vitals:
+        """Collect what the parts say of themselves."""
+        return self._introspection.vitals()
+
+    @property
+    def config(self) -> Config:
+        """The configuration in use."""
+        return self._reconfiguration.config
+
+    def publish(self, message: Message) -> bool:
+        """Publish a message of somebody else."""
+        return self._session.publish(message)
+
+    def observe(self, observer: Observer) -> None:
+        """Show every result to somebody else, too. As the next three, before run()."""
+        self._observers.append(observer)
+
+    def on_report(self, call: Callable[[], None]) -> None:
+        """Tell somebody else when info has changed, from any thread."""
+        self._on_report.append(call)
+
+    def on_new_session(self, call: Callable[[], None]) -> None:
+        """Tell somebody else when what was retained has to be published again elsewhere."""
+        self._on_new_session.append(call)
+
+    def on_message(self, call: Callable[[Incoming], None]) -> None:
+        """Let somebody else hear what comes from the broker; it must neither wait nor raise."""
+        self._inbox.append(call)
+
+    def run(self) -> None:
+        """Let frames through until there are no more, or the signal to stop comes."""
         self._session.publish(online(self._publisher.settings.topics))
         self._reporter.start()
+        self._requests.start(run=self.actions.run, publish=self._session.publish)
         if not self._pipeline.live:
-            self._wait_for_broker(stop)
+            self._wait_for_broker()
         try:
-            for result in self._pipeline.results(stopped=lambda: self._is_over(stop)):
+            for result in self._pipeline.results(stopped=self._is_over):
                 self._meter.count(result)
-                self._publisher.handle(result)
+                changed = self._publisher.handle(result)
                 self._watch.result(result.backend)
+                for observer in self._observers:
+                    observer(result, changed)
                 if not self._settled:
                     self._settle()
             if not self._session.alive:
                 raise BrokerError("the MQTT session died of a fault in this program, see above")
         finally:
+            self._requests.stop()
+            self._reconfiguration.close()
             self._reporter.stop()
 
     def _settle(self) -> None:
@@ -131,36 +209,17 @@ class Daemon:
         gc.collect()
         gc.freeze()
 
-    def _is_over(self, stop: StopSignal) -> bool:
+    def _is_over(self) -> bool:
         if self._pipeline.recovering:
             self._watch.recovering(self._pipeline.camera_health.problem or "")
-        self._reload_wanted |= stop.take_reload()
-        if self._reload_wanted or self._reloader.busy:
-            self._look_after_reload()
+        elif self._pipeline.paused:
+            self._watch.paused()
+        if self._stop.take_reload():
+            self._reconfiguration.request()
+        if self._reconfiguration.advance():
+            self._reporter.changed()
         self._look_for_changes()
-        return stop.is_set() or not self._session.alive
-
-    def _look_after_reload(self) -> None:
-        if self._reload_wanted and not self._reloader.busy:
-            self._reload_wanted = False
-            self._watch.reloading()
-            self._reloader.request(self._config)
-        prepared = self._reloader.take()
-        if prepared is None:
-            return
-        for step in prepared.apply:
-            step()
-        self._config_before, self._config = self._config, prepared.config
-        self._reload = prepared.outcome
-        later = [key for key in prepared.outcome.changed if key.startswith(AT_THE_NEXT_START)]
-        if later:
-            log.warning("%s: takes effect at the next start", ", ".join(later))
-            problem = f"{', '.join(later)}: at the next start"
-            self._reload = dataclasses.replace(self._reload, problem=problem)
-        if prepared.outcome.changed:
-            log.info("new configuration: %s", ", ".join(prepared.outcome.changed))
-        self._watch.reloaded()
-        self._reporter.changed()
+        return self._stop.is_set() or not self._session.alive
 
     def _look_for_changes(self) -> None:
         """Report at once what people wait for, and keep the old part where a new one failed."""
@@ -176,59 +235,21 @@ class Daemon:
         if self._reported is not None:
             self._reporter.changed()
         self._reported = now
-        before = self._config_before
         if pipeline.model_refused is not None:
-            self._keep(pipeline.model_refused, model=before.model, accelerator=before.accelerator)
+            self._overrides.clear()
+            self._reconfiguration.model_refused(pipeline.model_refused)
         if pipeline.camera_refused is not None:
-            self._keep(pipeline.camera_refused, camera=before.camera)
+            self._reconfiguration.camera_refused(pipeline.camera_refused)
 
-    def _keep(self, refusal: EdgeclassifierError, **parts: object) -> None:
-        self._config = dataclasses.replace(self._config, **parts)  # type: ignore[arg-type] # its own
-        if self._reload is not None:
-            self._reload = dataclasses.replace(self._reload, status="refused", problem=str(refusal))
-
-    def _wait_for_broker(self, stop: StopSignal) -> None:
+    def _wait_for_broker(self) -> None:
         """Give the broker a moment: pictures from files lose nothing by it, a camera would."""
         deadline_s = time.monotonic() + _FIRST_CONNECTION_S
-        while not self._session.connected and not stop.is_set() and time.monotonic() < deadline_s:
+        while not self._session.connected and not self._stop.is_set():
+            if time.monotonic() > deadline_s:
+                return
             time.sleep(0.005)
 
-    def _info(self) -> dict[str, Any]:
-        inference = self._pipeline.inference
-        classifier, backend = inference.classifier, inference.backend
-        return {
-            "schema": SCHEMA_VERSION,
-            "timestamp": timestamp(datetime.now(UTC)),
-            "boot_id": self._payloads.boot_id,
-            "device": self._publisher.settings.topics.device,
-            "version": __version__,
-            "python": platform.python_version(),
-            "runtime": str(classifier.runtime),
-            "threads": classifier.threads,
-            "model": {
-                **model_identity(inference.model(backend)),
-                "input": [classifier.input.height, classifier.input.width],
-                "classes": len(classifier.labels),
-            },
-            **backend_fields(backend),
-            "cameras": [self._config.camera.id],
-            "config": masked(self._config),
-        }
 
-    def _vitals(self) -> Vitals:
-        pipeline, session = self._pipeline, self._session
-        accelerator = pipeline.inference.accelerator
-        return Vitals(
-            backend=pipeline.inference.backend,
-            accelerator=None if accelerator is None else accelerator.status,
-            camera=pipeline.camera_health,
-            superseded_frames=pipeline.superseded,
-            unreadable_frames=pipeline.unreadable,
-            dropped_messages=session.dropped,
-            published_messages=session.published,
-            buffer=session.buffer,
-            reconnects=session.reconnects,
-            last_error=session.last_error,
-            reload=self._reload,
-            last_crash=self._last_crash,
-        )
+def _call(each: Sequence[Callable[[], None]]) -> None:
+    for call in each:
+        call()

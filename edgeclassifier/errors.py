@@ -58,3 +58,7 @@ class PictureError(EdgeclassifierError):
 
 class BrokerError(EdgeclassifierError):
     """The MQTT broker cannot be reached or refuses the session."""
+
+
+class RequestError(EdgeclassifierError):
+    """A request asks for something that is not there, or not allowed."""

@@ -1,17 +1,17 @@
 """Turns results into messages: predictions, the stable state, its changes, the picture."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from edgeclassifier.mqtt.base import Message
-from edgeclassifier.mqtt.messages import Payloads, Topics, encode
+from edgeclassifier.mqtt.messages import JSON, Payloads, Topics, encode
 from edgeclassifier.preprocess import Pixels
 from edgeclassifier.rate import RateLimit
 from edgeclassifier.results import Result
-from edgeclassifier.state import StableLabel
+from edgeclassifier.state import StableLabel, State
 
-JSON = "application/json"
 JPEG = "image/jpeg"
 
 
@@ -42,7 +42,7 @@ class Publisher:
         settings: PublisherSettings,
     ) -> None:
         """Use `publish` for all messages."""
-        self._publish = publish
+        self.publish = publish
         self._payloads = payloads
         self._label = label
         self._clock_synchronized = clock_synchronized
@@ -61,35 +61,39 @@ class Publisher:
         """Publish the state with the next result, whether it changes or not."""
         self._heartbeat_due_s = float("-inf")
 
-    def handle(self, result: Result) -> None:
-        """Publish what is due."""
+    def handle(self, result: Result) -> State | None:
+        """Publish what is due. Returns the state where it has changed."""
         synchronized = self._clock_synchronized()
         now_s = result.frame.monotonic_s
         if self._predictions.allows(now_s):
             payload = self._payloads.prediction(result, clock_synchronized=synchronized)
-            self._send(self._topics.predictions, encode(payload))
-        self._handle_state(result, now_s, synchronized=synchronized)
-        if self._images is not None and self._images.allows(now_s):
-            jpeg = encode_jpeg(result.crop, quality=self.settings.image_quality)
-            message = Message(topic=self._topics.image, payload=jpeg, qos=0, content_type=JPEG)
-            self._publish(message)
-
-    def _handle_state(self, result: Result, now_s: float, *, synchronized: bool) -> None:
+            self._send(self._topics.predictions, payload)
         changed = self._label.update(result.predictions, now_s=now_s)
-        state = self._label.state
+        self._publish_state(result, changed, synchronized=synchronized)
+        if self._images is not None and self._images.allows(now_s):
+            self.publish(self.picture(result))
+        return changed
+
+    def picture(self, result: Result) -> Message:
+        """Make a JPEG of what was classified."""
+        jpeg = encode_jpeg(result.crop, quality=self.settings.image_quality)
+        return Message(topic=self._topics.image, payload=jpeg, qos=0, content_type=JPEG)
+
+    def _publish_state(self, result: Result, changed: State | None, *, synchronized: bool) -> None:
+        state, now_s = self._label.state, result.frame.monotonic_s
         if state is None or (changed is None and now_s < self._heartbeat_due_s):
             return
         self._heartbeat_due_s = now_s + self.settings.heartbeat_s
-        when = result.frame.utc
-        shown = self._payloads.state(state, when, clock_synchronized=synchronized)
-        self._send(self._topics.state, encode(shown), retain=True)
+        shown = self._payloads.state(state, result, clock_synchronized=synchronized)
+        self._send(self._topics.state, shown, retain=True)
         if changed is not None:
-            event = self._payloads.event(changed, when, clock_synchronized=synchronized)
-            self._send(self._topics.event, encode(event))
+            event = self._payloads.event(changed, result, clock_synchronized=synchronized)
+            self._send(self._topics.event, event)
 
-    def _send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        self._publish(
-            Message(topic=topic, payload=payload, retain=retain, content_type=JSON, keep=True)
+    def _send(self, topic: str, payload: Mapping[str, Any], *, retain: bool = False) -> None:
+        content = encode(payload)
+        self.publish(
+            Message(topic=topic, payload=content, retain=retain, content_type=JSON, keep=True)
         )
 
 

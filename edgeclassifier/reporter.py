@@ -15,6 +15,7 @@ from edgeclassifier.exitrecord import Crash
 from edgeclassifier.health import ProgressMeter
 from edgeclassifier.mqtt.base import Message
 from edgeclassifier.mqtt.messages import (
+    JSON,
     SCHEMA_VERSION,
     Topics,
     backend_fields,
@@ -22,7 +23,6 @@ from edgeclassifier.mqtt.messages import (
     health_latency,
     timestamp,
 )
-from edgeclassifier.publisher import JSON
 from edgeclassifier.reload import Reload
 from edgeclassifier.results import Backend
 from edgeclassifier.system import System
@@ -35,11 +35,13 @@ class Vitals:
     backend: Backend
     accelerator: Status | None
     camera: CameraHealth
+    paused: bool
     superseded_frames: int
     unreadable_frames: int
     dropped_messages: int
     published_messages: int
     buffer: BufferStatus
+    connected: bool
     reconnects: int
     last_error: str | None
     reload: Reload | None
@@ -61,8 +63,12 @@ class Reporter:
         vitals: Callable[[], Vitals],
         started_s: float,
         interval_s: float,
+        on_report: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take `started_s`, when the daemon started, on the monotonic clock."""
+        """Take `started_s`, when the daemon started, on the monotonic clock.
+
+        `on_report` is called whenever info was published.
+        """
         self._publish = publish
         self._topics = topics
         self._info = info
@@ -72,6 +78,7 @@ class Reporter:
         self._vitals = vitals
         self._started_s = started_s
         self._interval_s = interval_s
+        self._on_report = on_report
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
@@ -112,6 +119,7 @@ class Reporter:
     def _report(self) -> None:
         self._send(self._topics.info, self._info())
         self._send(self._topics.health, self.payload())
+        self._on_report()
 
     def _send(self, topic: str, payload: dict[str, Any]) -> None:
         message = Message(topic=topic, payload=encode(payload), retain=True, content_type=JSON)
@@ -139,6 +147,7 @@ class Reporter:
             **backend_fields(vitals.backend),
             "accelerator": _optional(vitals.accelerator),
             "camera": asdict(vitals.camera),
+            "paused": vitals.paused,
             "buffer": asdict(vitals.buffer),
             "drops": {
                 "superseded_frames": vitals.superseded_frames,
@@ -146,6 +155,7 @@ class Reporter:
                 "messages": vitals.dropped_messages,
             },
             "mqtt": {
+                "connected": vitals.connected,
                 "published": vitals.published_messages,
                 "reconnects": vitals.reconnects,
                 "last_error": vitals.last_error,

@@ -4,7 +4,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from edgeclassifier import compose
@@ -12,8 +13,10 @@ from edgeclassifier.config import Config
 from edgeclassifier.daemon import Daemon
 from edgeclassifier.errors import EXIT_FAILURE, EdgeclassifierError
 from edgeclassifier.exitrecord import Crash, ExitRecord
+from edgeclassifier.mqtt.base import Incoming
 from edgeclassifier.mqtt.messages import offline
 from edgeclassifier.notify import Notifier
+from edgeclassifier.overrides import Overrides
 from edgeclassifier.pipeline import Pipeline
 from edgeclassifier.stop import StopSignal
 
@@ -52,7 +55,7 @@ def run_service(
     except BaseException as error:
         record.end(f"a fault in this program: {type(error).__name__}: {error}", code=EXIT_FAILURE)
         raise
-    record.end("asked to stop, or no more pictures", code=0)
+    record.end("asked to stop or to start again, or no more pictures", code=0)
     log.info("stopped")
 
 
@@ -66,12 +69,21 @@ def _run(
 ) -> None:
     started_s = time.monotonic()
     notifier = Notifier(os.environ)
+    overrides = Overrides(state_directory)
+    config, model = _with_overrides(config, overrides)
     settings = compose.publisher_settings(config)
-    device = settings.topics.device
-    access = compose.broker_access(config.mqtt, device=device)
-    model = compose.find_model(config.model)
+    access = compose.broker_access(config.mqtt, device=settings.topics.device)
     farewell = offline(settings.topics)
-    session = compose.build_session(config, access, will=farewell, state_directory=state_directory)
+    requests = compose.request_handler(config.commands, settings.topics)
+    inbox: list[Callable[[Incoming], None]] = [requests.receive]
+    session = compose.build_session(
+        config,
+        access,
+        will=farewell,
+        state_directory=state_directory,
+        subscriptions=compose.subscriptions(config, settings.topics),
+        on_message=lambda incoming: _hand_round(incoming, inbox),
+    )
     pipeline = Pipeline(
         camera=compose.camera_settings(config.camera),
         inference_deadline_s=config.model.deadline_s,
@@ -96,16 +108,42 @@ def _run(
             settings=settings,
             pipeline=pipeline,
             session=session,
+            requests=requests,
+            inbox=inbox,
             notifier=notifier,
-            reread=reread,
+            configured=reread,
+            overrides=overrides,
             last_crash=last_crash,
             started_s=started_s,
+            stop=stop,
         )
-        if not stop.is_set():
-            daemon.run(stop)
+        with ExitStack() as running:
+            for extension in compose.extensions(config, daemon):
+                extension.start()
+                running.callback(extension.stop)
+            if not stop.is_set():
+                daemon.run()
     finally:
         notifier.stopping()
         pipeline.close()
         last = farewell if daemon is None else daemon.farewell
         session.stop(last=last, timeout_s=_STOP_S)
         notifier.close()
+
+
+def _with_overrides(config: Config, overrides: Overrides) -> tuple[Config, compose.ModelFile]:
+    """Apply what was changed on request, unless that would keep the daemon from starting."""
+    try:
+        changed = overrides.apply(config)
+        return changed, compose.find_model(changed.model)
+    except EdgeclassifierError as error:
+        if not overrides.values:
+            raise
+        log.warning("what was changed on request is taken back: %s", error)
+        overrides.clear()
+        return config, compose.find_model(config.model)
+
+
+def _hand_round(incoming: Incoming, inbox: Sequence[Callable[[Incoming], None]]) -> None:
+    for receive in inbox:
+        receive(incoming)

@@ -54,6 +54,11 @@ class Watch:
         self._notifier.status(f"no frames: {problem}")
         self._ping(time.monotonic())
 
+    def paused(self) -> None:
+        """Note that nothing is classified because somebody wanted it so."""
+        self._notifier.status("paused")
+        self._ping(time.monotonic())
+
     def reloading(self) -> None:
         """Note that the configuration is read again."""
         self._notifier.reloading()

@@ -18,6 +18,8 @@ from typing import Any, Self
 import pytest
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 _MOSQUITTO = shutil.which("mosquitto", path=_PATH)
@@ -288,6 +290,24 @@ class Subscriber:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes | str = b"",
+        *,
+        retain: bool = False,
+        response_topic: str | None = None,
+        correlation: bytes | None = None,
+    ) -> None:
+        """Publish with QoS 1, and wait until the broker has it."""
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # as paho has it
+        if response_topic is not None:
+            properties.ResponseTopic = response_topic
+        if correlation is not None:
+            properties.CorrelationData = correlation
+        info = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        info.wait_for_publish(PATIENCE_S)
 
     def _handle_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         properties = message.properties

@@ -144,10 +144,14 @@ def result(*predictions: Prediction, latency_s: float = 0.0123456) -> Result:
     )
 
 
-def prediction() -> Any:
+def found() -> Result:
     cat = Prediction(rank=1, class_id=1, label='tabby, "tabby" cat', score=0.7000001)
     dog = Prediction(rank=2, class_id=0, label="Spürhund", score=0.2)
-    return decoded(payloads().prediction(result(cat, dog), clock_synchronized=True))
+    return result(cat, dog)
+
+
+def prediction() -> Any:
+    return decoded(payloads().prediction(found(), clock_synchronized=True))
 
 
 def some_state(label: str = "cat", class_id: int | None = 3, previous: str | None = "dog") -> State:
@@ -155,22 +159,28 @@ def some_state(label: str = "cat", class_id: int | None = 3, previous: str | Non
 
 
 def state() -> Any:
-    return decoded(payloads().state(some_state(), WHEN, clock_synchronized=False))
+    return decoded(payloads().state(some_state(), found(), clock_synchronized=False))
 
 
 def event() -> Any:
-    return decoded(payloads().event(some_state(), WHEN, clock_synchronized=False))
+    return decoded(payloads().event(some_state(), found(), clock_synchronized=False))
+
+
+def classification() -> Any:
+    return decoded(payloads().classification(found()))
 
 
 VITALS = Vitals(
     backend=Backend(name="cpu", degraded=True, reason="edgetpu is lost: killed by SIGABRT"),
     accelerator=Status(state="waiting", fault="lost", reason="killed by SIGABRT", failures=1),
     camera=CameraHealth(state="recovering", problem="no frame for 10.2 s", recoveries=2),
+    paused=False,
     superseded_frames=1,
     unreadable_frames=2,
     dropped_messages=3,
     buffer=BufferStatus(pending=4, pending_bytes=2000, dropped=0, storage="memory"),
     published_messages=5,
+    connected=True,
     reconnects=6,
     last_error="broker is gone",
     reload=Reload(timestamp="2026-01-02T03:04:05.678Z", status="applied", changed=("mqtt.host",)),
@@ -193,7 +203,9 @@ INFO: dict[str, Any] = {
     "degraded": False,
     "degraded_reason": None,
     "cameras": ["cam0"],
+    "models": ["tiny"],
     "config": {},
+    "overrides": {},
 }
 """As the service writes it: a real one is validated at the end of this file."""
 
@@ -251,10 +263,12 @@ def good(tmp_path: Path) -> dict[str, Any]:
         "event": event(),
         "info": copy.deepcopy(INFO),
         "health": health(tmp_path),
+        "classification": classification(),
+        "snapshot": {"topic": "t", "bytes": 9, "width": 2, "height": 2, **classification()},
     }
 
 
-KINDS = ("prediction", "state", "event", "info", "health")
+KINDS = ("prediction", "state", "event", "info", "health", "classification", "snapshot")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -303,8 +317,8 @@ def test_a_file_whose_name_is_no_text_can_still_be_told() -> None:
 def test_the_first_and_the_unknown_state_keep_the_contract() -> None:
     first = some_state(label="unknown", class_id=None, previous=None)
     build = payloads()
-    assert problems("state", decoded(build.state(first, WHEN, clock_synchronized=True))) == []
-    assert problems("event", decoded(build.event(first, WHEN, clock_synchronized=True))) == []
+    assert problems("state", decoded(build.state(first, found(), clock_synchronized=True))) == []
+    assert problems("event", decoded(build.event(first, found(), clock_synchronized=True))) == []
 
 
 def test_health_of_a_pi_tells_everything(tmp_path: Path) -> None:
@@ -322,7 +336,8 @@ def test_health_of_a_pi_tells_everything(tmp_path: Path) -> None:
     assert payload["drops"] == {"superseded_frames": 1, "unreadable_frames": 2, "messages": 3}
     assert payload["buffer"]["pending"] == 4
     assert payload["degraded_reason"] == "edgetpu is lost: killed by SIGABRT"
-    assert payload["mqtt"] == {"published": 5, "reconnects": 6, "last_error": "broker is gone"}
+    connection = {"connected": True, "published": 5, "reconnects": 6}
+    assert payload["mqtt"] == {**connection, "last_error": "broker is gone"}
 
 
 def test_health_of_a_machine_that_tells_nothing_keeps_the_contract(tmp_path: Path) -> None:
@@ -438,8 +453,11 @@ BROKEN: dict[str, list[tuple[str, object]]] = {
         ("predictions.1.score", -0.01),
         ("predictions.1.score", "0.5"),
     ],
+    "classification": [("timestamp", 7), ("camera", ""), ("answer_age_s", -1), ("repeated", "no")],
+    "snapshot": [("bytes", 0), ("width", 0), ("height", 1.5), ("topic", None)],
     "state": [
         *BROKEN_HEAD,
+        ("predictions.0.rank", 0),
         ("label", None),
         ("class_id", -1),
         ("class_id", "3"),
@@ -468,6 +486,8 @@ BROKEN: dict[str, list[tuple[str, object]]] = {
         ("degraded", None),
         ("cameras", "cam0"),
         ("cameras", ["a b"]),
+        ("models", "tiny"),
+        ("overrides", None),
         ("config", "[mqtt]"),
     ],
     "health": [
@@ -490,6 +510,8 @@ BROKEN: dict[str, list[tuple[str, object]]] = {
         ("throttling.now", "throttled"),
         ("buffer.pending", -1),
         ("drops.messages", None),
+        ("paused", None),
+        ("mqtt.connected", "yes"),
         ("mqtt.reconnects", -1),
         ("mqtt.last_error", 5),
         ("last_crash", {}),

@@ -106,6 +106,8 @@ def test_a_result_is_published_as_it_is() -> None:
         "seq": 0,
         "camera": "cam0",
         "origin": "picture.png",
+        "repeated": False,
+        "answer_age_s": 0.0,
         "model": {"name": "tiny", "sha256": "0" * 64},
         "backend": "cpu",
         "degraded": False,

@@ -3,6 +3,7 @@
 import argparse
 
 from edgeclassifier.commands.common import Subparsers, add_config_options, read_config
+from edgeclassifier.errors import EXIT_FAILURE
 from edgeclassifier.stop import StopSignal
 
 
@@ -33,4 +34,4 @@ def run(args: argparse.Namespace) -> int:
     from edgeclassifier.service import run_service
 
     run_service(config, stop=stop, reread=lambda: read_config(args))
-    return 0
+    return EXIT_FAILURE if stop.restart_wanted else 0

@@ -7,13 +7,17 @@ from edgeclassifier.compose.broker import (
     probe_broker,
 )
 from edgeclassifier.compose.camera import build_camera, camera_settings
+from edgeclassifier.compose.control import request_handler, subscriptions
 from edgeclassifier.compose.engine import Engine, around_interpreter_nice, build_engine
+from edgeclassifier.compose.extensions import extensions
 from edgeclassifier.compose.inference import build_inference
 from edgeclassifier.compose.model import (
     BUNDLED_MODEL,
     PREFERRED_MODEL,
     ModelFile,
+    configured_model_name,
     find_model,
+    model_names,
     model_store,
 )
 from edgeclassifier.compose.publisher import publisher_settings, state_rules
@@ -32,13 +36,18 @@ __all__ = [
     "build_inference",
     "build_session",
     "camera_settings",
+    "configured_model_name",
     "device_id",
+    "extensions",
     "find_model",
     "judge",
+    "model_names",
     "model_store",
     "probe_broker",
     "publisher_settings",
+    "request_handler",
     "state_directory",
     "state_rules",
+    "subscriptions",
     "try_model",
 ]

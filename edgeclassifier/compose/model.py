@@ -64,6 +64,19 @@ def model_store(configured: str) -> ModelStore:
     return ModelStore(root=Path(configured) if configured else default_store_root(os.environ))
 
 
+def model_names(config: ModelConfig) -> tuple[str, ...]:
+    """List the models that can be chosen: the configured one, the bundled and the installed."""
+    store = model_store(config.store)
+    bundled = [name for name, known in CATALOGUE.items() if known.bundled]
+    installed = [each.name for each in store.installed()]
+    return tuple(sorted({configured_model_name(config), *bundled, *installed}))
+
+
+def configured_model_name(config: ModelConfig) -> str:
+    """Return what the configured model is called in payloads. Raises ModelError."""
+    return find_model(config).name
+
+
 def find_model(config: ModelConfig) -> ModelFile:
     """Choose the model file. Raises ModelError where it is not there."""
     store = model_store(config.store)

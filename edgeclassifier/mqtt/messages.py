@@ -16,6 +16,8 @@ from edgeclassifier.state import State
 SCHEMA_VERSION = 1
 SCHEMA_FILE = Path(__file__).parent / "v1.schema.json"
 
+JSON = "application/json"
+
 ONLINE, OFFLINE = b"online", b"offline"
 
 
@@ -46,6 +48,11 @@ class Topics:
     def health(self) -> str:
         """Retained: how the device is."""
         return f"{self.base}/health"
+
+    @property
+    def requests(self) -> str:
+        """What the device listens to: one level more, which names the command."""
+        return f"{self.base}/request/+"
 
     @property
     def predictions(self) -> str:
@@ -93,39 +100,32 @@ class Payloads:
         """Describe one classified frame."""
         return {
             **self._head(result.frame.utc, clock_synchronized=clock_synchronized),
-            "origin": result.frame.origin,
-            "model": model_identity(result.model),
-            **backend_fields(result.backend),
-            "latency_ms": {
-                "capture": _ms(result.latency.capture_s),
-                "preprocess": _ms(result.latency.preprocess_s),
-                "inference": _ms(result.latency.inference_s),
-                "total": _ms(result.latency.total_s),
-            },
-            "predictions": [
-                {
-                    "rank": each.rank,
-                    "class_id": each.class_id,
-                    "label": each.label,
-                    "score": round(each.score, 5),
-                }
-                for each in result.predictions
-            ],
+            **_found(result),
         }
 
-    def state(self, state: State, when: datetime, *, clock_synchronized: bool) -> dict[str, Any]:
+    def classification(self, result: Result) -> dict[str, Any]:
+        """Describe what was found in a picture that somebody asked about: it has no number."""
+        return {
+            "schema": SCHEMA_VERSION,
+            "timestamp": timestamp(result.frame.utc),
+            "camera": self.camera,
+            **_found(result),
+        }
+
+    def state(self, state: State, newest: Result, *, clock_synchronized: bool) -> dict[str, Any]:
         """Describe the label that holds."""
         return {
-            **self._head(when, clock_synchronized=clock_synchronized),
+            **self._head(newest.frame.utc, clock_synchronized=clock_synchronized),
             "label": state.label,
             "class_id": state.class_id,
             "score": round(state.score, 5),
+            "predictions": _predictions(newest),
         }
 
-    def event(self, state: State, when: datetime, *, clock_synchronized: bool) -> dict[str, Any]:
+    def event(self, state: State, newest: Result, *, clock_synchronized: bool) -> dict[str, Any]:
         """Describe a change of state."""
         return {
-            **self.state(state, when, clock_synchronized=clock_synchronized),
+            **self.state(state, newest, clock_synchronized=clock_synchronized),
             "event_type": "label_changed",
             "previous_label": state.previous_label,
         }
@@ -141,6 +141,35 @@ class Payloads:
             "seq": seq,
             "camera": self.camera,
         }
+
+
+def _found(result: Result) -> dict[str, Any]:
+    return {
+        "origin": result.frame.origin,
+        "repeated": result.repeated,
+        "answer_age_s": round(result.answer_age_s, 3),
+        "model": model_identity(result.model),
+        **backend_fields(result.backend),
+        "latency_ms": {
+            "capture": _ms(result.latency.capture_s),
+            "preprocess": _ms(result.latency.preprocess_s),
+            "inference": _ms(result.latency.inference_s),
+            "total": _ms(result.latency.total_s),
+        },
+        "predictions": _predictions(result),
+    }
+
+
+def _predictions(result: Result) -> list[dict[str, Any]]:
+    return [
+        {
+            "rank": each.rank,
+            "class_id": each.class_id,
+            "label": each.label,
+            "score": round(each.score, 5),
+        }
+        for each in result.predictions
+    ]
 
 
 def model_identity(model: ModelIdentity) -> dict[str, Any]:

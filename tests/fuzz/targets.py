@@ -1,4 +1,4 @@
-"""What reads files from outside, and what it may make of any bytes: a result, or one line."""
+"""What reads bytes from outside, and what it may make of any: a result, or one line."""
 
 import io
 import json
@@ -11,11 +11,14 @@ import numpy as np
 from PIL import Image
 from tiny_models import LABELS, classifier, normalization_metadata, with_files
 
-from edgeclassifier.config import load_config, masked, to_toml
+from edgeclassifier.config import Config, load_config, masked, to_toml
+from edgeclassifier.control.envelope import failure, read_request, success
 from edgeclassifier.errors import ConfigError, EdgeclassifierError
 from edgeclassifier.labels import fit_labels, read_labels
 from edgeclassifier.models.metadata import read_metadata
 from edgeclassifier.models.records import verify_model
+from edgeclassifier.mqtt.base import Incoming
+from edgeclassifier.overrides import Overrides
 from edgeclassifier.pictures import load_picture
 from fuzz.mutations import mutate
 
@@ -109,6 +112,40 @@ def picture(data: bytes, folder: Path) -> bool:
         assert pixels.shape[2:] == (3,)
         assert pixels.size > 0
     return outcome.accepted
+
+
+def request(data: bytes, folder: Path) -> bool:  # noqa: ARG001 - a target
+    """The first line is the topic's last level and the response topic, the rest is the payload.
+
+    Raises nothing at all; whoever asks is told what is wrong.
+    """
+    line, _, payload = data.partition(b"\n")
+    command, _, response_topic = line.decode(errors="replace").partition(" ")
+    incoming = Incoming(
+        topic=f"home/porch/request/{command}",
+        payload=payload,
+        response_topic=response_topic or None,
+        correlation=payload[:4] or None,
+    )
+    found = read_request(incoming, base="home/porch")
+    if found is None:
+        return False
+    if found.refusal is None:
+        answer = success(found, {})
+    else:
+        assert_one_line(found.refusal)
+        answer = failure(found, found.refusal)
+    assert json.loads(answer.payload).get("transaction") == found.transaction
+    return found.refusal is None
+
+
+def overrides(data: bytes, folder: Path) -> bool:
+    """A damaged record of what was changed on request is as good as none."""
+    (folder / "overrides.json").write_bytes(data)
+    found = Overrides(folder)
+    with _one_line_for_users():
+        found.apply(Config())
+    return bool(found.values)
 
 
 def assert_one_line(message: str) -> None:
@@ -205,6 +242,23 @@ def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def _request_seeds() -> list[bytes]:
+    return [
+        b"classify\n",
+        b'set_threshold home/answers\n{"threshold": 0.6, "transaction": "a"}',
+        b'set_model\n{"model": "tiny", "transaction": 7}',
+        b'set_model +/#\n{"model": null}',
+        b"pause\n" + b"[" * 3000,
+        b'health\n{"transaction": ' + b"9" * 5000 + b"}",
+    ]
+
+
+def _override_file_seeds() -> list[bytes]:
+    threshold = {"state.threshold": {"value": 0.6, "instead_of": 0.3}}
+    model = {"model.name": {"value": "tiny", "instead_of": "auto"}}
+    return [json.dumps(each).encode() for each in (threshold, model, threshold | model, {})]
+
+
 TARGETS: Mapping[str, Target] = {
     "config": Target(read=config_file, seeds=_config_seeds),
     "drop_in": Target(read=drop_in, seeds=_config_seeds),
@@ -213,8 +267,10 @@ TARGETS: Mapping[str, Target] = {
     "metadata": Target(read=metadata, seeds=_metadata_seeds),
     "record": Target(read=record, seeds=_record_seeds),
     "picture": Target(read=picture, seeds=_picture_seeds),
+    "request": Target(read=request, seeds=_request_seeds),
+    "overrides": Target(read=overrides, seeds=_override_file_seeds),
 }
-GUIDED = ("config", "override", "labels", "metadata", "record")
+GUIDED = ("config", "override", "labels", "metadata", "record", "request", "overrides")
 """Those in pure Python, whose coverage can be followed."""
 
 

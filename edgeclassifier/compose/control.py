@@ -1,0 +1,21 @@
+"""What the device listens to, and who answers."""
+
+from edgeclassifier.config import Config
+from edgeclassifier.config.schema import CommandsConfig
+from edgeclassifier.control.handler import RequestHandler
+from edgeclassifier.mqtt.messages import Topics
+
+
+def request_handler(config: CommandsConfig, topics: Topics) -> RequestHandler:
+    """Build the handler of requests, not yet started."""
+    return RequestHandler(base=topics.base, allow=config.allow, max_rate_hz=config.max_rate_hz)
+
+
+def subscriptions(config: Config, topics: Topics) -> tuple[str, ...]:
+    """Name the topics that the session subscribes to."""
+    topics_of_others = []
+    if config.homeassistant.enabled:
+        from edgeclassifier.homeassistant.announcer import birth_topic
+
+        topics_of_others.append(birth_topic(config.homeassistant.prefix))
+    return (*([topics.requests] if config.commands.allow else []), *topics_of_others)

@@ -1,0 +1,127 @@
+"""What was changed on request, over what the configuration's files say."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgeclassifier.config import Config
+from edgeclassifier.config.contradictions import contradictions
+from edgeclassifier.durable import reason, write_text
+from edgeclassifier.errors import ConfigError
+
+_FILE = "overrides.json"
+
+log = logging.getLogger(__name__)
+
+
+def _with_threshold(config: Config, value: float) -> Config:
+    return replace(config, state=replace(config.state, threshold=value))
+
+
+def _with_model(config: Config, name: str) -> Config:
+    # What the files say of their model is not true of another one.
+    model = replace(config.model, name=name, labels="", mean=(), std=(), output="auto")
+    return replace(config, model=model, accelerator=replace(config.accelerator, model=""))
+
+
+_CHANGES: Mapping[str, Callable[[Config, Any], Config]] = {
+    "state.threshold": _with_threshold,
+    "model.name": _with_model,
+}
+"""The keys that can be changed, and how."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Override:
+    value: Any
+    instead_of: Any
+    """What the files said: once they say something else, whoever wrote them is right."""
+
+
+class Overrides:
+    """Values of single keys, kept over a restart until they are taken back or the files change."""
+
+    def __init__(self, directory: Path | None) -> None:
+        """Read what is kept in `directory`; without one nothing outlives the process."""
+        self._directory = directory
+        self._entries: Mapping[str, _Override] = dict(_read(directory))
+        self._kept: Mapping[str, _Override] = self._entries
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The values that were saved, by key."""
+        return {key: each.value for key, each in self._kept.items()}
+
+    def set(self, configured: Config, key: str, value: Any) -> None:
+        """Change a key, or take its change back with None. Then save() or undo() has to follow."""
+        entries = {name: each for name, each in self._entries.items() if name != key}
+        if value is not None:
+            entries[key] = _Override(value, _get(configured, key))
+        self._entries = entries
+
+    def save(self) -> None:
+        """Keep the changes, where there is a place for them."""
+        if self._entries != self._kept:
+            self._keep(self._entries)
+
+    def undo(self) -> None:
+        """Go back to what was saved last."""
+        self._entries = self._kept
+
+    def clear(self) -> None:
+        """Take back all changes."""
+        self._entries = {}
+        self.save()
+
+    def apply(self, configured: Config) -> Config:
+        """Return the configuration with the changes in it, and forget those that are outdated.
+
+        Raises ConfigError where they contradict the rest.
+        """
+        self._entries = _valid(self._entries, configured)
+        if (kept := _valid(self._kept, configured)) != self._kept:
+            self._keep(kept)
+        config = configured
+        for key, each in self._entries.items():
+            config = _CHANGES[key](config, each.value)
+        if self._entries and (problems := contradictions(config)):
+            raise ConfigError(problems)
+        return config
+
+    def _keep(self, entries: Mapping[str, _Override]) -> None:
+        self._kept = entries
+        if self._directory is None:
+            return
+        content = {key: asdict(each) for key, each in entries.items()}
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_text(self._directory / _FILE, json.dumps(content) + "\n")
+        except OSError as error:
+            log.warning("the change will not outlive a restart: %s", reason(error))
+
+
+def _valid(entries: Mapping[str, _Override], configured: Config) -> Mapping[str, _Override]:
+    return {key: each for key, each in entries.items() if _get(configured, key) == each.instead_of}
+
+
+def _get(config: Config, key: str) -> Any:
+    table, _, name = key.partition(".")
+    return getattr(getattr(config, table), name)
+
+
+def _read(directory: Path | None) -> Iterator[tuple[str, _Override]]:
+    if directory is None:
+        return
+    try:
+        content = json.loads((directory / _FILE).read_text(encoding="utf-8"))
+        for key in _CHANGES:
+            entry = content.get(key)
+            if entry is not None and type(entry["value"]) is type(_get(Config(), key)):
+                yield key, _Override(entry["value"], entry["instead_of"])
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        log.warning("%s: damaged: what was changed on request is forgotten", directory / _FILE)

@@ -1,0 +1,83 @@
+"""The configuration in use, and how the running daemon comes to another one."""
+
+import logging
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import replace
+
+from edgeclassifier.adapt import AT_THE_NEXT_START
+from edgeclassifier.config import Config
+from edgeclassifier.errors import EdgeclassifierError
+from edgeclassifier.reload import Reload, Reloader
+from edgeclassifier.watch import Watch
+
+log = logging.getLogger(__name__)
+
+
+class Reconfiguration:
+    """Has the configuration read again on request, and applies it between two frames."""
+
+    def __init__(self, config: Config, *, reloader: Reloader, watch: Watch) -> None:
+        """Begin with the configuration that the parts were built from."""
+        self.config = self._before = config
+        self.outcome: Reload | None = None
+        """Of the newest request."""
+        self._reloader = reloader
+        self._watch = watch
+        self._requested: deque[Future[Reload]] = deque()
+        self._under_way: list[Future[Reload]] = []
+
+    def request(self) -> "Future[Reload]":
+        """Ask for it, from any thread. The future tells what came of it."""
+        future: Future[Reload] = Future()
+        self._requested.append(future)
+        return future
+
+    def advance(self) -> bool:
+        """Do what is to be done, in the daemon's thread; tell whether a request has its outcome."""
+        if self._requested and not self._reloader.busy:
+            while self._requested:
+                self._under_way.append(self._requested.popleft())
+            self._watch.reloading()
+            self._reloader.request(self.config)
+        prepared = self._reloader.take()
+        if prepared is None:
+            return False
+        for step in prepared.apply:
+            step()
+        self._before, self.config = self.config, prepared.config
+        self.outcome = _with_what_waits(prepared.outcome)
+        if prepared.outcome.changed:
+            log.info("new configuration: %s", ", ".join(prepared.outcome.changed))
+        self._watch.reloaded()
+        while self._under_way:
+            self._under_way.pop().set_result(self.outcome)
+        return True
+
+    def model_refused(self, refusal: EdgeclassifierError) -> None:
+        """Note that the model before is in use again."""
+        before = self._before
+        self.config = replace(self.config, model=before.model, accelerator=before.accelerator)
+        self._note(refusal)
+
+    def camera_refused(self, refusal: EdgeclassifierError) -> None:
+        """Note that the camera before is in use again."""
+        self.config = replace(self.config, camera=self._before.camera)
+        self._note(refusal)
+
+    def close(self) -> None:
+        """Tell those who wait that nothing will come of it any more."""
+        for future in (*self._under_way, *self._requested):
+            future.cancel()
+
+    def _note(self, refusal: EdgeclassifierError) -> None:
+        if self.outcome is not None:
+            self.outcome = replace(self.outcome, status="refused", problem=str(refusal))
+
+
+def _with_what_waits(outcome: Reload) -> Reload:
+    later = ", ".join(key for key in outcome.changed if key.startswith(AT_THE_NEXT_START))
+    if not later:
+        return outcome
+    log.warning("%s: takes effect at the next start", later)
+    return replace(outcome, problem=f"{later}: at the next start")
