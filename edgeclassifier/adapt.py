@@ -26,6 +26,7 @@ AT_THE_NEXT_START = (
 """What is read only when the daemon starts."""
 _CAMERA = ("camera.",)
 _MODEL = ("model.", "preprocess.", "accelerator.")
+_IDLE = ("idle.", "preprocess.")
 _PUBLISHER = ("state.", "image.", "mqtt.max_rate_hz")
 _TOPICS = ("device.id", "mqtt.root", "camera.id")
 _PACE = ("mqtt.max_rate_hz", "mqtt.health_interval_s")
@@ -64,6 +65,9 @@ class Adapter:
             steps.append(lambda: self.pipeline.replace_camera(camera))
         if _any(changed, _MODEL):
             steps.append(self._new_model(new, tried=not _any(changed, ("model.",))))
+        if _any(changed, _IDLE):
+            idle = compose.idle_settings(new)
+            steps.append(lambda: self.pipeline.configure_idle(idle))
         if "log.level" in changed:
             steps.append(lambda: logging.getLogger().setLevel(new.log.level.upper()))
         return steps

@@ -224,9 +224,11 @@ class Daemon:
     def _look_for_changes(self) -> None:
         """Report at once what people wait for, and keep the old part where a new one failed."""
         pipeline = self._pipeline
+        camera = pipeline.camera_health
         now = (
             pipeline.inference.backend,
-            pipeline.camera_health.state,
+            camera.state,
+            camera.view,
             pipeline.model_refused,
             pipeline.camera_refused,
         )

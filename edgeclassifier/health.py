@@ -42,14 +42,15 @@ class ProgressMeter:
         self._started_s = started_s
         self._frames = 0
         self._newest_s: float | None = None
-        self._recent: deque[tuple[float, Latency]] = deque(maxlen=_RESULTS_KEPT)
+        self._recent: deque[tuple[float, Latency | None]] = deque(maxlen=_RESULTS_KEPT)
 
     def count(self, result: Result) -> None:
         """Take one result."""
         with self._lock:
             self._frames += 1
             self._newest_s = result.frame.monotonic_s
-            self._recent.append((result.frame.monotonic_s, result.latency))
+            latency = None if result.repeated else result.latency
+            self._recent.append((result.frame.monotonic_s, latency))
 
     def look(self, *, now_s: float) -> Progress:
         """Return the progress."""
@@ -62,7 +63,7 @@ class ProgressMeter:
             frames=frames,
             fps=sum(at_s > since_s for at_s, _ in recent) / max(now_s - since_s, 1e-3),
             frame_age_s=None if newest_s is None else now_s - newest_s,
-            latency=stage_percentiles(latency for _, latency in recent),
+            latency=stage_percentiles(latency for _, latency in recent if latency is not None),
         )
 
 

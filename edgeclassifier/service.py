@@ -88,6 +88,7 @@ def _run(
         camera=compose.camera_settings(config.camera),
         inference_deadline_s=config.model.deadline_s,
         nice=compose.around_interpreter_nice(config.model),
+        idle=compose.idle_settings(config),
     )
     # Connecting, and opening the camera, go on while the model is loaded.
     session.start()

@@ -10,6 +10,7 @@ from edgeclassifier.compose.camera import build_camera, camera_settings
 from edgeclassifier.compose.control import request_handler, subscriptions
 from edgeclassifier.compose.engine import Engine, around_interpreter_nice, build_engine
 from edgeclassifier.compose.extensions import extensions
+from edgeclassifier.compose.idle import idle_settings
 from edgeclassifier.compose.inference import build_inference
 from edgeclassifier.compose.model import (
     BUNDLED_MODEL,
@@ -40,6 +41,7 @@ __all__ = [
     "device_id",
     "extensions",
     "find_model",
+    "idle_settings",
     "judge",
     "model_names",
     "model_store",
