@@ -1,0 +1,113 @@
+"""What an examination finds: problems that are known beforehand, and findings of this time."""
+
+import shlex
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from edgeclassifier.config.render import one_line
+
+_LONGEST_DETAIL = 500
+
+
+class Level(StrEnum):
+    """How bad it is. Only a failure keeps the daemon from doing what it is configured to do."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check has found: that all is well, or one problem."""
+
+    check: str
+    level: Level
+    detail: str
+    """What was seen, on one line."""
+    problem: "Problem | None" = None
+    remedy: str | None = None
+    """What to do, with the commands in backticks."""
+
+    def as_data(self) -> dict[str, Any]:
+        """Return what `--json` shows; findings.schema.json describes it."""
+        return {
+            "check": self.check,
+            "level": self.level.value,
+            "id": self.problem and self.problem.id,
+            "title": self.problem and self.problem.title,
+            "detail": self.detail,
+            "remedy": self.remedy,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that goes wrong on devices. The README's table shows every one."""
+
+    id: str
+    """CHECK.WHAT; it stays the same from version to version."""
+    level: Level
+    title: str
+    meaning: str
+    remedy: str
+    """With {names} in braces for what is only known where the problem is found."""
+
+    @property
+    def check(self) -> str:
+        """The check that finds it."""
+        return self.id.partition(".")[0]
+
+    @property
+    def general_remedy(self) -> str:
+        """The remedy with NAMES for what differs from device to device."""
+        return self.remedy.format_map(_Names())
+
+    def found(
+        self, detail: str, *, level: Level | None = None, check: str = "", **names: object
+    ) -> Finding:
+        """Report it, as seen in `detail`; `names` go into the remedy, quoted for a shell.
+
+        A list among them becomes several words. `level` is for where it matters less, or more, than
+        usual; `check` for another check than its own.
+        """
+        quoted = {
+            name: shlex.join(one_line(str(each)) for each in _as_list(value))
+            for name, value in names.items()
+        }
+        return Finding(
+            check=check or self.check,
+            level=level or self.level,
+            detail=_shown(detail),
+            problem=self,
+            remedy=self.remedy.format(**quoted),
+        )
+
+
+def fine(check: str, detail: str) -> Finding:
+    """Report that all is well."""
+    return Finding(check=check, level=Level.OK, detail=_shown(detail))
+
+
+NOT_TRIED = Problem(
+    id="doctor.not_tried",
+    level=Level.WARNING,
+    title="A check could not be carried out",
+    meaning="It needs something that does not work.",
+    remedy="do first what the other findings say, then `edgeclassifier doctor` again",
+)
+
+
+def _as_list(value: object) -> list[object]:
+    return list(value) if isinstance(value, list) else [value]
+
+
+def _shown(text: str) -> str:
+    text = one_line(" ".join(text.split())) or "no reason given"
+    return text if len(text) <= _LONGEST_DETAIL else text[:_LONGEST_DETAIL] + "…"
+
+
+class _Names(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return name.upper()

@@ -1,0 +1,144 @@
+"""The broker: whether it can be found, reached and spoken to, and lets this device in."""
+
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeclassifier.doctor.base import Finding, Level, Problem, fine
+from edgeclassifier.doctor.patient import Patient
+from edgeclassifier.errors import BrokerError, ConfigError
+
+if TYPE_CHECKING:
+    from edgeclassifier.mqtt.base import Broker
+
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+SECRETS = Problem(
+    id="broker.secrets",
+    level=Level.FAILURE,
+    title="The password or a certificate cannot be used",
+    meaning="A file that `mqtt.password_file` or `mqtt.tls` names is absent, empty, open to "
+    "others, or not what it should be.",
+    remedy="put it right as the finding says; for a password: `sudo chmod 600 {file}`",
+)
+UNREADABLE = Problem(
+    id="broker.password_unreadable",
+    level=Level.WARNING,
+    title="The broker is not tried: its password is root's alone",
+    meaning="So it should be. This user cannot read it, the service can.",
+    remedy="`sudo edgeclassifier doctor`",
+)
+NAME = Problem(
+    id="broker.unknown_host",
+    level=Level.FAILURE,
+    title="The broker's host name is not known",
+    meaning="`mqtt.host` is misspelt, or the name service does not answer.",
+    remedy="`getent hosts {host}`; names that end in .local need `sudo apt install libnss-mdns`; "
+    "or set `mqtt.host` to the address",
+)
+DOWN = Problem(
+    id="broker.down",
+    level=Level.FAILURE,
+    title="No broker listens there",
+    meaning="The machine answers, but nothing listens on this port.",
+    remedy="on the broker's machine: `sudo systemctl status mosquitto`; check `mqtt.host` and "
+    "`mqtt.port`. mosquitto listens to its own machine alone, unless its configuration has "
+    "`listener {port}`",
+)
+DOWN_HERE = Problem(
+    id="broker.down_here",
+    level=Level.FAILURE,
+    title="No broker runs on this machine",
+    meaning="`mqtt.host` is this device, as it is by default, and nothing listens on this port.",
+    remedy="set `mqtt.host` to the broker's machine, or run one here: `sudo apt install "
+    "mosquitto` and `sudo systemctl enable --now mosquitto`",
+)
+UNREACHABLE = Problem(
+    id="broker.unreachable",
+    level=Level.FAILURE,
+    title="The broker's machine does not answer",
+    meaning="It is off, in another network, or behind a firewall, or this device has no network.",
+    remedy="`ping -c 3 {host}` and `ip route`; check `mqtt.host`, the Wi-Fi and the firewall",
+)
+TLS = Problem(
+    id="broker.tls",
+    level=Level.FAILURE,
+    title="The encrypted connection does not come about",
+    meaning="The broker's certificate is not trusted, has expired or is for another name, a "
+    "client certificate is wanted, or the port does not speak TLS.",
+    remedy="put right what the finding names in `mqtt.tls`; `openssl s_client -connect "
+    "{host}:{port}` shows the certificate",
+)
+REFUSED = Problem(
+    id="broker.refused",
+    level=Level.FAILURE,
+    title="The broker refuses this device",
+    meaning="User name or password are wrong, or the broker's rules do not let this device in.",
+    remedy="put right what the finding names in `mqtt`; try it with `mosquitto_pub -h {host} -p "
+    "{port} -u USER -P PASSWORD -t test -m hello`; on the broker `sudo mosquitto_passwd "
+    "/etc/mosquitto/passwd USER` sets a password",
+)
+SILENT = Problem(
+    id="broker.no_mqtt",
+    level=Level.FAILURE,
+    title="What answers there is no MQTT broker",
+    meaning="The connection is accepted, but no MQTT session begins: another service, a port that "
+    "wants TLS, or a broker that hangs.",
+    remedy="check `mqtt.port` (1883, with TLS 8883) and `mqtt.tls.enabled`; on the broker's "
+    "machine `sudo journalctl -u mosquitto -n 50`",
+)
+
+
+def check_broker(patient: Patient) -> Iterator[Finding]:
+    """Connect once and leave, under another client id than the daemon's."""
+    from edgeclassifier import compose
+
+    mqtt = patient.config.mqtt
+    if mqtt.password_file and _is_root_s_alone(Path(mqtt.password_file)):
+        yield UNREADABLE.found(f"{mqtt.password_file} is not readable by this user")
+        return
+    try:
+        access = compose.broker_access(mqtt, device=compose.device_id(patient.config.device.id))
+        compose.probe_broker(access)
+    except ConfigError as error:
+        for problem in error.problems:
+            yield SECRETS.found(problem, file=mqtt.password_file or "FILE")
+    except BrokerError as error:
+        yield _problem(error, access).found(str(error), host=access.host, port=access.port)
+    else:
+        user = f" as {access.username}" if access.username else ""
+        tls = ", TLS" if access.tls else ""
+        yield fine("broker", f"{access.host}:{access.port}{tls}: lets this device in{user}")
+
+
+def _problem(error: BrokerError, access: "Broker") -> Problem:
+    from edgeclassifier.mqtt.connection import RefusedError
+
+    if isinstance(error, RefusedError) or "refused by the broker" in str(error):
+        return REFUSED
+    match error.__cause__:
+        case None:
+            return TLS if "certificate" in str(error) else SILENT
+        case ssl.SSLError():
+            return TLS
+        case socket.gaierror() | UnicodeError():
+            return NAME
+        case ConnectionRefusedError():
+            return DOWN_HERE if access.host in _LOCAL else DOWN
+        case ConnectionResetError() | BrokenPipeError():
+            return TLS if access.tls else SILENT
+        case _:
+            return UNREACHABLE
+
+
+def _is_root_s_alone(file: Path) -> bool:
+    try:
+        with file.open("rb"):
+            return False
+    except PermissionError:
+        return os.geteuid() != 0
+    except OSError:
+        return False

@@ -1,0 +1,106 @@
+"""The configuration: whether it is valid, and as much of it as can be used where it is not."""
+
+import dataclasses
+import tomllib
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeclassifier.config import Config, load_config, to_toml
+from edgeclassifier.config.loader import DROP_INS
+from edgeclassifier.config.render import quoted_key
+from edgeclassifier.doctor.base import Finding, Level, Problem, fine
+from edgeclassifier.errors import ConfigError
+
+_LARGEST_FILE_BYTES = 1 << 20
+
+INVALID = Problem(
+    id="config.invalid",
+    level=Level.FAILURE,
+    title="The configuration is not valid",
+    meaning="The daemon ends with exit code 78, or goes on with the one before at a reload. The "
+    "other findings are about what is valid of it, and the defaults.",
+    remedy="correct what the finding names, then `edgeclassifier check --config {file}`; "
+    "`config.toml` of the project shows every key",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A configuration, and what is wrong with its files."""
+
+    config: Config
+    problems: tuple[str, ...] = ()
+
+
+def read_config(file: Path | None, overrides: Sequence[str]) -> Reading:
+    """Read the configuration, or what is usable of it."""
+    try:
+        return Reading(config=load_config(file, overrides=overrides))
+    except ConfigError as error:
+        return Reading(config=_usable(file, overrides), problems=error.problems)
+
+
+def report_config(reading: Reading, file: Path | None) -> Iterator[Finding]:
+    """Report what is wrong, each as a finding of its own."""
+    for problem in reading.problems:
+        yield INVALID.found(problem, file=file or "FILE")
+    if not reading.problems:
+        yield fine("config", f"{file or 'no file, the defaults'}: valid")
+
+
+def _usable(file: Path | None, overrides: Sequence[str]) -> Config:
+    """Take the tables that are valid as they are and, of the others, the keys that are."""
+    config, kept = Config(), list[str]()
+    groups = [*_tables(file), *([each] for each in overrides)]
+    # Then key by key, again for those that others have to be there for.
+    before = None
+    while groups != before:
+        before, groups = groups, []
+        for group in before:
+            try:
+                config = load_config(None, overrides=[*kept, *group])
+                kept += group
+            except ConfigError:
+                groups += [[each] for each in group]
+    return config
+
+
+def _tables(file: Path | None) -> Iterator[list[str]]:
+    """Read the file and its drop-ins as overrides, those of one table together."""
+    if file is None:
+        return
+    for each in (file, *sorted(file.parent.glob(f"{DROP_INS}/*.toml"))):
+        try:
+            with each.open("rb") as opened:
+                content = opened.read(_LARGEST_FILE_BYTES).decode("utf-8-sig")
+            for name, table in tomllib.loads(content).items():
+                if group := list(_overrides(Config, {name: table}, folder=each.parent)):
+                    yield group
+        except (OSError, ValueError, RecursionError):
+            continue  # its problems are known already
+
+
+def _overrides(
+    schema: type[Any], table: Mapping[str, Any], *, folder: Path, prefix: str = ""
+) -> Iterator[str]:
+    hints = typing.get_type_hints(schema)
+    for field in dataclasses.fields(schema):
+        value = table.get(field.name)
+        if dataclasses.is_dataclass(hints[field.name]):
+            if isinstance(value, Mapping):
+                kind = typing.cast("type[Any]", hints[field.name])
+                yield from _overrides(kind, value, folder=folder, prefix=f"{prefix}{field.name}.")
+        elif value is not None:
+            if field.metadata["path"] and value and isinstance(value, str):
+                value = str((folder / value).absolute()) if value[0] != "~" else value
+            yield f"{prefix}{field.name}={_as_toml(value)}"
+
+
+def _as_toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        pairs = (f"{quoted_key(key)} = {_as_toml(each)}" for key, each in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    return to_toml({"x": value}).partition("=")[2].strip()

@@ -1,0 +1,149 @@
+"""Carries out all checks, one after the other, so that none can hold up or hide the others."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from edgeclassifier.doctor import (
+    accelerator,
+    broker,
+    camera,
+    config,
+    machine,
+    model,
+    python,
+    service,
+)
+from edgeclassifier.doctor.base import NOT_TRIED, Finding, Level, Problem
+from edgeclassifier.doctor.host import Host
+from edgeclassifier.doctor.patient import Patient
+
+HANGS = Problem(
+    id="doctor.hangs",
+    level=Level.FAILURE,
+    title="A check does not come to an end",
+    meaning="A file, a device or the network keeps it waiting; it was left behind, and what it "
+    "would have found is not known.",
+    remedy="`sudo dmesg | tail -n 50` shows devices and storage that do not answer; then `sudo "
+    "reboot`",
+)
+DEFECT = Problem(
+    id="doctor.defect",
+    level=Level.FAILURE,
+    title="A check has failed itself",
+    meaning="A defect of this program, a Python package that is damaged, or a machine that nobody "
+    "has thought of.",
+    remedy="report the finding to the project, with the output of `edgeclassifier doctor --json`; "
+    "if it names a module, install the daemon again: `sudo deploy/install.sh`, or `rm -rf .venv` "
+    "and `make run`",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One subject of the examination."""
+
+    name: str
+    look: Callable[[Patient], Iterator[Finding]]
+    limit_s: float = 30.0
+    needs_numpy: bool = False
+    """Whether it imports NumPy into this process, which would not survive a broken one."""
+
+
+CHECKS = (
+    Check(name="python", look=python.check_python),
+    Check(name="numpy", look=python.check_numpy, limit_s=75.0),
+    Check(name="runtime", look=python.check_runtime, limit_s=75.0),
+    Check(name="model", look=model.check_model, limit_s=120.0, needs_numpy=True),
+    Check(name="labels", look=model.check_labels, limit_s=120.0),
+    Check(name="camera", look=camera.check_camera, limit_s=80.0),
+    Check(name="accelerator", look=accelerator.check_accelerator, limit_s=90.0),
+    Check(name="broker", look=broker.check_broker, limit_s=60.0, needs_numpy=True),
+    Check(name="clock", look=machine.check_clock),
+    Check(name="disk", look=machine.check_disk, needs_numpy=True),
+    Check(name="power", look=machine.check_power),
+    Check(name="throttling", look=machine.check_throttling),
+    Check(name="temperature", look=machine.check_temperature),
+    Check(name="service", look=service.check_service),
+    Check(name="crash", look=service.check_crash, needs_numpy=True),
+)
+_CONFIG_LIMIT_S = 20.0
+_MODULES: Sequence[ModuleType] = (
+    config,
+    python,
+    model,
+    camera,
+    accelerator,
+    broker,
+    machine,
+    service,
+)
+
+
+def problems() -> list[Problem]:
+    """List every problem that can be found, in the order of the checks."""
+    of_checks = [each for module in _MODULES for each in vars(module).values()]
+    found = [each for each in of_checks if isinstance(each, Problem) and each is not NOT_TRIED]
+    return [*found, HANGS, DEFECT, NOT_TRIED]
+
+
+def examine(
+    host: Host,
+    *,
+    config_file: Path | None,
+    overrides: Sequence[str],
+    checks: Sequence[Check] = CHECKS,
+) -> Iterator[Finding]:
+    """Carry out the checks; give each finding as soon as it is there."""
+    patient = Patient(host=host, config_file=config_file)
+
+    def read() -> Iterator[Finding]:
+        reading = config.read_config(config_file, overrides)
+        patient.config = reading.config
+        yield from config.report_config(reading, config_file)
+
+    yield from _carry_out("config", read, limit_s=_CONFIG_LIMIT_S)
+    numpy_works = True
+    for check in checks:
+        if check.needs_numpy and not numpy_works:
+            yield NOT_TRIED.found("NumPy does not work", check=check.name)
+            continue
+        found = list(_carry_out(check.name, _bound(check, patient), limit_s=check.limit_s))
+        yield from found
+        if check.name == "numpy" and any(each.problem is python.NUMPY_BROKEN for each in found):
+            numpy_works = False
+
+
+def _bound(check: Check, patient: Patient) -> Callable[[], Iterator[Finding]]:
+    return lambda: check.look(patient)
+
+
+def _carry_out(
+    name: str, look: Callable[[], Iterator[Finding]], *, limit_s: float
+) -> Iterator[Finding]:
+    """Carry out one check in a thread that is left behind where it hangs."""
+    found: list[Finding] = []
+    outcome: Future[None] = Future()
+
+    def work() -> None:
+        try:
+            # One by one: what was found before it hangs or fails, counts.
+            found.extend(look())
+        except BaseException as error:  # noqa: BLE001 - reported as a finding below
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(None)
+
+    threading.Thread(target=work, name=f"doctor-{name}", daemon=True).start()
+    try:
+        error = outcome.exception(limit_s)
+    except TimeoutError:
+        yield from list(found)
+        yield HANGS.found(f"no end after {limit_s:g} s", check=name)
+        return
+    yield from found
+    if error is not None:
+        yield DEFECT.found(f"{type(error).__name__}: {error}", check=name)

@@ -1,0 +1,152 @@
+"""The model's file and its labels."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from edgeclassifier.doctor.base import NOT_TRIED, Finding, Level, Problem, fine
+from edgeclassifier.doctor.patient import Patient
+from edgeclassifier.errors import ModelError
+
+if TYPE_CHECKING:
+    from edgeclassifier.compose import ModelFile
+
+ABSENT = Problem(
+    id="model.absent",
+    level=Level.FAILURE,
+    title="The model is not there",
+    meaning="`model.name` names a model that is not installed, or a file that does not exist.",
+    remedy="`edgeclassifier models fetch {name}` for one of the catalogue, `edgeclassifier models "
+    "add FILE --name {name}` for your own; `edgeclassifier models list` shows both",
+)
+CHANGED = Problem(
+    id="model.changed",
+    level=Level.FAILURE,
+    title="The model is not the file that was installed",
+    meaning="Its hash differs from the catalogue's or from the one noted at its installation: it "
+    "was damaged, or replaced by hand.",
+    remedy="`edgeclassifier models fetch --force {name}` for one of the catalogue, "
+    "`edgeclassifier models add FILE --name {name}` for your own",
+)
+BUNDLED_CHANGED = Problem(
+    id="model.bundled_changed",
+    level=Level.FAILURE,
+    title="The bundled model is damaged",
+    meaning="The package is not as it was installed.",
+    remedy="install it again, from a fresh clone: `sudo deploy/install.sh`, or `make run`",
+)
+UNREADABLE = Problem(
+    id="model.unreadable",
+    level=Level.FAILURE,
+    title="The model, or the note of its hash, cannot be read",
+    meaning="The file belongs to another user, or its storage fails.",
+    remedy="`sudo chmod a+r {file} {record}`; where that does not help, install the model again",
+)
+UNRECORDED = Problem(
+    id="model.unrecorded",
+    level=Level.WARNING,
+    title="The hash of the model is not known",
+    meaning="It was put among the installed models by hand, so damage to it goes unnoticed.",
+    remedy="`edgeclassifier models add {file} --name {name}`",
+)
+UNUSABLE = Problem(
+    id="model.unusable",
+    level=Level.FAILURE,
+    title="The model does not run",
+    meaning="It is no image classifier, is damaged, is compiled for an Edge TPU, or needs "
+    "operations that the runtime does not have.",
+    remedy="set `model.name` to another one: `edgeclassifier models list`",
+)
+CRASHES = Problem(
+    id="model.crashes",
+    level=Level.FAILURE,
+    title="The model crashes or hangs the runtime",
+    meaning="Its file is damaged, or too large for the memory of this device.",
+    remedy="install it again, or set `model.name` to another one: `edgeclassifier models list`",
+)
+LABELS_UNFIT = Problem(
+    id="labels.unfit",
+    level=Level.FAILURE,
+    title="The labels do not fit the model",
+    meaning="There are none, their file cannot be read, or it has another number of labels than "
+    "the model has classes.",
+    remedy="set `model.labels` to the file that belongs to the model, one label a line; "
+    "`edgeclassifier models add FILE --labels LABELS` installs both",
+)
+LABELS_DOUBTFUL = Problem(
+    id="labels.doubtful",
+    level=Level.WARNING,
+    title="The model does not recognize the sample pictures",
+    meaning="It knows cats and coffee by its labels, but finds neither: its labels are in another "
+    "order, or its input is normalized in another way.",
+    remedy="set `model.labels` to the file that belongs to the model, and `model.mean` and "
+    "`model.std` to what it was trained with",
+)
+
+
+def check_model(patient: Patient) -> Iterator[Finding]:
+    """Whether it is there, is what was installed, and runs."""
+    from edgeclassifier import compose
+
+    try:
+        model = compose.find_model(patient.config.model)
+        sha256 = model.sha256()
+    except ModelError as error:
+        yield ABSENT.found(str(error), name=patient.config.model.name)
+        return
+    differences = list(_compared(patient, model))
+    yield from differences
+    trial = patient.trial("model")
+    if trial.results.get("loaded") is not True:
+        reason = trial.results.get("error")
+        if reason is not None:
+            yield UNUSABLE.found(str(reason))
+        else:
+            yield CRASHES.found(f"{model.path}: {trial.last_words or 'no answer'}")
+        return
+    if differences:
+        return
+    form = trial.results.get("input", "loads and runs")
+    yield fine("model", f"{model.name} ({model.reason}): {form}, sha256 {sha256[:12]}…")
+
+
+def check_labels(patient: Patient) -> Iterator[Finding]:
+    """Whether they fit the model, and seem to be in its order."""
+    results = patient.trial("model").results
+    count = results.get("labels")
+    if results.get("loaded") is not True:
+        yield NOT_TRIED.found("the model does not run", check="labels")
+    elif count is None:
+        reason = results.get("error") or patient.trial("model").last_words
+        yield LABELS_UNFIT.found(str(reason))
+    elif "doubt" in results:
+        yield LABELS_DOUBTFUL.found(str(results["doubt"]))
+    elif results.get("classified") is not True:
+        reason = results.get("error") or patient.trial("model").last_words or "no answer"
+        yield CRASHES.found(f"while it classified the sample pictures: {reason}")
+    else:
+        # A label lists synonyms; the first one is enough to know it by.
+        listed = results.get("first_labels")
+        first = [str(each).partition(",")[0] for each in listed] if isinstance(listed, list) else []
+        yield fine("labels", f"{count}, one for each class: {', '.join([*first, '…'])}")
+
+
+def _compared(patient: Patient, model: "ModelFile") -> Iterator[Finding]:
+    """Compare the file with what is known of it; says nothing where it agrees."""
+    from edgeclassifier.models.records import verify_model
+
+    by_name = not patient.config.model.name.endswith(".tflite")
+    known = model.known if by_name else None
+    record = model.path.with_suffix(".json")
+    found = verify_model(
+        model.name, path=model.path, record_path=record, pinned=known.digest if known else None
+    )
+    said = f"{model.path}: {found.detail}"
+    match found.status:
+        case "changed" | "missing" if known and known.bundled:
+            yield BUNDLED_CHANGED.found(said)
+        case "changed" | "missing":
+            yield CHANGED.found(said, name=model.name)
+        case "unreadable":
+            yield UNREADABLE.found(said, file=model.path, record=record)
+        case "unrecorded" if by_name:
+            yield UNRECORDED.found(said, file=model.path, name=model.name)

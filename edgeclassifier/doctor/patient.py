@@ -1,0 +1,98 @@
+"""What is examined: a machine, and the configuration of its daemon."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from edgeclassifier.config import Config
+from edgeclassifier.doctor.command import Said
+from edgeclassifier.doctor.host import Host, Process
+
+TrialName = Literal["runtime", "model", "camera", "accelerator"]
+
+_TIMEOUT_S: Mapping[TrialName, float] = {
+    "runtime": 60.0,
+    "model": 90.0,
+    "camera": 45.0,
+    "accelerator": 60.0,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What a trial, a process that does what may crash or hang, came to say."""
+
+    said: Said
+    results: Mapping[str, Any]
+
+    @property
+    def last_words(self) -> str:
+        """The last line of what it complained of."""
+        lines = self.said.errors.strip().splitlines()
+        return lines[-1] if lines else ""
+
+    @property
+    def killed_by(self) -> int:
+        """The signal that ended it, 0 where none did."""
+        return -self.said.code if self.said.end == "exit" and self.said.code < 0 else 0
+
+
+@dataclass(kw_only=True)
+class Patient:
+    """A machine, a configuration, and what several checks want to know of them."""
+
+    host: Host
+    config: Config = field(default_factory=Config)
+    config_file: Path | None = None
+    _trials: dict[TrialName, Trial] = field(default_factory=dict)
+
+    def trial(self, name: TrialName) -> Trial:
+        """Try something out in a process of its own, once."""
+        if name not in self._trials:
+            python = self.host.python.executable
+            said = self.host.run(
+                [python, "-m", "edgeclassifier.doctor.trial", name],
+                timeout_s=_TIMEOUT_S[name],
+                # Not among the arguments, which everybody can see: FFmpeg's options may be secret.
+                given=json.dumps(dataclasses.asdict(self.config)),
+            )
+            self._trials[name] = Trial(said=said, results=_results(said.output))
+        return self._trials[name]
+
+    @property
+    def is_service(self) -> bool:
+        """Whether the service is installed here."""
+        return bool(self.host.names("/etc/systemd/system/edgeclassifier.service"))
+
+    @cached_property
+    def daemons(self) -> list[Process]:
+        """The daemons that run on this machine."""
+        return [each for each in self.host.processes() if each.is_daemon]
+
+    @cached_property
+    def unit(self) -> Mapping[str, str]:
+        """What systemd knows of the service; empty where systemd does not run the machine."""
+        said = self.host.run(
+            ["systemctl", "show", "edgeclassifier.service", "--no-pager"], timeout_s=10
+        )
+        if not said.succeeded:
+            return {}
+        pairs = (line.partition("=") for line in said.output.splitlines())
+        return {key: value for key, _, value in pairs}
+
+
+def _results(output: str) -> dict[str, Any]:
+    """Read what a trial reports: a JSON object a line, between whatever libraries print."""
+    results: dict[str, Any] = {}
+    for line in output.splitlines():
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(said, dict):
+            results |= said
+    return results

@@ -1,0 +1,197 @@
+"""The program of a trial: does what may crash or hang, and says how far it came.
+
+usage: python -m edgeclassifier.doctor.trial runtime|model|camera|accelerator < CONFIGURATION
+
+It reads the configuration as JSON and prints JSON objects, one a line, each as soon as it is known.
+"""
+
+import ctypes
+import dataclasses
+import json
+import logging
+import signal
+import sys
+import typing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edgeclassifier.config import Config
+from edgeclassifier.errors import EdgeclassifierError
+
+if TYPE_CHECKING:
+    from edgeclassifier.accelerator.base import Status
+
+_PR_SET_PDEATHSIG = 1
+_STOP_S = 5.0
+_LONGEST_WAIT_S = 20.0
+_TOP_K = 5
+
+T = TypeVar("T")
+
+
+def main() -> None:
+    """Carry out the trial that the first argument names."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    logging.getLogger("edgeclassifier").setLevel(logging.CRITICAL)
+    config = rebuilt(Config, json.load(sys.stdin))
+    try:
+        _TRIALS[sys.argv[1]](config)
+    except EdgeclassifierError as error:
+        tell(error=str(error))
+
+
+def tell(**facts: Any) -> None:
+    """Say something as soon as it is known."""
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+def rebuilt(schema: type[T], data: Any) -> T:
+    """Turn the plain data of a configuration back into the configuration."""
+    hints = typing.get_type_hints(schema)
+    return schema(
+        **{
+            name: rebuilt(hints[name], value)
+            if dataclasses.is_dataclass(hints[name])
+            else tuple(value)
+            if isinstance(value, list)
+            else value
+            for name, value in data.items()
+        }
+    )
+
+
+def _try_runtime(config: Config) -> None:
+    """Import NumPy and a runtime, and run the bundled model."""
+    try:
+        import numpy as np
+    except ImportError as error:
+        tell(numpy_error=" ".join(str(error).split()))
+        return
+    tell(numpy=np.__version__, numpy_file=np.__file__)
+    from edgeclassifier.models.catalogue import CATALOGUE
+    from edgeclassifier.runtime import load_model, runtime_module
+
+    tell(module=runtime_module(config.model.runtime))
+    bundled = next(model for model in CATALOGUE.values() if model.bundled)
+    loaded = load_model(bundled.bundled_path, runtime=config.model.runtime)
+    tell(runtime=str(loaded.runtime), threads=loaded.threads)
+    loaded.interpreter.invoke()
+    # XNNPACK takes over what it can and is then an operation of its own.
+    details = getattr(loaded.interpreter, "_get_ops_details", None)
+    operations = [each["op_name"] for each in details()] if details else []
+    tell(ran=True, xnnpack="DELEGATE" in operations if operations else None)
+
+
+def _try_model(config: Config) -> None:
+    """Load the configured model, fit its labels, and classify the sample pictures."""
+    from edgeclassifier import compose
+    from edgeclassifier.child import SAMPLES
+    from edgeclassifier.classifier import check_image_classifier
+    from edgeclassifier.pictures import load_picture
+    from edgeclassifier.runtime import load_model
+
+    model = compose.find_model(config.model)
+    loaded = load_model(model.path, runtime=config.model.runtime, threads=config.model.threads)
+    check_image_classifier(model.path, loaded.interpreter)
+    loaded.interpreter.invoke()
+    tell(loaded=True)
+    # As many answers as it takes to judge it, whatever is published of them.
+    settings = dataclasses.replace(config.model, top_k=_TOP_K, threshold=0.0)
+    engine = compose.build_engine(dataclasses.replace(config, model=settings), model)
+    form = engine.classifier.input
+    tell(
+        labels=len(engine.classifier.labels),
+        first_labels=engine.classifier.labels[:3],
+        input=f"{form.width}x{form.height} {form.dtype}",
+    )
+    answers = []
+    for name in ("chelsea.png", "coffee.png"):
+        found = engine.classify(load_picture(SAMPLES / name))
+        predictions = [{"label": each.label, "score": each.score} for each in found]
+        answers.append({"file": name, "predictions": predictions})
+    tell(classified=True)
+    try:
+        compose.judge(model.name, answers, labels=engine.classifier.labels)
+    except EdgeclassifierError as error:
+        tell(doubt=str(error))
+
+
+def _try_camera(config: Config) -> None:
+    """List what libcamera knows, if it is asked, and take a frame."""
+    if config.camera.source == "picamera2":
+        try:
+            from picamera2 import Picamera2
+        except ImportError as error:
+            tell(missing=" ".join(str(error).split()))
+            return
+        except ValueError as error:
+            # Extension modules from apt, built for another NumPy than the environment's.
+            tell(numpy_clash=" ".join(str(error).split()))
+            return
+        listed = Picamera2.global_camera_info()
+        tell(cameras=[str(each.get("Model")) for each in listed])
+    from edgeclassifier import compose
+
+    camera = compose.build_camera(config.camera)
+    try:
+        camera.open()
+        tell(opened=True)
+        frame = camera.read(min(config.camera.deadline_s, _LONGEST_WAIT_S))
+    finally:
+        camera.close()
+    if frame is not None:
+        height, width = frame.pixels.shape[:2]
+        tell(frame=f"{width}x{height} from {frame.origin}")
+
+
+def _try_accelerator(config: Config) -> None:
+    """Load the delegate's library, then the delegate with its model."""
+    from queue import SimpleQueue
+
+    from edgeclassifier import compose
+    from edgeclassifier.accelerator.devices import library_of
+    from edgeclassifier.compose.accelerator import build_accelerator, compiled_model
+
+    wanted = config.accelerator.delegate
+    library = library_of("edgetpu" if wanted == "auto" else wanted)
+    tell(library=library)
+    try:
+        loaded = ctypes.CDLL(library)
+    except OSError as error:
+        tell(library_error=str(error))
+        return
+    tell(version=_version(loaded))
+    engine = compose.build_engine(config)
+    tell(engine=engine.model.name)
+    model = compiled_model(config, engine.model)
+    tell(model=model.name)
+    outcome: SimpleQueue[Status] = SimpleQueue()
+    accelerator = build_accelerator(config, model, twin=engine.classifier, on_change=outcome.put)
+    accelerator.start()
+    try:
+        status = outcome.get()
+    finally:
+        accelerator.stop(timeout_s=_STOP_S)
+    tell(state=status.state, fault=status.fault, reason=status.reason)
+
+
+def _version(library: ctypes.CDLL) -> str | None:
+    """Ask Google's library for its version; other delegates have none."""
+    try:
+        ask = library.edgetpu_version
+    except AttributeError:
+        return None
+    ask.restype = ctypes.c_char_p
+    words: bytes | None = ask()
+    return (words or b"").decode(errors="replace")
+
+
+_TRIALS = {
+    "runtime": _try_runtime,
+    "model": _try_model,
+    "camera": _try_camera,
+    "accelerator": _try_accelerator,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Each problem on a recorded device: that finding and no other, with a remedy that is complete."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from doctor_cases import CASES
+from doctor_device import Device, ids, worst
+from jsonschema import Draft202012Validator
+
+from edgeclassifier import doctor
+from edgeclassifier.doctor.base import Level
+from edgeclassifier.doctor.examination import CHECKS, problems
+from edgeclassifier.doctor.table import BEGIN, END, render, replaced
+
+README = Path(__file__).parents[1] / "README.md"
+SCHEMA = json.loads(Path(doctor.__file__).with_name("findings.schema.json").read_text())
+
+
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
+    return Device(tmp_path, monkeypatch)
+
+
+def test_a_healthy_device_has_nothing_wrong_and_every_check_says_so(device: Device) -> None:
+    found = device.examine()
+    assert [(each.check, each.level) for each in found] == [
+        (name, Level.OK) for name in ("config", *(each.name for each in CHECKS))
+    ]
+    assert all(each.detail and not each.problem and not each.remedy for each in found)
+    details = {each.check: each.detail for each in found}
+    assert details["camera"] == "picamera2: a frame of 320x320 from picamera2:0; there is imx708"
+    assert details["runtime"] == "litert 2.3.0, with XNNPACK, threads: 3"
+    assert details["temperature"] == "48 °C"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_happened_is_found_and_nothing_else(device: Device, name: str) -> None:
+    case = CASES[name]
+    case.happens(device)
+    if "doctor.hangs" in case.expected:
+        found = device.examine([replace(each, limit_s=2.0) for each in CHECKS])
+        device.release()
+        assert next(each.check for each in found if each.problem) == "crash"
+    else:
+        found = device.examine()
+    assert ids(found) == case.expected
+    assert worst(found) == case.level
+    Draft202012Validator(SCHEMA).validate([each.as_data() for each in found])
+    for each in found:
+        assert "\n" not in each.detail
+        if each.problem:
+            assert each.remedy
+            assert "{" not in re.sub(r"`[^`]*`", "", each.remedy)
+            assert each.remedy.count("`") % 2 == 0
+
+
+def test_every_problem_has_a_case() -> None:
+    known = [each.id for each in problems()]
+    assert len(known) == len({*known})
+    assert {*known} == set().union(*(case.expected for case in CASES.values()))
+    checks = {"config", "doctor", *(each.name for each in CHECKS)}
+    assert {each.check for each in problems()} == checks
+
+
+def test_the_schema_knows_every_check() -> None:
+    known = SCHEMA["items"]["properties"]["check"]["enum"]
+    assert known == ["config", *(each.name for each in CHECKS)]
+    pattern = SCHEMA["items"]["properties"]["id"]["pattern"]
+    assert all(re.search(pattern, each.id) for each in problems())
+
+
+def test_the_readme_has_the_table_of_all_problems() -> None:
+    """If not: python -m edgeclassifier.doctor.table README.md."""
+    text = README.read_text(encoding="utf-8")
+    assert replaced(text) == text
+
+
+def test_the_table_has_a_row_for_each_problem() -> None:
+    rows = render().splitlines()[2:]
+    assert len(rows) == len(problems())
+    for problem, row in zip(problems(), rows, strict=True):
+        first, meaning, remedy = re.split(r"(?<!\\) \| ", row.removeprefix("| ").removesuffix(" |"))
+        assert problem.id in first
+        assert ("warning" in first) == (problem.level is Level.WARNING)
+        assert problem.title in meaning
+        assert remedy
+        assert "{" not in re.sub(r"`[^`]*`", "", remedy)
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, END, f"{END}\n{BEGIN}"])
+def test_a_readme_without_marks_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="lacks the line"):
+        replaced(text)
+
+
+def test_only_what_is_between_the_marks_is_replaced() -> None:
+    text = replaced(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    assert text == f"before\n{BEGIN}\n{render()}{END}\nafter\n"
+    assert replaced(text) == text
