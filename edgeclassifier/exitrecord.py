@@ -47,7 +47,7 @@ class ExitRecord:
             return None
         try:
             record = json.loads((self._directory / _RECORD).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         fault = _first_line(self._directory / _FAULT)
         return _crash(record, fault) if isinstance(record, dict) else None

@@ -19,6 +19,11 @@ _THROTTLING_BITS = {
 _SINCE_BOOT_SHIFT = 16
 
 
+_FIRMWARE = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
+"""A Pi 5 has addresses in the names."""
+_NO_FILE = Path("none")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throttling:
     """What the Raspberry Pi firmware held back, now and at any time since boot."""
@@ -37,11 +42,11 @@ class System:
     def cpu_temperature_c(self) -> float | None:
         """Read the temperature of the first thermal zone, in degrees Celsius."""
         text = self._read("sys/class/thermal/thermal_zone0/temp")
-        return int(text) / 1000 if re.fullmatch(r"-?\d+", text) else None
+        return int(text) / 1000 if re.fullmatch(r"-?\d{1,9}", text) else None
 
     def throttling(self) -> Throttling | None:
         """Read what the firmware reports; None on anything but a Raspberry Pi."""
-        text = self._read("sys/devices/platform/soc/soc:firmware/get_throttled")
+        text = self._read(next(self._root.glob(_FIRMWARE), _NO_FILE))
         try:
             bits = int(text, 16)
         except ValueError:
@@ -69,7 +74,7 @@ class System:
         timex = ctypes.create_string_buffer(_SIZE_OF_TIMEX)
         return bool(ctypes.CDLL(None).adjtimex(timex) not in {_TIME_ERROR, -1})
 
-    def _read(self, name: str) -> str:
+    def _read(self, name: str | Path) -> str:
         try:
             return (self._root / name).read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError):

@@ -10,6 +10,7 @@ from edgeclassifier.system import System, Throttling
 
 TEMPERATURE = "sys/class/thermal/thermal_zone0/temp"
 THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
+THROTTLED_PI_5 = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled"
 STATUS = "proc/self/status"
 STAT = "proc/self/stat"
 SYNCHRONIZED = "run/systemd/timesync/synchronized"
@@ -32,6 +33,7 @@ def system(root: Path, name: str, content: str | bytes | None) -> System:
         ("-5500\n", -5.5),
         ("", None),
         ("N/A\n", None),
+        ("9" * 5000, None),
         ("--5", None),
         (b"\xff\xfe", None),
         (None, None),
@@ -113,3 +115,8 @@ def test_this_machine_answers() -> None:
     rss = System().memory_rss_bytes()
     assert rss is not None
     assert rss > 1_000_000
+
+
+def test_a_pi_5_has_other_names(tmp_path: Path) -> None:
+    found = system(tmp_path, THROTTLED_PI_5, "1\n").throttling()
+    assert found == Throttling(now=("under_voltage",), since_boot=())

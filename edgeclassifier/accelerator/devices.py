@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -89,7 +90,9 @@ def _pci(root: Path) -> Iterator[Device]:
             kind="pci",
             path=f"/dev/{folder.name}",
             used=True,
-            temperature_c=int(millidegrees) / 1000 if millidegrees.isdigit() else None,
+            temperature_c=int(millidegrees) / 1000
+            if re.fullmatch(r"\d{1,9}", millidegrees)
+            else None,
         )
 
 

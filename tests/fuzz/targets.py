@@ -14,6 +14,7 @@ from tiny_models import LABELS, classifier, normalization_metadata, with_files
 from edgeclassifier.config import Config, load_config, masked, to_toml
 from edgeclassifier.control.envelope import failure, read_request, success
 from edgeclassifier.errors import ConfigError, EdgeclassifierError
+from edgeclassifier.exitrecord import ExitRecord
 from edgeclassifier.labels import fit_labels, read_labels
 from edgeclassifier.models.metadata import read_metadata
 from edgeclassifier.models.records import verify_model
@@ -112,6 +113,14 @@ def picture(data: bytes, folder: Path) -> bool:
         assert pixels.shape[2:] == (3,)
         assert pixels.size > 0
     return outcome.accepted
+
+
+def exit_record(data: bytes, folder: Path) -> bool:
+    """Raises nothing at all: a daemon whose last words are damaged starts like any other."""
+    (folder / "last-exit.json").write_bytes(data)
+    crash = ExitRecord(folder).previous()
+    json.dumps(None if crash is None else asdict(crash))
+    return crash is not None
 
 
 def request(data: bytes, folder: Path) -> bool:  # noqa: ARG001 - a target
@@ -242,6 +251,12 @@ def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def _exit_record_seeds() -> list[bytes]:
+    ended = {"state": "ended", "reason": "no frame", "exit_code": 1, "timestamp": "2026-01-01"}
+    running = {"state": "running", "kernel_boot": "0", "timestamp": "2026-01-01"}
+    return [json.dumps(ended).encode(), json.dumps(running).encode(), b"[" * 3000]
+
+
 def _request_seeds() -> list[bytes]:
     return [
         b"classify\n",
@@ -267,10 +282,20 @@ TARGETS: Mapping[str, Target] = {
     "metadata": Target(read=metadata, seeds=_metadata_seeds),
     "record": Target(read=record, seeds=_record_seeds),
     "picture": Target(read=picture, seeds=_picture_seeds),
+    "exit_record": Target(read=exit_record, seeds=_exit_record_seeds),
     "request": Target(read=request, seeds=_request_seeds),
     "overrides": Target(read=overrides, seeds=_override_file_seeds),
 }
-GUIDED = ("config", "override", "labels", "metadata", "record", "request", "overrides")
+GUIDED = (
+    "config",
+    "override",
+    "labels",
+    "metadata",
+    "record",
+    "exit_record",
+    "request",
+    "overrides",
+)
 """Those in pure Python, whose coverage can be followed."""
 
 
