@@ -47,6 +47,11 @@ browser-test: .venv-dev/ready mosquitto ## the page in a real Chromium (apt: chr
 	@deploy/need.sh chromium chromedriver:chromium-driver
 	@$(DEV_BIN)/python -m pytest tests/browser/page.py $(ARGS)
 
+.PHONY: metrics-test
+metrics-test: .venv-dev/ready mosquitto ## every query and alert with a real Prometheus and node exporter
+	@deploy/need.sh prometheus prometheus-node-exporter
+	@$(DEV_BIN)/python -m pytest tests/monitoring/real.py $(ARGS)
+
 ARCH ?= amd64
 
 .PHONY: system-test
@@ -162,4 +167,4 @@ environment-system:
 
 .PHONY: mosquitto
 mosquitto:
-	@deploy/need.sh mosquitto openssl gcc
+	@deploy/need.sh mosquitto openssl gcc prometheus

@@ -14,8 +14,8 @@ from PIL import Image
 
 from edgeclassifier.cameras import Frame
 from edgeclassifier.mqtt.base import Message
-from edgeclassifier.mqtt.messages import Payloads, Topics
-from edgeclassifier.publisher import JPEG, JSON, Publisher, PublisherSettings
+from edgeclassifier.mqtt.messages import JSON, Payloads, Topics
+from edgeclassifier.publisher import JPEG, Publisher, PublisherSettings
 from edgeclassifier.results import CPU, Latency, ModelIdentity, Prediction, Result
 from edgeclassifier.state import UNKNOWN, StableLabel, StateRules
 

@@ -1,0 +1,1 @@
+"""Numbers for those who look after many devices: counted, rendered, written, judged."""
