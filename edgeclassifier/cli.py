@@ -11,7 +11,18 @@ from edgeclassifier import __version__
 from edgeclassifier.commands.common import report
 from edgeclassifier.errors import ConfigError, EdgeclassifierError
 
-_COMMANDS = ("run", "classify", "evaluate", "check", "bench", "models", "config", "demo")
+_COMMANDS = (
+    "run",
+    "classify",
+    "evaluate",
+    "check",
+    "doctor",
+    "bench",
+    "models",
+    "config",
+    "demo",
+    "discovery",
+)
 _INTERRUPTED = 130
 
 

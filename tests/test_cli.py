@@ -16,7 +16,10 @@ from tiny_models import LABELS
 from edgeclassifier import __version__
 
 USAGE, CONFIG = 2, 78
-COMMANDS = ("run", "classify", "evaluate", "check", "bench", "models", "config", "demo")
+COMMANDS = (
+    *("run", "classify", "evaluate", "check", "doctor"),
+    *("bench", "models", "config", "demo", "discovery"),
+)
 ACTIONS = ("list", "fetch", "add", "verify", "path")
 CAT, COFFEE = SAMPLES / "chelsea.png", SAMPLES / "coffee.png"
 

@@ -1,0 +1,64 @@
+"""`edgeclassifier discovery`: what Home Assistant is told of this device."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from edgeclassifier.commands.common import (
+    Subparsers,
+    add_config_options,
+    add_model_option,
+    read_config,
+    report,
+)
+
+if TYPE_CHECKING:
+    from edgeclassifier.config import Config
+
+
+def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "discovery",
+        help="show or remove what Home Assistant knows of this device",
+        description="Print the MQTT discovery message that the daemon publishes for Home Assistant "
+        "where homeassistant.enabled is true. The daemon need not run.",
+    )
+    parser.add_argument(
+        "--remove",
+        action="store_true",
+        help="take the device and its entities out of Home Assistant, through the broker of the "
+        "configuration; set homeassistant.enabled = false before, or the daemon brings it back",
+    )
+    add_model_option(parser)
+    add_config_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the message, or remove it from the broker."""
+    config = read_config(args)
+    if args.remove:
+        _remove(config)
+        return 0
+    from edgeclassifier.compose.homeassistant import discovery
+
+    document = json.loads(discovery(config).payload)
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    return 0
+
+
+def _remove(config: "Config") -> None:
+    from edgeclassifier import compose
+    from edgeclassifier.compose.homeassistant import discovery_removal
+    from edgeclassifier.mqtt.single import deliver
+
+    message = discovery_removal(config)
+    access = compose.broker_access(config.mqtt, device=compose.device_id(config.device.id))
+    # With the id of a daemon that runs, the broker would close the daemon's connection.
+    deliver(dataclasses.replace(access, client_id=f"{access.client_id}-discovery"), message)
+    sys.stdout.write(f"removed {message.topic} from {access.host}:{access.port}\n")
+    if config.homeassistant.enabled:
+        report("homeassistant.enabled is true: a daemon that runs brings it back")

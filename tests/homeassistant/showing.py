@@ -1,0 +1,154 @@
+"""What Home Assistant shows of the device."""
+
+import json
+from functools import partial
+
+from homeassistant.world import BUNDLED, ENTITIES, World
+
+
+def appears(world: World) -> None:
+    """All entities are there, and right."""
+    check, ha = world.checks, world.ha
+    check.section("the daemon starts for the first time")
+    printed = world.command("discovery")
+    check.equal(
+        "what Home Assistant's own schemas refuse of `edgeclassifier discovery`",
+        lambda: world.strict_problems(printed),
+        [],
+        timeout_s=0,
+    )
+    world.start()
+    check.equal(
+        "entities that are missing",
+        lambda: sorted(set(ENTITIES.values()) - set(ha.states())),
+        [],
+    )
+    check.that(
+        "the message is what the command prints", lambda: _announced(world) == json.loads(printed)
+    )
+    check.equal("unavailable entities", world.unavailable, 0)
+    device = f"device_attr('{ENTITIES['label']}', '{{}}')"
+    for name, wanted in (("name", "porch"), ("manufacturer", "edgeclassifier")):
+        template = f"{{{{ {device.format(name)} }}}}"
+        check.equal(f"the device's {name}", partial(ha.render, template), wanted)
+    for key, wanted in (
+        ("backend", "cpu"),
+        ("camera", "off"),
+        ("accelerator", "off"),
+        ("classifying", "on"),
+        ("threshold", "0.3"),
+        ("model", BUNDLED),
+        ("restart", "unknown"),
+    ):
+        check.equal(ENTITIES[key], partial(world.state, key), wanted)
+    for key in ("inference", "rate"):
+        check.that(ENTITIES[key], partial(_positive, world, key))
+    check.that(ENTITIES["buffer"], lambda: str(world.state("buffer")).isdecimal())
+    temperature = world.published("health")["cpu_temperature_c"]
+    wanted = "unknown where there is no sensor" if temperature is None else "a number"
+    check.that(
+        f"{ENTITIES['temperature']}: {wanted}",
+        lambda: (world.state("temperature") == "unknown") == (temperature is None),
+    )
+    check.equal(
+        "models to choose from", lambda: world.attribute("model", "options"), [BUNDLED, "tiny"]
+    )
+
+
+def shows_what_is_seen(world: World) -> None:
+    """The label changes with the scene, with an event and a picture."""
+    check = world.checks
+    check.section("the camera sees a cat")
+    _label_is_right(world)
+    cat, event = world.state("label"), world.state("event")
+
+    check.section("the camera sees coffee")
+    world.show("coffee.png")
+    check.that("another label", lambda: world.state("label") not in {cat, "unavailable", None})
+    _label_is_right(world)
+    check.that("the event entity has a newer event", lambda: world.state("event") != event)
+    check.equal(
+        "the event tells both labels",
+        lambda: (world.attribute("event", "previous_label"), world.attribute("event", "label")),
+        (cat, world.state("label")),
+    )
+
+    check.section("the picture")
+    check.that(
+        "the image entity shows a picture that was published",
+        lambda: any(
+            each.topic.endswith("/image") and each.payload == world.ha.picture(ENTITIES["image"])
+            for each in world.watching.messages
+        ),
+    )
+    check.equal("it is a JPEG", lambda: world.ha.picture(ENTITIES["image"])[:3], b"\xff\xd8\xff")
+
+
+def has_problems(world: World) -> None:
+    """A camera that fails is a problem for as long as it does."""
+    check = world.checks
+    check.section("the camera fails, and works again")
+    world.site.fault.write_text("camera is gone")
+    check.equal(ENTITIES["camera"], lambda: world.state("camera"), "on")
+    check.that("it says why", lambda: world.attribute("camera", "problem"))
+    world.site.fault.unlink()
+    check.equal(ENTITIES["camera"], lambda: world.state("camera"), "off")
+    check.equal(ENTITIES["label"], lambda: world.state("label") != "unavailable", True)
+
+
+def has_an_accelerator(world: World) -> None:
+    """So is an accelerator."""
+    check = world.checks
+    check.section("an accelerator works, fails, and works again")
+    world.end()
+    delegate = world.use_accelerator()
+    world.start()
+    check.equal(ENTITIES["backend"], lambda: world.state("backend"), "testdelegate")
+    check.equal(ENTITIES["accelerator"], lambda: world.state("accelerator"), "off")
+    check.equal("the model is that of the CPU", lambda: world.state("model"), "tiny")
+    delegate.act("run fail")
+    check.equal(ENTITIES["accelerator"], lambda: world.state("accelerator"), "on")
+    check.that("it says why", lambda: world.attribute("accelerator", "reason"))
+    check.equal(ENTITIES["backend"], lambda: world.state("backend"), "cpu")
+    check.equal("degraded", lambda: world.attribute("backend", "degraded"), True)
+    delegate.mend()
+    check.equal(ENTITIES["accelerator"], lambda: world.state("accelerator"), "off")
+    check.equal(ENTITIES["backend"], lambda: world.state("backend"), "testdelegate")
+
+
+def _label_is_right(world: World) -> None:
+    check = world.checks
+    check.equal(
+        "the label is the one that the daemon publishes",
+        lambda: world.state("label") == world.published("state")["label"],
+        True,
+    )
+    check.that("it is one", lambda: _shown(world))
+    check.equal(
+        "the three most likely labels, first of them the label",
+        lambda: _likely(world) == (3, world.state("label")),
+        True,
+    )
+
+
+def _shown(world: World) -> str:
+    label, score = world.state("label"), world.state("score")
+    return "" if {label, score} & {"unknown", "unavailable", None} else f"{label}, score {score}"
+
+
+def _announced(world: World) -> object:
+    payloads = world.watching.payloads(world.config_topic)
+    return json.loads(payloads[-1]) if payloads and payloads[-1] else None
+
+
+def _positive(world: World, key: str) -> str:
+    state = world.state(key) or ""
+    try:
+        return state if float(state) > 0 else ""
+    except ValueError:
+        return ""
+
+
+def _likely(world: World) -> tuple[int, str | None]:
+    predictions = world.attribute("label", "predictions") or []
+    return len(predictions), predictions[0]["label"] if predictions else None
