@@ -47,6 +47,10 @@ browser-test: .venv-dev/ready mosquitto ## the page in a real Chromium (apt: chr
 	@deploy/need.sh chromium chromedriver:chromium-driver
 	@$(DEV_BIN)/python -m pytest tests/browser/page.py $(ARGS)
 
+.PHONY: homeassistant-test
+homeassistant-test: .venv-dev/ready mosquitto ## the device in a real Home Assistant (needs Python 3.13)
+	@PYTHONPATH=tests $(DEV_BIN)/python -m homeassistant $(ARGS)
+
 .PHONY: metrics-test
 metrics-test: .venv-dev/ready mosquitto ## every query and alert with a real Prometheus and node exporter
 	@deploy/need.sh prometheus prometheus-node-exporter

@@ -67,7 +67,7 @@ class Reporter:
     ) -> None:
         """Take `started_s`, when the daemon started, on the monotonic clock.
 
-        `on_report` is called whenever info was published.
+        `on_report` is called before info is published.
         """
         self._publish = publish
         self._topics = topics
@@ -117,9 +117,9 @@ class Reporter:
                 self._send(self._topics.health, self.payload())
 
     def _report(self) -> None:
+        self._on_report()
         self._send(self._topics.info, self._info())
         self._send(self._topics.health, self.payload())
-        self._on_report()
 
     def _send(self, topic: str, payload: dict[str, Any]) -> None:
         message = Message(topic=topic, payload=encode(payload), retain=True, content_type=JSON)

@@ -112,8 +112,9 @@ def test_a_paused_device_publishes_nothing_answers_and_goes_on(
         assert device.get("health")["paused"] is True
         assert len(of(watching.messages, "predictions")) <= paused_at + 1
         assert device.get("pause") == {"paused": True}
-        assert device.get("resume") == {"paused": False}
+        assert device.get("pause", paused=False) == {"paused": False}
         assert continues(watching)
+        assert device.get("resume") == {"paused": False}
         assert watching.wait_for(lambda got: newest(got, "health").get("paused") is False)
     assert_no_prediction_is_missed(watching.messages)
 

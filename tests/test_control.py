@@ -9,7 +9,7 @@ import pytest
 from brokers import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
-from test_contract import problems
+from test_contract import SCHEMA, problems
 
 from edgeclassifier.config.schema import COMMANDS as CONFIGURABLE
 from edgeclassifier.control.arguments import COMMANDS, check_arguments
@@ -41,13 +41,13 @@ def test_the_configuration_knows_the_same_commands() -> None:
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-ARGUMENTS = st.dictionaries(
-    st.sampled_from(["threshold", "model", "transaction", "label", ""]), VALUES, max_size=3
-)
+NAMES = ("threshold", "model", "paused", "transaction", "label", "")
+ARGUMENTS = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3)
 
 
 def definition(command: str) -> str:
-    return f"request_{command}" if command.startswith("set_") else "request"
+    own = f"request_{command}"
+    return own if own in SCHEMA["$defs"] else "request"
 
 
 @given(st.sampled_from(COMMANDS), ARGUMENTS)
@@ -62,7 +62,9 @@ def test_what_is_accepted_is_what_the_contract_allows(
     ("command", "arguments", "said"),
     [
         ("explode", {}, "'explode' is no command: there are classify, snapshot"),
-        ("pause", {"now": True}, "pause takes no 'now': it takes none"),
+        ("pause", {"now": True}, "pause takes no 'now': it takes paused"),
+        ("resume", {"paused": False}, "resume takes no 'paused': it takes none"),
+        ("pause", {"paused": 0}, "paused: expected true or false"),
         ("set_threshold", {}, "set_threshold needs 'threshold'"),
         ("set_threshold", {"threshold": "0.5"}, "threshold: expected a number from 0 to 1"),
         ("set_threshold", {"threshold": True}, "threshold: expected a number from 0 to 1"),

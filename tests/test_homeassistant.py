@@ -278,7 +278,8 @@ def test_controls_send_commands_of_this_device_and_never_retain_them(key: str) -
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("threshold", 0.5), ("model", "small"), ("restart", None)]
+    ("key", "value"),
+    [("classifying", True), ("threshold", 0.5), ("model", "small"), ("restart", None)],
 )
 def test_controls_send_what_their_command_takes(key: str, value: object) -> None:
     entity = components()[key]

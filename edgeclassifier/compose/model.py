@@ -1,5 +1,6 @@
 """Which model file the configuration means."""
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -66,10 +67,13 @@ def model_store(configured: str) -> ModelStore:
 
 def model_names(config: ModelConfig) -> tuple[str, ...]:
     """List the models that can be chosen: the configured one, the bundled and the installed."""
-    store = model_store(config.store)
-    bundled = [name for name, known in CATALOGUE.items() if known.bundled]
-    installed = [each.name for each in store.installed()]
-    return tuple(sorted({configured_model_name(config), *bundled, *installed}))
+    names = {name for name, known in CATALOGUE.items() if known.bundled}
+    # Where the store cannot be read, or the configured model is gone, the others can be chosen.
+    with contextlib.suppress(ModelError):
+        names.update(each.name for each in model_store(config.store).installed())
+    with contextlib.suppress(ModelError):
+        names.add(configured_model_name(config))
+    return tuple(sorted(names))
 
 
 def configured_model_name(config: ModelConfig) -> str:

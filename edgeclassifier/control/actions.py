@@ -97,17 +97,18 @@ class Actions:
             **self._payloads.classification(result),
         }
 
-    def pause(self) -> Answer:
-        """Let no more frames through."""
-        self._pipeline.pause()
+    def pause(self, *, paused: bool = True) -> Answer:
+        """Let no more frames through; or again, for switches that know a single command."""
+        if paused:
+            self._pipeline.pause()
+        else:
+            self._pipeline.resume()
         self._changed()
-        return {"paused": True}
+        return {"paused": paused}
 
     def resume(self) -> Answer:
         """Let frames through again."""
-        self._pipeline.resume()
-        self._changed()
-        return {"paused": False}
+        return self.pause(paused=False)
 
     def set_threshold(self, threshold: float | None) -> Answer:
         """Change state.threshold."""

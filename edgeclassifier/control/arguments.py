@@ -11,6 +11,10 @@ Check = Callable[[Any], str | None]
 _LONGEST_NAME = 100
 
 
+def _flag(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "true or false"
+
+
 def _threshold(value: Any) -> str | None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if value is None or (number and 0 <= value <= 1):
@@ -27,7 +31,7 @@ def _model(value: Any) -> str | None:
 _ARGUMENTS: Mapping[str, Mapping[str, Check]] = {
     "classify": {},
     "snapshot": {},
-    "pause": {},
+    "pause": {"paused": _flag},
     "resume": {},
     "set_threshold": {"threshold": _threshold},
     "set_model": {"model": _model},
@@ -35,6 +39,8 @@ _ARGUMENTS: Mapping[str, Mapping[str, Check]] = {
     "restart": {},
     "health": {},
 }
+
+_OPTIONAL = {"pause": ("paused",)}
 
 COMMANDS = tuple(_ARGUMENTS)
 
@@ -49,6 +55,8 @@ def check_arguments(command: str, arguments: Mapping[str, Any]) -> None:
         raise RequestError(f"{command} takes no {unknown[0][:40]!r}: it takes {known}")
     for name, check in checks.items():
         if name not in arguments:
+            if name in _OPTIONAL.get(command, ()):
+                continue
             raise RequestError(f"{command} needs {name!r}")
         if (expected := check(arguments[name])) is not None:
             raise RequestError(f"{command}: {name}: expected {expected}")
