@@ -3,9 +3,10 @@
 usage: wheelhouse.py --python 3.13 --machine aarch64 [--system-packages]
 
 A release is the wheel of this checkout, the wheels of its locked dependencies for one kind of
-device, the systemd files and the health gate. Its name is the version and a hash of all that:
-where nothing has changed, the name has not either. Prints one line of JSON: the name, the folder,
-and whether it is new. Needs hatchling and packaging beside pip, see deploy/requirements/deploy.txt.
+device, the systemd files and the health gate, in one archive. Its name is the version and a hash of
+all that: where nothing has changed, the name has not either. Prints one line of JSON: the name, the
+folder, and whether it is new. Needs hatchling and packaging beside pip, see
+deploy/requirements/deploy.txt.
 """
 
 import argparse
@@ -39,6 +40,7 @@ _GLIBC = range(36, 16, -1)
 _EPOCH = "1577836800"
 """In place of the time of the build, so that the same source gives the same wheel."""
 _RELEASES_KEPT = 8
+ARCHIVE = "release.zip"
 
 
 def main() -> None:
@@ -55,14 +57,14 @@ def main() -> None:
         dependencies = locked_wheels(lock, python=args.python, machine=args.machine)
         release = Path(temp) / "release"
         (release / "share").mkdir(parents=True)
-        for path in [*dependencies, project_wheel(Path(temp) / "wheel")]:
-            shutil.copy2(path, release)
         for path in SHARED:
             shutil.copy2(path, release / "share")
-        name = finish(release)
+        wheels = [*dependencies, project_wheel(Path(temp) / "wheel")]
+        name = finish(release, sorted(wheels, key=lambda wheel: wheel.name))
         target = CACHE / name
-        is_new = not target.is_dir()
+        is_new = not (target / ARCHIVE).is_file()
         if is_new:
+            shutil.rmtree(target, ignore_errors=True)
             release.rename(target)
         forget_old(keep=target)
     sys.stdout.write(json.dumps({"release": name, "path": str(target), "changed": is_new}) + "\n")
@@ -128,12 +130,16 @@ def project_wheel(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def finish(release: Path) -> str:
-    """Write down the hash of every file, in the form that pip takes, and name the release."""
-    wheels = sorted(release.glob("*.whl"))
+def finish(release: Path, wheels: list[Path]) -> str:
+    """Put all into an archive, with the hash of every wheel for pip, and name the release."""
     lines = [f"./{wheel.name} --hash=sha256:{sha256(wheel.read_bytes())}" for wheel in wheels]
     (release / "install.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     shared = sorted((release / "share").iterdir())
+    with zipfile.ZipFile(release / ARCHIVE, "w") as archive:  # without compression: wheels have it
+        for path in [*wheels, release / "install.txt"]:
+            archive.write(path, path.name)
+        for path in shared:
+            archive.write(path, f"share/{path.name}")
     lines += [f"{path.name} {sha256(path.read_bytes())}" for path in shared]
     own = next(wheel for wheel in wheels if wheel.name.startswith("edgeclassifier-"))
     return f"{version_of(own)}-{sha256(os.linesep.join(lines).encode())[:12]}"

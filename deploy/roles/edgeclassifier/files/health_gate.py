@@ -2,6 +2,7 @@
 
 The unit has to be active, `availability` online, a prediction captured after the start of this
 program has to arrive, and after a while it all has to hold still, without a restart in between.
+Where systemd has given up, or has started the daemon again several times, it is not waited for.
 Runs with the Python of a release, as root, on the device.
 """
 
@@ -18,6 +19,8 @@ UNIT = "edgeclassifier.service"
 CONFIG = Path("/etc/edgeclassifier/config.toml")
 _STEP_S = 0.5
 _STARTING_S = 5.0
+_MOST_RESTARTS = 3
+"""An old process that still holds the camera costs one; a daemon that ends each time, all."""
 
 
 class Broker:
@@ -107,14 +110,19 @@ def missing(unit: dict[str, str], broker: Broker, *, since: datetime) -> str:
 def watch(broker: Broker, *, deadline_s: float, settle_s: float) -> str:
     """Return nothing once all has held for `settle_s`, or what was missing at the deadline."""
     began_s = time.monotonic()
-    since, invocation = datetime.now(UTC), ""
+    since, invocation, fewest = datetime.now(UTC), "", sys.maxsize
+    ended = ""
     while True:
         broker.step()
         unit, after_s = unit_state(), time.monotonic() - began_s
+        # systemd counts anew once it has taken up the start that brought us here.
+        fewest = min(fewest, int(unit["NRestarts"]))
         if invocation and unit["InvocationID"] != invocation:
             say(f"started again after {after_s:.1f} s")
             since, invocation = datetime.now(UTC), ""
         problem = missing(unit, broker, since=since)
+        if unit["SubState"] == "auto-restart":
+            ended = problem
         if not problem:
             say(f"active, online, {broker.label} after {after_s:.1f} s")
             if invocation:
@@ -123,6 +131,8 @@ def watch(broker: Broker, *, deadline_s: float, settle_s: float) -> str:
             since = datetime.now(UTC) + timedelta(seconds=settle_s)
         elif unit["ActiveState"] == "failed" and after_s >= _STARTING_S:
             return f"{problem}; systemd will not start it again"
+        elif int(unit["NRestarts"]) - fewest >= _MOST_RESTARTS:
+            return f"{ended or problem}; it ends each time"
         elif after_s >= deadline_s:
             return f"{problem}, {after_s:.0f} s after the start"
 

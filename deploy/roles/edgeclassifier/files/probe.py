@@ -3,18 +3,36 @@
 usage: probe.py [ROOT]   (another root than / is for tests)
 """
 
+import grp
+import hashlib
 import json
 import os
 import platform
+import pwd
 import re
 import shutil
+import stat
 import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+UNIT = "edgeclassifier.service"
+USER = "edgeclassifier"
 UNDER_VOLTAGE, THROTTLED = 0, 2
+INSTALLED = (
+    "etc/edgeclassifier",
+    "etc/edgeclassifier/conf.d",
+    "etc/edgeclassifier/config.toml",
+    "etc/systemd/system/edgeclassifier.service*",
+    "etc/systemd/system/edgeclassifier.service.d/*",
+    "etc/udev/rules.d/71-edgeclassifier.rules",
+    "opt/edgeclassifier",
+    "opt/edgeclassifier/*",
+    "opt/edgeclassifier/current/config.toml",
+    "usr/local/bin/edgeclassifier",
+)
 _TIMEOUT_S = 20
 
 
@@ -34,9 +52,73 @@ def main(root: Path) -> dict[str, object]:
         "current": link(base / "current"),
         "previous": link(base / "previous"),
         "complete": sorted(path.parent.name for path in base.glob("releases/*/.complete")),
-        "healthy": sorted(path.parent.name for path in base.glob("releases/*/.healthy")),
-        "configured": (root / "etc/edgeclassifier/config.toml").is_file(),
+        "healthy": {path.parent.name: content(path) for path in base.glob("releases/*/.healthy")},
+        "releases": by_age(base / "releases"),
+        "config": content(root / "etc/edgeclassifier/config.toml"),
+        "active": said(["systemctl", "is-active", UNIT]).strip() == "active",
+        "running": running(),
+        "enabled": said(["systemctl", "is-enabled", UNIT]).strip() == "enabled",
+        "packages": packages(),
+        "groups": sorted(group.gr_name for group in grp.getgrall()),
+        "user": user(),
+        "files": {
+            f"/{path.relative_to(root)}": described(path)
+            for pattern in INSTALLED
+            for path in root.glob(pattern)
+        },
     }
+
+
+def by_age(folder: Path) -> list[str]:
+    """List releases, also those that are not complete, the newest first."""
+    found = [path for path in folder.glob("*") if path.is_dir()]
+    return [path.name for path in sorted(found, key=lambda path: -path.stat().st_mtime)]
+
+
+def running() -> str:
+    """Name the release of the process that runs, which `current` may have left; empty: none."""
+    pid = said(["systemctl", "show", "--property=MainPID", "--value", UNIT]).strip()
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return ""
+    found = re.match(rb".*/releases/([^/]+)/bin/", command)
+    return found[1].decode() if found else ""
+
+
+def content(path: Path) -> str | None:
+    """Return a file's text; None where there is none."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+
+
+def packages() -> list[str]:
+    """List the packages that are installed."""
+    lines = said(["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\\n"])
+    return re.findall(r"(?m)^installed (\S+)$", lines)
+
+
+def user() -> dict[str, object]:
+    """Describe the daemon's user; nothing where there is none."""
+    try:
+        entry = pwd.getpwnam(USER)
+        group = grp.getgrgid(entry.pw_gid).gr_name
+    except KeyError:
+        return {}
+    groups = [group.gr_name for group in grp.getgrall() if USER in group.gr_mem]
+    return {"home": entry.pw_dir, "shell": entry.pw_shell, "group": group, "groups": groups}
+
+
+def described(path: Path) -> str:
+    """Say what is there: where a link leads to, or mode, owner, group and the content's hash."""
+    if path.is_symlink():
+        return f"link {path.readlink()}"
+    status = path.stat()
+    try:
+        owner = f"{path.owner()}:{path.group()}"
+    except KeyError:
+        owner = f"{status.st_uid}:{status.st_gid}"
+    what = f"{stat.filemode(status.st_mode)} {owner}"
+    return what if path.is_dir() else f"{what} {hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def nearest(path: Path) -> Path:
