@@ -60,6 +60,7 @@ ARCH ?= amd64
 
 .PHONY: system-test
 system-test: .venv-dev/ready .venv-ansible/ready ## deploy to a virtual Pi and try it (ARCH=arm64)
+	@deploy/need.sh $$(PYTHONPATH=tests $(DEV_BIN)/python -m system.tools $(ARCH)) || true
 	@PYTHONPATH=tests $(DEV_BIN)/python -m system.deploy --arch $(ARCH) $(ARGS)
 
 # The older runtime needs an older NumPy, so it is tested in an environment of its own.

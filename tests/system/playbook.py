@@ -1,14 +1,19 @@
 """Ansible against the virtual Pi, from a copy of this checkout that a test may break."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from system.machine import Machine
 from system.wheels import REPOSITORY
@@ -17,7 +22,9 @@ _HOST = "virtual-pi"
 _COPIED = ("deploy", "edgeclassifier", "systemd", "LICENSE", "README.md", "pyproject.toml")
 _RECAP = re.compile(rf"^{_HOST}\s.*changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 _VERSION = re.compile(r'__version__ = ".*"')
-_TIMEOUT_S = 1800
+_TASK = re.compile(r"^TASK \[(?:\w+ : )?(.*)\] \**$")
+_TIMEOUT_S = 3600
+_SLOWEST = 8
 
 
 class DeploymentError(Exception):
@@ -31,14 +38,23 @@ class Recap:
     ok: bool
     changed: int
     output: str
+    tasks: tuple[tuple[float, str], ...]
+    """How long each task took, in seconds, and its name."""
+
+    @property
+    def slowest(self) -> str:
+        """Say what took longest."""
+        longest = sorted(self.tasks, reverse=True)[:_SLOWEST]
+        return "; ".join(f"{seconds:.0f} s {name}" for seconds, name in longest)
 
 
 class Checkout:
     """A copy of the project with a version of its own, which a test may change."""
 
     def __init__(self, folder: Path, *, version: str) -> None:
-        """Copy what a release is made of; wheels that were collected before are used again."""
+        """Copy what a release is made of; wheels are collected in the project's own cache."""
         self.folder = folder
+        self.version = version
         folder.mkdir()
         for name in _COPIED:
             source = REPOSITORY / name
@@ -48,8 +64,9 @@ class Checkout:
             else:
                 shutil.copy2(source, folder / name)
         collected = REPOSITORY / ".cache" / "wheelhouse"
-        if collected.is_dir():
-            shutil.copytree(collected, folder / ".cache" / "wheelhouse")
+        collected.mkdir(parents=True, exist_ok=True)
+        (folder / ".cache").mkdir()
+        (folder / ".cache" / "wheelhouse").symlink_to(collected)
         self.edit("edgeclassifier/__init__.py", _VERSION, f'__version__ = "{version}"')
 
     def edit(self, name: str, pattern: "re.Pattern[str]", replacement: str) -> None:
@@ -70,7 +87,9 @@ def play(
 ) -> Recap:
     """Run a playbook of the checkout and say how it ended."""
     command, env, folder = _command(machine, checkout, name, *arguments, variables=variables)
-    done = subprocess.run(
+    lines: list[str] = []
+    begun: list[tuple[float, str]] = []
+    with subprocess.Popen(
         command,
         cwd=folder,
         env=env,
@@ -78,29 +97,70 @@ def play(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-        timeout=_TIMEOUT_S,
-    )
-    found = _RECAP.search(done.stdout)
+    ) as process:
+        assert process.stdout is not None
+        limit = threading.Timer(_TIMEOUT_S, process.kill)
+        limit.start()
+        try:
+            for line in process.stdout:
+                lines.append(line)
+                if task := _TASK.match(line):
+                    begun.append((time.monotonic(), task[1]))
+            process.wait()
+        finally:
+            limit.cancel()
+            process.kill()  # what is left of it when this is interrupted
+    ends_s = [at_s for at_s, _ in begun[1:]] + [time.monotonic()]
+    output = "".join(lines)
+    found = _RECAP.search(output)
     return Recap(
-        ok=done.returncode == 0, changed=int(found[1]) if found else -1, output=done.stdout
+        ok=process.returncode == 0,
+        changed=int(found[1]) if found else -1,
+        output=output,
+        tasks=tuple(
+            (end_s - at_s, name) for (at_s, name), end_s in zip(begun, ends_s, strict=False)
+        ),
     )
 
 
-def begin(
-    machine: Machine, checkout: Checkout, name: str, *, variables: Mapping[str, Any]
-) -> "subprocess.Popen[bytes]":
-    """Run a playbook in the background; its output goes nowhere."""
-    command, env, folder = _command(machine, checkout, name, variables=variables)
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+class Background:
+    """A playbook that runs while something else happens; a context manager that ends it."""
+
+    def __init__(
+        self, machine: Machine, checkout: Checkout, name: str, *, variables: Mapping[str, Any]
+    ) -> None:
+        """Start it; its output goes to a file beside the checkout's."""
+        command, env, folder = _command(machine, checkout, name, variables=variables)
+        self._log = checkout.folder / "background.log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    @property
+    def task(self) -> str:
+        """Its last task so far."""
+        tasks = [found[1] for line in self._log.open() if (found := _TASK.match(line))]
+        return tasks[-1] if tasks else "none"
 
 
 def _command(
@@ -115,7 +175,6 @@ def _command(
     host = {
         "ansible_host": "127.0.0.1",
         "ansible_port": machine.ssh_port,
-        "ansible_user": "root",
         "ansible_ssh_args": " ".join(machine.shell.options),
     }
     # JSON is YAML as well.

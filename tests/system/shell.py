@@ -19,7 +19,7 @@ class Shell:
     def __init__(self, *, port: int, key: Path, host_key: str) -> None:
         """Prepare; nothing is connected before the first command. `host_key`: type and key."""
         # A Unix socket's path may have no more than about a hundred characters.
-        self._folder = tempfile.TemporaryDirectory(prefix="virtual-pi-")
+        self._folder = tempfile.TemporaryDirectory(prefix="virtual-pi-", ignore_cleanup_errors=True)
         folder = Path(self._folder.name)
         known_hosts = folder / "known_hosts"
         known_hosts.write_text(f"[127.0.0.1]:{port} {host_key}\n")
@@ -36,7 +36,7 @@ class Shell:
             *_option("ConnectTimeout", "20"),
             *_option("ServerAliveInterval", "10"),
             *_option("ControlMaster", "auto"),
-            *_option("ControlPath", str(folder / "control")),
+            *_option("ControlPath", str(folder / "control-%r")),  # each user needs one
             *_option("ControlPersist", "600"),
         ]
         self.destination: Final = ["-p", str(port), "root@127.0.0.1"]

@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+import sys
 from typing import Literal, NamedTuple, get_args
 
 Architecture = Literal["amd64", "arm64"]
@@ -72,3 +73,14 @@ def require(architecture: Architecture) -> None:
         raise ToolMissingError(
             f"the virtual Pi ({architecture}) needs {programs}: sudo apt install {packages}"
         )
+
+
+def _main() -> None:
+    """Print what deploy/need.sh takes, for the architecture in the arguments."""
+    (architecture,) = (each for each in ARCHITECTURES if each == sys.argv[1])
+    for tool in needed(architecture):
+        print(f"{tool.program}:{tool.package}")  # noqa: T201 - for who called it
+
+
+if __name__ == "__main__":
+    _main()

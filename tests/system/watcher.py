@@ -82,6 +82,11 @@ class Watcher:
         with self._changed:
             return [each for each in self._seen[mark:] if kind in ("", each.kind)]
 
+    def until(self, mark: int, kind: str = "") -> list[Seen]:
+        """Return what came before a mark, of one kind or all."""
+        with self._changed:
+            return [each for each in self._seen[:mark] if kind in ("", each.kind)]
+
     def wait_for(
         self, what: str, condition: Callable[[Seen], object], *, mark: int, timeout_s: float
     ) -> Seen:
