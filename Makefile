@@ -172,4 +172,4 @@ environment-system:
 
 .PHONY: mosquitto
 mosquitto:
-	@deploy/need.sh mosquitto openssl gcc prometheus
+	@deploy/need.sh mosquitto mosquitto_rr:mosquitto-clients openssl gcc prometheus
