@@ -34,7 +34,7 @@ class IdleSettings:
 
     max_age_s: float
     """An answer older than this is not repeated."""
-    min_area: float = 0.01
+    min_area: float = 0.005
     """The smallest thing whose coming or going counts, as a fraction of the classified picture."""
     crop_fraction: float = 1.0
     """As the preprocessor has it, like `region`."""

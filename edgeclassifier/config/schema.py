@@ -137,7 +137,7 @@ class IdleConfig:
 
     skip_unchanged: bool = option(False)
     max_age_s: float = option(60.0, above(0))
-    min_area: float = option(0.01, between(0.001, 1))
+    min_area: float = option(0.005, between(0.001, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
