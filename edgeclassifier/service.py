@@ -10,15 +10,15 @@ from pathlib import Path
 
 from edgeclassifier import compose
 from edgeclassifier.config import Config
-from edgeclassifier.daemon import Daemon
+from edgeclassifier.daemon.exitrecord import Crash, ExitRecord
+from edgeclassifier.daemon.loop import Daemon
+from edgeclassifier.daemon.notify import Notifier
+from edgeclassifier.daemon.overrides import Overrides
+from edgeclassifier.daemon.stop import StopSignal
 from edgeclassifier.errors import EXIT_FAILURE, EdgeclassifierError
-from edgeclassifier.exitrecord import Crash, ExitRecord
 from edgeclassifier.mqtt.base import Incoming
 from edgeclassifier.mqtt.messages import offline
-from edgeclassifier.notify import Notifier
-from edgeclassifier.overrides import Overrides
-from edgeclassifier.pipeline import Pipeline
-from edgeclassifier.stop import StopSignal
+from edgeclassifier.pipeline.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 

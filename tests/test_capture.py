@@ -15,15 +15,15 @@ from PIL import Image
 from PIL.ImageFilter import GaussianBlur
 from shared_data import FOLDER
 
-from edgeclassifier import capture as capture_module
 from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.base import FrameFactory
-from edgeclassifier.capture import CameraSettings, Capture
 from edgeclassifier.errors import CameraError, CameraTimeout
-from edgeclassifier.freeze import FreezeDetector
 from edgeclassifier.pictures import load_picture
+from edgeclassifier.pipeline import capture as capture_module
+from edgeclassifier.pipeline.capture import CameraSettings, Capture
+from edgeclassifier.pipeline.freeze import FreezeDetector
+from edgeclassifier.pipeline.view import ViewWatch, measure, view_of
 from edgeclassifier.preprocess import Pixels
-from edgeclassifier.view import ViewWatch, measure, view_of
 
 PATIENCE_S = 20.0
 DEADLINE_S = 0.3

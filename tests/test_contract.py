@@ -27,10 +27,12 @@ from tiny_models import LABELS, classifier
 from edgeclassifier.accelerator.base import Status
 from edgeclassifier.buffer.base import BufferStatus
 from edgeclassifier.cameras import Frame
-from edgeclassifier.capture import CameraHealth
 from edgeclassifier.config import load_config
-from edgeclassifier.exitrecord import Crash
-from edgeclassifier.health import ProgressMeter
+from edgeclassifier.daemon.exitrecord import Crash
+from edgeclassifier.daemon.health import ProgressMeter
+from edgeclassifier.daemon.reload import Reload
+from edgeclassifier.daemon.reporter import Reporter, Vitals
+from edgeclassifier.daemon.stop import StopSignal
 from edgeclassifier.mqtt.base import Message
 from edgeclassifier.mqtt.messages import (
     OFFLINE,
@@ -41,12 +43,10 @@ from edgeclassifier.mqtt.messages import (
     encode,
     timestamp,
 )
-from edgeclassifier.reload import Reload
-from edgeclassifier.reporter import Reporter, Vitals
+from edgeclassifier.pipeline.capture import CameraHealth
 from edgeclassifier.results import CPU, Backend, Latency, ModelIdentity, Prediction, Result
 from edgeclassifier.service import run_service
 from edgeclassifier.state import State
-from edgeclassifier.stop import StopSignal
 from edgeclassifier.system import System
 
 SCHEMA: dict[str, Any] = json.loads(SCHEMA_FILE.read_text())

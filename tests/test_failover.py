@@ -21,7 +21,7 @@ from edgeclassifier.compose.accelerator import build_accelerator, find_accelerat
 from edgeclassifier.config import Config, load_config
 from edgeclassifier.errors import InferenceError, ModelError
 from edgeclassifier.inference import Inference
-from edgeclassifier.modelslot import ModelSlot
+from edgeclassifier.pipeline.modelslot import ModelSlot
 from edgeclassifier.preprocess import Normalization, Preprocessor
 from edgeclassifier.results import CPU, Backend, ModelIdentity
 from edgeclassifier.runtime import load_model

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeclassifier.cameras import Frame
-from edgeclassifier.health import Percentiles, ProgressMeter, percentiles, stage_percentiles
+from edgeclassifier.daemon.health import Percentiles, ProgressMeter, percentiles, stage_percentiles
 from edgeclassifier.results import CPU, Latency, ModelIdentity, Result
 
 

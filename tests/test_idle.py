@@ -18,13 +18,13 @@ from tiny_models import LABELS, classifier
 from edgeclassifier import compose
 from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.memory import MemoryCamera
-from edgeclassifier.capture import CameraSettings
 from edgeclassifier.classifier import Classifier
 from edgeclassifier.config import Config
 from edgeclassifier.errors import InferenceError
-from edgeclassifier.idle import IdleSettings, Look, StillScene
 from edgeclassifier.inference import Answer, Inference
-from edgeclassifier.pipeline import Pipeline
+from edgeclassifier.pipeline.capture import CameraSettings
+from edgeclassifier.pipeline.idle import IdleSettings, Look, StillScene
+from edgeclassifier.pipeline.pipeline import Pipeline
 from edgeclassifier.results import Backend, Result
 from edgeclassifier.runtime import load_model
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeclassifier.mailbox import Closed, Mailbox
+from edgeclassifier.pipeline.mailbox import Closed, Mailbox
 
 PATIENCE_S = 20.0
 

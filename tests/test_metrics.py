@@ -38,16 +38,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edgeclassifier.accelerator.base import Status
 from edgeclassifier.buffer.base import BufferStatus
-from edgeclassifier.capture import CameraHealth
+from edgeclassifier.daemon.exitrecord import Crash
+from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.errors import ConfigError
-from edgeclassifier.exitrecord import Crash
 from edgeclassifier.metrics import probes
 from edgeclassifier.metrics.families import THROTTLING_CONDITIONS
 from edgeclassifier.metrics.probes import Signs
 from edgeclassifier.metrics.routes import metrics_route, probe_route
 from edgeclassifier.metrics.tally import BOUNDS_S, Histogram
 from edgeclassifier.metrics.textfile import Textfile
-from edgeclassifier.reload import Reload
+from edgeclassifier.pipeline.capture import CameraHealth
 from edgeclassifier.results import Backend
 from edgeclassifier.system import System
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from edgeclassifier.config import Config
+from edgeclassifier.daemon.overrides import Overrides
 from edgeclassifier.errors import ConfigError
-from edgeclassifier.overrides import Overrides
 
 FILES = Config()
 KEPT = "overrides.json"

@@ -12,15 +12,15 @@ import pytest
 from numpy.typing import NDArray
 from tiny_models import LABELS, classifier
 
-from edgeclassifier import pipeline as pipeline_module
-from edgeclassifier import view as view_module
 from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.base import FrameFactory
-from edgeclassifier.capture import CameraSettings
 from edgeclassifier.classifier import Classifier
 from edgeclassifier.errors import CameraError, CameraTimeout, InferenceError
 from edgeclassifier.inference import Inference
-from edgeclassifier.pipeline import Pipeline
+from edgeclassifier.pipeline import pipeline as pipeline_module
+from edgeclassifier.pipeline import view as view_module
+from edgeclassifier.pipeline.capture import CameraSettings
+from edgeclassifier.pipeline.pipeline import Pipeline
 from edgeclassifier.preprocess import Normalization, Preprocessor
 from edgeclassifier.results import ModelIdentity, Result
 from edgeclassifier.runtime import load_model

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edgeclassifier.cameras import Frame
+from edgeclassifier.daemon.publisher import JPEG, Publisher, PublisherSettings
 from edgeclassifier.mqtt.base import Message
 from edgeclassifier.mqtt.messages import JSON, Payloads, Topics
-from edgeclassifier.publisher import JPEG, Publisher, PublisherSettings
 from edgeclassifier.results import CPU, Latency, ModelIdentity, Prediction, Result
 from edgeclassifier.state import UNKNOWN, StableLabel, StateRules
 

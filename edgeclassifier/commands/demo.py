@@ -14,8 +14,8 @@ from typing import Any
 
 from edgeclassifier.child import SAMPLE_PICTURES, daemon
 from edgeclassifier.commands.common import Subparsers
+from edgeclassifier.daemon.stop import StopSignal
 from edgeclassifier.errors import BrokerError, DownloadError, ModelError
-from edgeclassifier.stop import StopSignal
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 import argparse
 
 from edgeclassifier.commands.common import Subparsers, add_config_options, read_config
+from edgeclassifier.daemon.stop import StopSignal
 from edgeclassifier.errors import EXIT_FAILURE
-from edgeclassifier.stop import StopSignal
 
 
 def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:

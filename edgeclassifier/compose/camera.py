@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from edgeclassifier.cameras import Camera
-from edgeclassifier.capture import CameraSettings
 from edgeclassifier.config import CameraConfig
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.pipeline.capture import CameraSettings
 
 
 def camera_settings(config: CameraConfig) -> CameraSettings:

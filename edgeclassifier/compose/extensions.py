@@ -12,7 +12,7 @@ from edgeclassifier.errors import EdgeclassifierError
 from edgeclassifier.mqtt.base import Incoming
 
 if TYPE_CHECKING:
-    from edgeclassifier.daemon import Daemon
+    from edgeclassifier.daemon.loop import Daemon
     from edgeclassifier.metrics.collector import Metrics
     from edgeclassifier.metrics.families import Identity
     from edgeclassifier.results import Result

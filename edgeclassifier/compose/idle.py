@@ -1,7 +1,7 @@
 """What a still scene is."""
 
 from edgeclassifier.config import Config
-from edgeclassifier.idle import IdleSettings
+from edgeclassifier.pipeline.idle import IdleSettings
 
 
 def idle_settings(config: Config) -> IdleSettings | None:

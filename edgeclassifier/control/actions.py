@@ -9,14 +9,14 @@ from typing import Any
 from edgeclassifier import compose
 from edgeclassifier.config import Config
 from edgeclassifier.control.arguments import check_arguments
+from edgeclassifier.daemon.overrides import Overrides
+from edgeclassifier.daemon.publisher import Publisher
+from edgeclassifier.daemon.reconfigure import Reconfiguration
+from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.errors import RequestError
 from edgeclassifier.mqtt.messages import Payloads
-from edgeclassifier.overrides import Overrides
 from edgeclassifier.pictures import decode_picture
-from edgeclassifier.pipeline import Pipeline
-from edgeclassifier.publisher import Publisher
-from edgeclassifier.reconfigure import Reconfiguration
-from edgeclassifier.reload import Reload
+from edgeclassifier.pipeline.pipeline import Pipeline
 from edgeclassifier.results import Result
 
 _ANSWER_S = 30.0

@@ -145,7 +145,7 @@ def _running(patient: Patient, how: str) -> Iterator[Finding]:
 
 def check_crash(patient: Patient) -> Iterator[Finding]:
     """How the daemon ended last time."""
-    from edgeclassifier.exitrecord import ExitRecord
+    from edgeclassifier.daemon.exitrecord import ExitRecord
 
     directory = state_directory(patient)
     if directory is None:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args, get_type_hints
 
 from edgeclassifier.accelerator.base import Fault, State, Status
-from edgeclassifier.capture import CameraHealth
+from edgeclassifier.daemon.reporter import Vitals
 from edgeclassifier.metrics.maker import Maker
 from edgeclassifier.metrics.probes import Verdict
 from edgeclassifier.metrics.tally import Counts
-from edgeclassifier.reporter import Vitals
+from edgeclassifier.pipeline.capture import CameraHealth
+from edgeclassifier.pipeline.view import View
 from edgeclassifier.system import Throttling
-from edgeclassifier.view import View
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

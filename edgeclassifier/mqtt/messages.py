@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edgeclassifier.health import Percentiles, Progress
+from edgeclassifier.daemon.health import Percentiles, Progress
 from edgeclassifier.mqtt.base import Message
 from edgeclassifier.results import Backend, ModelIdentity, Result
 from edgeclassifier.state import State

@@ -11,6 +11,7 @@ _SHORT_GATE_S = 60
 _UPGRADE_S = 150.0
 """About as long as an upgrade takes, from its first task to its last, times patience."""
 _BODY = re.compile(r'    """Run the daemon\."""\n')
+_BACK = "runs again, and is healthy"
 _CRASH = "    raise SystemExit(3)\n"
 _SILENCE = "    import time\n\n    while True:\n        time.sleep(1)\n"
 
@@ -52,8 +53,8 @@ def goes_back_from_a_broken_release(pi: Pi) -> str:
     gate_s = round(_SHORT_GATE_S * pi.patience)
     figures = []
     for name, checkout, changes, expected in (
-        ("crashes", crashing, {"edgeclassifier_gate_deadline_s": gate_s}, "healthy"),
-        ("never predicts", silent, {"edgeclassifier_gate_deadline_s": gate_s}, "healthy"),
+        ("crashes", crashing, {"edgeclassifier_gate_deadline_s": gate_s}, _BACK),
+        ("never predicts", silent, {"edgeclassifier_gate_deadline_s": gate_s}, _BACK),
         ("bad configuration", pi.now, bad, "was left alone"),
     ):
         mark = pi.watcher.mark()
@@ -77,7 +78,7 @@ def _reason(recap: Recap, expected: str) -> str:
     said = re.sub(r"\s+", " ", recap.output[recap.output.rfind("TASK [") :])
     if expected not in said:
         raise ScenarioError(f"{expected!r} is not what it says: {recap.output[-6000:]}")
-    found = re.search(r"does not work: (.*?) PLAY RECAP|(`edgeclassifier check` .*?)\. The", said)
+    found = re.search(r"does not work: (.*? and is healthy)\.|(`edgeclassifier check`.*?)\. ", said)
     return (found[1] or found[2]) if found else said[:300]
 
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from edgeclassifier.cameras import Frame
-from edgeclassifier.idle import Look
 from edgeclassifier.inference import Answer, Inference
+from edgeclassifier.pipeline.idle import Look
 from edgeclassifier.preprocess import Pixels
 from edgeclassifier.results import Latency, Prediction, Result
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.cells import GRID, Cells, mean_colours
+from edgeclassifier.pipeline.cells import GRID, Cells, mean_colours
 from edgeclassifier.preprocess import Pixels, crop_box
 
 _ROWS = 128

@@ -5,10 +5,18 @@ import time
 
 from edgeclassifier.cameras.reader import POLL_S
 from edgeclassifier.errors import InferenceError
-from edgeclassifier.mailbox import Closed, Mailbox
-from edgeclassifier.modelslot import ModelSlot
-from edgeclassifier.ondemand import OnDemand
-from edgeclassifier.work import Answered, Done, Prepared, Repeated, Unchanged, Work, prepare
+from edgeclassifier.pipeline.mailbox import Closed, Mailbox
+from edgeclassifier.pipeline.modelslot import ModelSlot
+from edgeclassifier.pipeline.ondemand import OnDemand
+from edgeclassifier.pipeline.work import (
+    Answered,
+    Done,
+    Prepared,
+    Repeated,
+    Unchanged,
+    Work,
+    prepare,
+)
 
 
 class Runner:

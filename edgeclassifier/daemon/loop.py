@@ -7,29 +7,29 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgeclassifier import compose
-from edgeclassifier.adapt import Adapter
 from edgeclassifier.config import Config
 from edgeclassifier.control.actions import Actions
 from edgeclassifier.control.handler import RequestHandler
+from edgeclassifier.daemon.adapt import Adapter
+from edgeclassifier.daemon.exitrecord import Crash
+from edgeclassifier.daemon.health import ProgressMeter
+from edgeclassifier.daemon.introspection import Introspection
+from edgeclassifier.daemon.notify import Notifier
+from edgeclassifier.daemon.overrides import Overrides
+from edgeclassifier.daemon.publisher import Publisher, PublisherSettings
+from edgeclassifier.daemon.reconfigure import Reconfiguration
+from edgeclassifier.daemon.reload import Reloader
+from edgeclassifier.daemon.reporter import Reporter, Vitals
+from edgeclassifier.daemon.stop import StopSignal
+from edgeclassifier.daemon.watch import Watch
 from edgeclassifier.errors import BrokerError
-from edgeclassifier.exitrecord import Crash
-from edgeclassifier.health import ProgressMeter
-from edgeclassifier.introspection import Introspection
 from edgeclassifier.mqtt.base import Incoming, Message
 from edgeclassifier.mqtt.messages import Payloads, offline, online
 from edgeclassifier.mqtt.session import Session
-from edgeclassifier.notify import Notifier
-from edgeclassifier.overrides import Overrides
-from edgeclassifier.pipeline import Pipeline
-from edgeclassifier.publisher import Publisher, PublisherSettings
-from edgeclassifier.reconfigure import Reconfiguration
-from edgeclassifier.reload import Reloader
-from edgeclassifier.reporter import Reporter, Vitals
+from edgeclassifier.pipeline.pipeline import Pipeline
 from edgeclassifier.results import Result
 from edgeclassifier.state import StableLabel, State
-from edgeclassifier.stop import StopSignal
 from edgeclassifier.system import System
-from edgeclassifier.watch import Watch
 
 _FIRST_CONNECTION_S = 1.0
 

@@ -9,7 +9,7 @@ from typing import Literal
 from edgeclassifier.cameras import Camera, Frame
 from edgeclassifier.cameras.reader import POLL_S, Reader, no_frame
 from edgeclassifier.errors import CameraError
-from edgeclassifier.view import View
+from edgeclassifier.pipeline.view import View
 
 _OPEN_S = 30.0
 """What open() may take beyond the deadline: cameras bound it themselves."""

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.cells import mean_colours
+from edgeclassifier.pipeline.cells import mean_colours
 from edgeclassifier.preprocess import Pixels
 
 View = Literal["clear", "dark", "covered"]

@@ -3,7 +3,7 @@
 import logging
 import time
 
-from edgeclassifier.notify import Notifier
+from edgeclassifier.daemon.notify import Notifier
 from edgeclassifier.results import Backend
 
 _PINGS_PER_PERIOD = 4

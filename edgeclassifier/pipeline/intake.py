@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.reader import POLL_S
-from edgeclassifier.freeze import FreezeDetector
-from edgeclassifier.idle import StillScene
 from edgeclassifier.inference import Inference
-from edgeclassifier.mailbox import Mailbox
-from edgeclassifier.modelslot import ModelSlot
-from edgeclassifier.ondemand import OnDemand
+from edgeclassifier.pipeline.freeze import FreezeDetector
+from edgeclassifier.pipeline.idle import StillScene
+from edgeclassifier.pipeline.mailbox import Mailbox
+from edgeclassifier.pipeline.modelslot import ModelSlot
+from edgeclassifier.pipeline.ondemand import OnDemand
+from edgeclassifier.pipeline.view import ViewWatch
+from edgeclassifier.pipeline.work import Unchanged, Work, prepare
 from edgeclassifier.preprocess import Pixels
-from edgeclassifier.view import ViewWatch
-from edgeclassifier.work import Unchanged, Work, prepare
 
 
 class Intake:

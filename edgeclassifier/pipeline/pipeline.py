@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from edgeclassifier.cameras.reader import POLL_S
-from edgeclassifier.capture import CameraHealth, CameraSettings, Capture
 from edgeclassifier.errors import CameraError, EdgeclassifierError, InferenceError
-from edgeclassifier.idle import IdleSettings, StillScene
 from edgeclassifier.inference import Inference
-from edgeclassifier.intake import Intake
-from edgeclassifier.mailbox import Closed, Mailbox
-from edgeclassifier.modelslot import ModelSlot
-from edgeclassifier.ondemand import OnDemand
+from edgeclassifier.pipeline.capture import CameraHealth, CameraSettings, Capture
+from edgeclassifier.pipeline.idle import IdleSettings, StillScene
+from edgeclassifier.pipeline.intake import Intake
+from edgeclassifier.pipeline.mailbox import Closed, Mailbox
+from edgeclassifier.pipeline.modelslot import ModelSlot
+from edgeclassifier.pipeline.ondemand import OnDemand
+from edgeclassifier.pipeline.runner import Runner
+from edgeclassifier.pipeline.work import Done, Work
 from edgeclassifier.preprocess import Pixels
 from edgeclassifier.priority import be_nice
 from edgeclassifier.results import Result
-from edgeclassifier.runner import Runner
-from edgeclassifier.work import Done, Work
 
 _JOIN_S = 2.0
 _CHECK_S = 1.0

@@ -10,9 +10,9 @@ from typing import Any
 from edgeclassifier import heap
 from edgeclassifier.accelerator.base import Status
 from edgeclassifier.buffer.base import BufferStatus
-from edgeclassifier.capture import CameraHealth
-from edgeclassifier.exitrecord import Crash
-from edgeclassifier.health import ProgressMeter
+from edgeclassifier.daemon.exitrecord import Crash
+from edgeclassifier.daemon.health import ProgressMeter
+from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.mqtt.base import Message
 from edgeclassifier.mqtt.messages import (
     JSON,
@@ -23,7 +23,7 @@ from edgeclassifier.mqtt.messages import (
     health_latency,
     timestamp,
 )
-from edgeclassifier.reload import Reload
+from edgeclassifier.pipeline.capture import CameraHealth
 from edgeclassifier.results import Backend
 from edgeclassifier.system import System
 

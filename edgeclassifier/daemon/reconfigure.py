@@ -5,11 +5,11 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import replace
 
-from edgeclassifier.adapt import AT_THE_NEXT_START
 from edgeclassifier.config import Config
+from edgeclassifier.daemon.adapt import AT_THE_NEXT_START
+from edgeclassifier.daemon.reload import Reload, Reloader
+from edgeclassifier.daemon.watch import Watch
 from edgeclassifier.errors import EdgeclassifierError
-from edgeclassifier.reload import Reload, Reloader
-from edgeclassifier.watch import Watch
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,11 @@ from typing import Any
 
 from edgeclassifier import __version__
 from edgeclassifier.config import masked
-from edgeclassifier.exitrecord import Crash
+from edgeclassifier.daemon.exitrecord import Crash
+from edgeclassifier.daemon.overrides import Overrides
+from edgeclassifier.daemon.publisher import Publisher
+from edgeclassifier.daemon.reconfigure import Reconfiguration
+from edgeclassifier.daemon.reporter import Vitals
 from edgeclassifier.mqtt.messages import (
     SCHEMA_VERSION,
     Payloads,
@@ -17,11 +21,7 @@ from edgeclassifier.mqtt.messages import (
     timestamp,
 )
 from edgeclassifier.mqtt.session import Session
-from edgeclassifier.overrides import Overrides
-from edgeclassifier.pipeline import Pipeline
-from edgeclassifier.publisher import Publisher
-from edgeclassifier.reconfigure import Reconfiguration
-from edgeclassifier.reporter import Vitals
+from edgeclassifier.pipeline.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

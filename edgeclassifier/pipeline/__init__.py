@@ -1,0 +1,1 @@
+"""Frames from the camera to results, each stage in a thread of its own."""
