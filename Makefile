@@ -47,6 +47,11 @@ browser-test: .venv-dev/ready mosquitto ## the page in a real Chromium (apt: chr
 	@deploy/need.sh chromium chromedriver:chromium-driver
 	@$(DEV_BIN)/python -m pytest tests/browser/page.py $(ARGS)
 
+.PHONY: idle-test
+idle-test: .venv-dev/ready mosquitto ## still scenes, long: what is noticed, and what is saved
+	@$(DEV_BIN)/python -m pytest tests/test_idle.py tests/test_idle_daemon.py tests/test_capture.py \
+	  --long $(ARGS)
+
 .PHONY: homeassistant-test
 homeassistant-test: .venv-dev/ready mosquitto ## the device in a real Home Assistant (needs Python 3.13)
 	@PYTHONPATH=tests $(DEV_BIN)/python -m homeassistant $(ARGS)
