@@ -165,6 +165,8 @@ class Device:
         self.asked.append((command, dict(arguments)))
         if command == "set_model":
             raise ModelError("no such model:\ntwo lines")
+        if command == "reload":
+            raise RuntimeError("a fault")
         return {"done": command}
 
     def publish(self, message: Message) -> bool:
@@ -210,6 +212,19 @@ def test_what_is_not_allowed_or_fails_is_answered_and_does_not_end_the_service()
     assert said[0]["error"] == "restart is not among commands.allow of this device"
     assert said[1]["error"] == "no such model:; two lines"
     assert device.asked == [("set_model", {"model": "x"}), ("pause", {})]
+
+
+def test_a_fault_of_ours_is_answered_and_logged_and_the_next_request_served(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    device, requests = Device(), handler()
+    device.start(requests)
+    requests.receive(incoming("reload"))
+    requests.receive(incoming("pause"))
+    said = device.said(2)
+    requests.stop()
+    assert [each["status"] for each in said] == ["error", "ok"]
+    assert "RuntimeError: a fault" in caplog.text
 
 
 def test_too_many_requests_are_refused_and_far_too_many_ignored() -> None:

@@ -83,3 +83,7 @@ class RequestHandler:
             return success(request, run(request.command, request.arguments))
         except EdgeclassifierError as error:
             return failure(request, "; ".join(str(error).splitlines()))
+        except Exception:
+            # Whoever asks next is to be answered all the same.
+            log.exception("request: %s", request.command)
+            return failure(request, "a fault in the daemon: see its log")
