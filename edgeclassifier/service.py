@@ -16,6 +16,7 @@ from edgeclassifier.daemon.notify import Notifier
 from edgeclassifier.daemon.overrides import Overrides
 from edgeclassifier.daemon.stop import StopSignal
 from edgeclassifier.errors import EXIT_FAILURE, EdgeclassifierError
+from edgeclassifier.extensions import build_extensions
 from edgeclassifier.mqtt.base import Incoming
 from edgeclassifier.mqtt.messages import offline
 from edgeclassifier.pipeline.pipeline import Pipeline
@@ -119,7 +120,7 @@ def _run(
             stop=stop,
         )
         with ExitStack() as running:
-            for extension in compose.extensions(config, daemon):
+            for extension in build_extensions(config, daemon):
                 extension.start()
                 running.callback(extension.stop)
             if not stop.is_set():

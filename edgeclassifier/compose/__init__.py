@@ -9,7 +9,6 @@ from edgeclassifier.compose.broker import (
 from edgeclassifier.compose.camera import build_camera, camera_settings
 from edgeclassifier.compose.control import request_handler, subscriptions
 from edgeclassifier.compose.engine import Engine, around_interpreter_nice, build_engine
-from edgeclassifier.compose.extensions import extensions
 from edgeclassifier.compose.idle import idle_settings
 from edgeclassifier.compose.inference import build_inference
 from edgeclassifier.compose.model import (
@@ -39,7 +38,6 @@ __all__ = [
     "camera_settings",
     "configured_model_name",
     "device_id",
-    "extensions",
     "find_model",
     "idle_settings",
     "judge",

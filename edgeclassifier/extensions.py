@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgeclassifier import __version__
 from edgeclassifier.compose.homeassistant import discovery
 from edgeclassifier.config import Config
+from edgeclassifier.daemon.loop import Daemon
 from edgeclassifier.errors import EdgeclassifierError
 from edgeclassifier.mqtt.base import Incoming
 
 if TYPE_CHECKING:
-    from edgeclassifier.daemon.loop import Daemon
     from edgeclassifier.metrics.collector import Metrics
     from edgeclassifier.metrics.families import Identity
     from edgeclassifier.results import Result
@@ -28,7 +28,7 @@ class Extension(Protocol):
         """End, within a second or so."""
 
 
-def extensions(config: Config, daemon: "Daemon") -> Iterator[Extension]:
+def build_extensions(config: Config, daemon: Daemon) -> Iterator[Extension]:
     """Build what the configuration asks for. Raises ConfigError where a package is missing."""
     if config.homeassistant.enabled:
         yield HomeAssistant(config, daemon)
@@ -45,7 +45,7 @@ def extensions(config: Config, daemon: "Daemon") -> Iterator[Extension]:
 class HomeAssistant:
     """Keeps Home Assistant told of the device."""
 
-    def __init__(self, config: Config, daemon: "Daemon") -> None:
+    def __init__(self, config: Config, daemon: Daemon) -> None:
         from edgeclassifier.homeassistant.announcer import Announcer, birth_topic
 
         self._announcer = Announcer(publish=daemon.publish, make=lambda: discovery(daemon.config))
@@ -67,7 +67,7 @@ class HomeAssistant:
             self._announcer.birth(incoming.payload)
 
 
-def _metrics(daemon: "Daemon") -> "Metrics":
+def _metrics(daemon: Daemon) -> "Metrics":
     from edgeclassifier.metrics.collector import Metrics
 
     return Metrics(
@@ -105,7 +105,7 @@ def _textfile(config: Config, metrics: "Metrics") -> Extension:
     )
 
 
-def _page(config: Config, daemon: "Daemon", metrics: "Metrics") -> Extension:
+def _page(config: Config, daemon: Daemon, metrics: "Metrics") -> Extension:
     from edgeclassifier.credentials import read_password
     from edgeclassifier.metrics.routes import metrics_route, probe_route
     from edgeclassifier.web.live import Live
@@ -131,7 +131,7 @@ def _page(config: Config, daemon: "Daemon", metrics: "Metrics") -> Extension:
 class _Visited:
     """The daemon as the page sees it."""
 
-    def __init__(self, daemon: "Daemon") -> None:
+    def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
 
     def info(self) -> Mapping[str, Any]:
