@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from brokers import (
@@ -23,21 +23,18 @@ from brokers import (
     needs_openssl,
     wait_until,
 )
+from sessions import MakeSession, Protocol, access, sessions
 
 from edgeclassifier.backoff import Backoff
-from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.errors import BrokerError
 from edgeclassifier.mqtt import connection as connection_module
 from edgeclassifier.mqtt import session as session_module
 from edgeclassifier.mqtt import tls as tls_module
-from edgeclassifier.mqtt.base import Broker
 from edgeclassifier.mqtt.connection import Connection, RefusedError
 from edgeclassifier.mqtt.probe import probe
-from edgeclassifier.mqtt.session import Message, Session
+from edgeclassifier.mqtt.session import Message
 from edgeclassifier.mqtt.tls import make_tls_context
 
-MakeSession = Callable[..., Session]
-Protocol = Literal["5", "3.1.1"]
 PROTOCOLS: tuple[Protocol, ...] = ("5", "3.1.1")
 CONNACK_OK = {"5": b"\x20\x03\x00\x00\x00", "3.1.1": b"\x20\x02\x00\x00"}
 
@@ -47,44 +44,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
-def access(port: int, **changes: Any) -> Broker:
-    anybody: dict[str, Any] = {
-        "host": "127.0.0.1",
-        "port": port,
-        "protocol": "5",
-        "client_id": "device",
-        "username": None,
-        "password": None,
-        "tls": None,
-        "keepalive_s": 30,
-    }
-    return Broker(**{**anybody, **changes})
-
-
-OF_THE_SESSION = ("reconnect_min_s", "reconnect_max_s", "max_queued", "will", "buffer")
-
-
 @pytest.fixture
 def make_session() -> Iterator[MakeSession]:
-    sessions = []
-
-    def make(port: int, **changes: Any) -> Session:
-        arguments: dict[str, Any] = {
-            "buffer": MemoryBuffer(max_bytes=1_000_000),
-            "reconnect_min_s": 0.02,
-            "reconnect_max_s": 0.1,
-            "max_queued": 100,
-            "will": None,
-        }
-        arguments |= {name: changes.pop(name) for name in OF_THE_SESSION if name in changes}
-        arguments["broker"] = access(port, **changes)
-        sessions.append(Session(**arguments))
-        sessions[-1].start()
-        return sessions[-1]
-
-    yield make
-    for session in sessions:
-        session.stop(last=None, timeout_s=0.1)
+    with sessions(max_queued=100) as make:
+        yield make
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,56 +21,26 @@ from brokers import (
     needs_openssl,
     wait_until,
 )
+from sessions import MakeSession, access, sessions
 
 from edgeclassifier.backoff import Backoff
 from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.mqtt import connection as connection_module
-from edgeclassifier.mqtt.base import Broker, Message
+from edgeclassifier.mqtt.base import Message
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.mqtt.tls import make_tls_context
 
 pytestmark = needs_mosquitto
 
-MakeSession = Callable[..., Session]
 ONLINE = Message(topic="cam/availability", payload=b"online", retain=True)
 OFFLINE = Message(topic="cam/availability", payload=b"offline", retain=True)
 
 
-def access(port: int, **changes: Any) -> Broker:
-    anybody: dict[str, Any] = {
-        "host": "127.0.0.1",
-        "port": port,
-        "protocol": "5",
-        "client_id": "device",
-        "username": None,
-        "password": None,
-        "tls": None,
-        "keepalive_s": 30,
-    }
-    return Broker(**{**anybody, **changes})
-
-
 @pytest.fixture
 def make_session() -> Iterator[MakeSession]:
-    sessions = []
-
-    def make(port: int, *, max_bytes: int = 10_000_000, **changes: Any) -> Session:
-        session = Session(
-            broker=access(port, **changes),
-            buffer=MemoryBuffer(max_bytes=max_bytes),
-            reconnect_min_s=0.02,
-            reconnect_max_s=0.1,
-            max_queued=100,
-            will=None,
-        )
-        sessions.append(session)
-        session.start()
-        return session
-
-    yield make
-    for session in sessions:
-        session.stop(last=None, timeout_s=0.1)
+    with sessions(max_queued=100) as make:
+        yield make
 
 
 @pytest.fixture

@@ -3,19 +3,16 @@
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from brokers import PATIENCE_S, Mosquitto, Subscriber, needs_mosquitto, wait_until
+from sessions import Protocol, access, settings
 
-from edgeclassifier.buffer import MemoryBuffer
-from edgeclassifier.mqtt.base import Broker, Incoming
+from edgeclassifier.mqtt.base import Incoming
 from edgeclassifier.mqtt.session import Message, Session
-
-Listen = Callable[..., list[Incoming]]
-Protocol = Literal["5", "3.1.1"]
 
 
 @pytest.fixture(params=["5", "3.1.1"])
@@ -36,21 +33,7 @@ class Ear:
     def __init__(self, port: int, protocol: Protocol, topics: Sequence[str]) -> None:
         self.heard: list[Incoming] = []
         self.session = Session(
-            broker=Broker(
-                host="127.0.0.1",
-                port=port,
-                protocol=protocol,
-                client_id="device",
-                username=None,
-                password=None,
-                tls=None,
-                keepalive_s=30,
-            ),
-            buffer=MemoryBuffer(max_bytes=100_000),
-            reconnect_min_s=0.02,
-            reconnect_max_s=0.1,
-            max_queued=100,
-            will=None,
+            **settings(port, protocol=protocol),
             subscriptions=topics,
             on_message=self.heard.append,
         )
@@ -122,16 +105,7 @@ def test_it_listens_again_after_an_outage(broker: Mosquitto, protocol: Protocol)
 def test_it_listens_elsewhere_after_a_switch(broker: Mosquitto, protocol: Protocol) -> None:
     with Subscriber(broker.port) as other, Ear(broker.port, protocol, ["gate/+"]) as ear:
         ear.session.switch(
-            Broker(
-                host="127.0.0.1",
-                port=broker.port,
-                protocol=protocol,
-                client_id="device",
-                username=None,
-                password=None,
-                tls=None,
-                keepalive_s=30,
-            ),
+            access(broker.port, protocol=protocol),
             will=None,
             farewell=None,
             subscriptions=["door/+"],

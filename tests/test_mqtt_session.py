@@ -6,22 +6,19 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from brokers import PATIENCE_S, Mosquitto, Received, Subscriber, needs_mosquitto, wait_until
+from sessions import MakeSession, Protocol, access, sessions, settings
 
-from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.errors import ConfigError
-from edgeclassifier.mqtt.base import Broker
 from edgeclassifier.mqtt.session import Message, Session
 
 pytestmark = needs_mosquitto
 
-MakeSession = Callable[..., Session]
-Protocol = Literal["5", "3.1.1"]
 
 ONLINE = Message(topic="cam/availability", payload=b"online", retain=True)
 OFFLINE = Message(topic="cam/availability", payload=b"offline", retain=True)
@@ -41,45 +38,10 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
         yield mosquitto
 
 
-ACCESS = ("protocol", "client_id", "username", "password", "tls", "keepalive_s", "port")
-
-
-def settings(port: int, **changes: Any) -> dict[str, Any]:
-    """Return what a session is made of; `changes` are of the session or of its broker."""
-    access: dict[str, Any] = {
-        "host": "127.0.0.1",
-        "port": port,
-        "protocol": "5",
-        "client_id": "device",
-        "username": None,
-        "password": None,
-        "tls": None,
-        "keepalive_s": 30,
-    }
-    access |= {name: changes.pop(name) for name in ACCESS if name in changes}
-    return {
-        "broker": Broker(**access),
-        "buffer": MemoryBuffer(max_bytes=1_000_000),
-        "reconnect_min_s": 0.02,
-        "reconnect_max_s": 0.2,
-        "max_queued": 1000,
-        "will": WILL,
-        **changes,
-    }
-
-
 @pytest.fixture
 def make_session() -> Iterator[MakeSession]:
-    sessions = []
-
-    def make(port: int, **changes: Any) -> Session:
-        session = Session(**settings(port, **changes))
-        sessions.append(session)
-        return session
-
-    yield make
-    for session in sessions:
-        session.stop(last=None, timeout_s=0.1)
+    with sessions(start=False, reconnect_max_s=0.2, will=WILL) as make:
+        yield make
 
 
 def started(session: Session) -> Session:
@@ -139,14 +101,14 @@ def test_retained_messages_are_kept_while_offline_and_others_are_dropped(
 def test_the_broker_sends_the_will_of_a_killed_process(
     broker: Mosquitto, protocol: Protocol, number: signal.Signals
 ) -> None:
-    access = settings(broker.port, protocol=protocol)["broker"]
+    at = access(broker.port, protocol=protocol)
     script = f"""
 import time
 from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.mqtt.base import Broker
 from edgeclassifier.mqtt.session import Message, Session
 session = Session(
-    broker=Broker(**{dataclasses.asdict(access)!r}),
+    broker=Broker(**{dataclasses.asdict(at)!r}),
     buffer=MemoryBuffer(max_bytes=1000),
     reconnect_min_s=1,
     reconnect_max_s=1,
