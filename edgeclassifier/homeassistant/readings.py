@@ -44,7 +44,12 @@ def labels(topics: Topics, *, heartbeat_s: float) -> dict[str, Entity]:
             "state_topic": topics.event,
             "event_types": ["label_changed"],
             "value_template": _fields(
-                "event_type", "label", "previous_label", "score", "timestamp"
+                "event_type",
+                "label",
+                "previous_label",
+                "score",
+                "timestamp",
+                "clock_synchronized",
             ),
         },
     }
