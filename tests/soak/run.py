@@ -207,6 +207,9 @@ class Soak:
         missing, late = len(sequence.missing), sequence.late
         numbers = f"{sequence.next} messages, {sequence.repeated} of them twice"
         self._outcome.check(not missing and not late, f"{missing} lost, {late} late: {numbers}")
+        if not watcher.health:
+            self._outcome.check(False, "it never said how it is")
+            return
         frames, dropped = watcher.health["frames"], watcher.health["drops"]["messages"]
         text = f"{frames} frames classified, {watcher.predictions} predictions arrived"
         self._outcome.check(frames == watcher.predictions, f"{text}, {dropped} dropped")
