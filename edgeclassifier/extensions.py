@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeclassifier import __version__
-from edgeclassifier.compose.homeassistant import discovery
 from edgeclassifier.config import Config
 from edgeclassifier.daemon.loop import Daemon
 from edgeclassifier.errors import EdgeclassifierError
@@ -46,6 +45,7 @@ class HomeAssistant:
     """Keeps Home Assistant told of the device."""
 
     def __init__(self, config: Config, daemon: Daemon) -> None:
+        from edgeclassifier.compose.homeassistant import discovery
         from edgeclassifier.homeassistant.announcer import Announcer, birth_topic
 
         self._announcer = Announcer(publish=daemon.publish, make=lambda: discovery(daemon.config))

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from edgeclassifier.config.schema import CameraConfig, Config, MqttConfig
-from edgeclassifier.web import access
+from edgeclassifier.config.schema import CameraConfig, Config, MqttConfig, WebConfig
 
 _ORDERED = (
     ("accelerator.retry_min_s", "accelerator.retry_max_s"),
@@ -34,10 +33,17 @@ def contradictions(config: Config) -> list[str]:
     if bool(config.model.mean) != bool(config.model.std):
         problems.append("model.mean and model.std belong together: set both or none")
     problems += _of_the_broker(config.mqtt)
-    web = config.web
-    if web.enabled and (problem := access.problem(web.host, bool(web.password_file))):
-        problems.append(problem)
+    problems += _of_the_page(config.web)
     return problems
+
+
+def _of_the_page(web: WebConfig) -> Iterator[str]:
+    if not web.enabled:
+        return
+    from edgeclassifier.web import access
+
+    if problem := access.problem(web.host, bool(web.password_file)):
+        yield problem
 
 
 def _of_the_camera(camera: CameraConfig) -> Iterator[str]:

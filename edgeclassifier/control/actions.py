@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +14,6 @@ from edgeclassifier.daemon.reconfigure import Reconfiguration
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.errors import RequestError
 from edgeclassifier.mqtt.messages import Payloads
-from edgeclassifier.pictures import decode_picture
 from edgeclassifier.pipeline.pipeline import Pipeline
 from edgeclassifier.results import Result
 
@@ -75,7 +73,11 @@ class Actions:
 
     def classify(self, picture: bytes | None = None) -> Answer:
         """Classify the next frame of the camera, or a picture in a file's format."""
-        pixels = None if picture is None else decode_picture(picture)
+        pixels = None
+        if picture is not None:
+            from edgeclassifier.pictures import decode_picture
+
+            pixels = decode_picture(picture)
         result = self._pipeline.classify(pixels, timeout_s=_ANSWER_S)
         return self._payloads.classification(result)
 
@@ -147,6 +149,8 @@ class Actions:
         self._changed()
 
     def _reread(self) -> Reload:
+        from concurrent.futures import CancelledError
+
         future = self._reconfiguration.request()
         try:
             outcome = future.result(_CHANGE_S)

@@ -2,14 +2,17 @@
 
 import logging
 from collections import deque
-from concurrent.futures import Future
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from edgeclassifier.config import Config
 from edgeclassifier.daemon.adapt import AT_THE_NEXT_START
 from edgeclassifier.daemon.reload import Reload, Reloader
 from edgeclassifier.daemon.watch import Watch
 from edgeclassifier.errors import EdgeclassifierError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,8 @@ class Reconfiguration:
 
     def request(self) -> "Future[Reload]":
         """Ask for it, from any thread. The future tells what came of it."""
+        from concurrent.futures import Future
+
         future: Future[Reload] = Future()
         self._requested.append(future)
         return future
