@@ -54,7 +54,7 @@ idle-test: .venv-dev/ready mosquitto ## still scenes, long: what is noticed, and
 
 .PHONY: homeassistant-test
 homeassistant-test: .venv-dev/ready mosquitto ## the device in a real Home Assistant (needs Python 3.13)
-	@PYTHONPATH=tests $(DEV_BIN)/python -m homeassistant $(ARGS)
+	@PYTHONPATH=tests $(DEV_BIN)/python -m home_assistant $(ARGS)
 
 .PHONY: metrics-test
 metrics-test: .venv-dev/ready mosquitto ## every query and alert with a real Prometheus and node exporter

@@ -1,6 +1,6 @@
 """What Home Assistant is told of the device, when, and the command that shows or removes it.
 
-Home Assistant itself is asked in tests/homeassistant, which takes minutes.
+Home Assistant itself is asked in tests/home_assistant, which takes minutes.
 """
 
 import json

@@ -3,7 +3,7 @@
 import json
 from functools import partial
 
-from homeassistant.world import BUNDLED, ENTITIES, World
+from home_assistant.world import BUNDLED, ENTITIES, World
 
 
 def appears(world: World) -> None:

@@ -1,13 +1,13 @@
 """What a person sees and does in Home Assistant, from the first start to the removal."""
 
-from homeassistant.acting import (
+from home_assistant.acting import (
     dies_and_comes_back,
     is_controlled,
     is_removed,
     outlives_home_assistant,
 )
-from homeassistant.showing import appears, has_an_accelerator, has_problems, shows_what_is_seen
-from homeassistant.world import World
+from home_assistant.showing import appears, has_an_accelerator, has_problems, shows_what_is_seen
+from home_assistant.world import World
 
 
 def scenario(world: World) -> None:

@@ -5,7 +5,7 @@ import time
 
 from device import of
 
-from homeassistant.world import BUNDLED, ENTITIES, EXPIRE_AFTER_S, World
+from home_assistant.world import BUNDLED, ENTITIES, EXPIRE_AFTER_S, World
 
 _JITTER_S = 3.0
 _QUIET_S = 2.0

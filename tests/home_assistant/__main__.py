@@ -1,4 +1,4 @@
-"""Tries the device in Home Assistant itself: `PYTHONPATH=tests python -m homeassistant`."""
+"""Tries the device in Home Assistant itself: `PYTHONPATH=tests python -m home_assistant`."""
 
 import argparse
 import shutil
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from brokers import Mosquitto, Subscriber
 
-from homeassistant.checks import Checks
-from homeassistant.environment import VERSION, SetUpError, home_assistant
-from homeassistant.instance import HomeAssistant
-from homeassistant.scenario import scenario
-from homeassistant.world import World
+from home_assistant.checks import Checks
+from home_assistant.environment import VERSION, SetUpError, home_assistant
+from home_assistant.instance import HomeAssistant
+from home_assistant.scenario import scenario
+from home_assistant.world import World
 
 
 def _say(line: str) -> None:
@@ -21,7 +21,7 @@ def _say(line: str) -> None:
 
 def main() -> int:
     """Run it all and return the exit code: 1 if anything was not as expected."""
-    parser = argparse.ArgumentParser(prog="homeassistant", description=__doc__)
+    parser = argparse.ArgumentParser(prog="home_assistant", description=__doc__)
     parser.add_argument(
         "--version", default=VERSION, help="of Home Assistant (default: %(default)s)"
     )

@@ -14,8 +14,8 @@ from delegate.build import Device as Delegate
 from delegate.build import build, tiny_models
 from device import Site, newest
 
-from homeassistant.checks import Checks
-from homeassistant.instance import HomeAssistant, State
+from home_assistant.checks import Checks
+from home_assistant.instance import HomeAssistant, State, without_our_paths
 
 BUNDLED = "efficientnet_lite2_260_int8"
 HEARTBEAT_S = 2.0
@@ -174,6 +174,7 @@ class World:
             text=True,
             check=True,
             timeout=120,
+            env=without_our_paths(),
         )
         found: list[str] = json.loads(done.stdout)
         return found

@@ -1,6 +1,7 @@
 """A Home Assistant of one's own, asked and told over its HTTP interface."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -42,6 +43,11 @@ _OF_THE_MACHINE = ("[aiohttp_fast_zlib]", "libturbojpeg")
 State = dict[str, Any]
 
 
+def without_our_paths() -> dict[str, str]:
+    """Return the environment for programs of Home Assistant's, which has modules of its own."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 class HomeAssistant:
     """One instance with a folder of its own, from entering the context until leaving it."""
 
@@ -76,7 +82,9 @@ class HomeAssistant:
     def start(self) -> None:
         """Start, and wait until it answers."""
         with self._output.open("ab") as output:
-            self._process = subprocess.Popen(self._command, stdout=output, stderr=output)
+            self._process = subprocess.Popen(
+                self._command, stdout=output, stderr=output, env=without_our_paths()
+            )
         if not wait_until(self._answers, timeout_s=_START_S):
             self.stop()
             raise AssertionError(f"Home Assistant did not start:\n{self._output.read_text()}")

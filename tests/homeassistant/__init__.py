@@ -1,1 +1,0 @@
-"""The daemon, a broker and Home Assistant itself: `PYTHONPATH=tests python -m homeassistant`."""
