@@ -90,9 +90,17 @@ def test_what_is_not_acknowledged_comes_first_after_a_restart(make_buffer: MakeB
     assert buffer.status().commits == 1
     buffer = make_buffer()
     fill(buffer, range(10, 20))
-    first = buffer.take() if wait_until(lambda: buffer.status().pending == 20) else None
-    assert first is not None
-    assert first.message == message(0), "not what it was"
+    assert wait_until(lambda: buffer.status().pending == 20)
+    # What is known to be in the file need not be read yet.
+    taken = []
+
+    def is_taken() -> bool:
+        taken.append(buffer.take())
+        return taken[-1] is not None
+
+    assert wait_until(is_taken)
+    assert taken[-1] is not None
+    assert taken[-1].message == message(0), "not what it was"
     buffer.put_back()
     assert drain(buffer) == list(range(20))
 
