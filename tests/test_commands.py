@@ -125,9 +125,9 @@ def test_a_threshold_holds_over_a_restart_until_it_is_taken_back(
     with remote(site, watching) as device:
         assert device.get("set_threshold", threshold=0.75) == {"threshold": 0.75}
         assert watching.wait_for(
-            lambda got: newest(got, "info")["config"]["state"]["threshold"] == 0.75
+            lambda got: newest(got, "info")["overrides"] == {"state.threshold": 0.75}
         )
-        assert newest(watching.messages, "info")["overrides"] == {"state.threshold": 0.75}
+        assert newest(watching.messages, "info")["config"]["state"]["threshold"] == 0.75
         assert continues(watching)
     assert_no_prediction_is_missed(watching.messages)
     watching.clear()
@@ -159,7 +159,7 @@ def test_an_installed_model_is_swapped_in_without_a_gap(site: Site, watching: Su
         assert continues(watching)
         assert device.get("set_model", model="tiny") == {"model": "tiny"}
         assert watching.wait_for(lambda got: newest(got, "info")["model"]["name"] == "tiny")
-        assert newest(watching.messages, "info")["overrides"] == {}
+        assert watching.wait_for(lambda got: newest(got, "info")["overrides"] == {})
     assert_no_prediction_is_missed(watching.messages)
 
 
