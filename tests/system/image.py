@@ -26,7 +26,8 @@ _HERE = Path(__file__).parent
 _RECIPE = _HERE / "recipe"
 _SAMPLES = wheels.REPOSITORY / "edgeclassifier" / "samples"
 _PICTURES = (".jpg", ".png")
-_BUILD_TIMEOUT_S = 5400  # of another architecture; this machine's own takes a few minutes
+# Another architecture's, on a busy machine; this machine's own takes a few minutes.
+_BUILD_TIMEOUT_S = 3 * 3600
 
 Say = Callable[[str], None]
 
@@ -105,8 +106,11 @@ def image(architecture: Architecture, *, say: Say) -> Image:
         require(architecture)
         started_s = time.monotonic()
         say(f"image {folder.name}: building")
+        prefix = f"build-{architecture}-"
+        for left in cache.glob(f"{prefix}*"):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(
-            prefix="build-", dir=cache, ignore_cleanup_errors=True
+            prefix=prefix, dir=cache, ignore_cleanup_errors=True
         ) as temporary:
             outputs = Path(temporary) / "outputs"
             outputs.mkdir()

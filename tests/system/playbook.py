@@ -23,7 +23,9 @@ _COPIED = ("deploy", "edgeclassifier", "systemd", "LICENSE", "README.md", "pypro
 _RECAP = re.compile(rf"^{_HOST}\s.*changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 _VERSION = re.compile(r'__version__ = ".*"')
 _TASK = re.compile(r"^TASK \[(?:\w+ : )?(.*)\] \**$")
+_TASKS = re.compile(_TASK.pattern, re.MULTILINE)
 _TIMEOUT_S = 3600
+_POLL_S = 0.2
 _SLOWEST = 8
 
 
@@ -156,11 +158,16 @@ class Background:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    @property
-    def task(self) -> str:
-        """Its last task so far."""
-        tasks = [found[1] for line in self._log.open() if (found := _TASK.match(line))]
-        return tasks[-1] if tasks else "none"
+    def wait_for(self, task: str, *, timeout_s: float) -> None:
+        """Wait until a task begins, named by how its name begins. Raises DeploymentError."""
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            said = self._log.read_text()
+            if any(found.startswith(task) for found in _TASKS.findall(said)):
+                return
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                raise DeploymentError(f"{task!r} has not begun:\n{said[-6000:]}")
+            time.sleep(_POLL_S)
 
 
 def _command(

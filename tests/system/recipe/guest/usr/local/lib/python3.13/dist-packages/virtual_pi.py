@@ -9,6 +9,8 @@ system's packages. It changes picamera2 when that is imported, in these places:
 - it reports no number of bytes used, by which picamera2 would know how much to map;
 - it never says whether a frame is good: that is read from memory nobody has written to;
 - it has no frame rate.
+
+And Debian's kernel for arm64 has no heap for picamera2's own buffers, which are not used anyway.
 """
 
 import importlib.abc
@@ -16,10 +18,12 @@ import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 _PATCHED = "picamera2.picamera2"
+_HEAP = Path("/dev/dma_heap/system")
 
 
 def _patch(module: ModuleType) -> None:
@@ -55,6 +59,8 @@ def _patch(module: ModuleType) -> None:
             self.allocator = Allocator(self.camera)
             self.camera = PacedCamera(self.camera)
 
+    if not _HEAP.exists():
+        module.DmaAllocator = lambda: None  # type: ignore[attr-defined]  # init() replaces it
     module.CompletedRequest = CompletedRequest  # type: ignore[attr-defined]
     camera_class._get_raw_modes = raw_modes
     camera_class.__init__ = init
