@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgeclassifier import __version__
 from edgeclassifier.config import Config
 from edgeclassifier.daemon.loop import Daemon
-from edgeclassifier.errors import EdgeclassifierError
+from edgeclassifier.errors import ConfigError, EdgeclassifierError
 from edgeclassifier.mqtt.base import Incoming
 
 if TYPE_CHECKING:
@@ -109,8 +109,13 @@ def _page(config: Config, daemon: Daemon, metrics: "Metrics") -> Extension:
     from edgeclassifier.credentials import read_password
     from edgeclassifier.metrics.routes import metrics_route, probe_route
     from edgeclassifier.web.live import Live
-    from edgeclassifier.web.server import WebServer
 
+    try:
+        from edgeclassifier.web.server import WebServer
+    except ImportError as error:
+        raise ConfigError(
+            [f"web.enabled: {error}: run 'pip install \"edgeclassifier[web]\"'"]
+        ) from None
     live = Live()
     daemon.observe(live.handle)
     password_file = config.web.password_file
