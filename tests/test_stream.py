@@ -4,8 +4,10 @@ import errno
 import io
 import logging
 import socket
+import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -483,8 +485,15 @@ def test_what_cannot_be_provoked_here(error: av.FFmpegError, message: str) -> No
         raise CameraError(explain(error))
 
 
+def test_with_a_pyav_that_is_too_old(monkeypatch: pytest.MonkeyPatch, clip: Path) -> None:
+    name = "av.video.reformatter"
+    monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    with pytest.raises(CameraError, match=r"needs PyAV 14 or later .*ColorRange.*: run 'pip"):
+        make(clip).open()
+
+
 def test_without_pyav(monkeypatch: pytest.MonkeyPatch, clip: Path) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(CameraError, match=r"pip install \"edgeclassifier\[stream\]\""):
         make(clip).open()
 
