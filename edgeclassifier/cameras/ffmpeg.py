@@ -54,7 +54,8 @@ def open_video(url: str, *, options: Mapping[str, str], timeout_s: float) -> "In
         from av.video.reformatter import ColorRange  # noqa: F401 - that of Bookworm has none
     except ImportError as error:
         raise CameraError(
-            f"{redact(url)}: needs PyAV 14 or later ({error}): run 'pip install \"edgeclassifier[stream]\"'"
+            f"{redact(url)}: needs PyAV 14 or later ({error}): "
+            "run 'pip install \"edgeclassifier[stream]\"'"
         ) from None
 
     file = local_file(url)
