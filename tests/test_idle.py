@@ -181,7 +181,7 @@ def another(model: Path) -> Classifier:
     return Classifier(loaded, path=model, labels=LABELS, labels_source="labels.txt")
 
 
-def join(camera: ScriptedCamera, model: Inference, idle: IdleSettings = IDLE) -> Pipeline:
+def join(camera: ScriptedCamera, model: Inference, idle: IdleSettings | None = IDLE) -> Pipeline:
     pipeline = Pipeline(camera=settings(camera), idle=idle)
     pipeline.attach(model)
     pipeline.open()
@@ -212,8 +212,7 @@ def test_an_answer_is_repeated_until_something_changes(engine: Classifier) -> No
 
 
 def test_without_it_every_frame_is_classified(engine: Classifier) -> None:
-    pipeline = join(ScriptedCamera([3] * 9), inference(engine))
-    pipeline.configure_idle(None)
+    pipeline = join(ScriptedCamera([3] * 9), inference(engine), None)
     assert repeats(list(pipeline.results())) == [False] * 9
 
 
