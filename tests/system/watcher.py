@@ -11,6 +11,7 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 BROKER = (
     "persistence true",
@@ -58,7 +59,11 @@ class Watcher:
         # With QoS 0 it never writes: nothing is discarded when the broker dies before it is read.
         self._client = Client(CallbackAPIVersion.VERSION2, client_id="watcher", protocol=MQTTv5)
         self._client.reconnect_delay_set(1, 1)
-        self._client.on_connect = lambda client, *_: client.subscribe("edgeclassifier/#", qos=0)
+        # What is retained comes with the first subscription alone: it would be out of order later.
+        options = SubscribeOptions(qos=0, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
+        self._client.on_connect = lambda client, *_: client.subscribe(
+            "edgeclassifier/#", options=options
+        )
         self._client.on_message = self._handle
 
     def __enter__(self) -> Self:

@@ -1,0 +1,30 @@
+"""The subscriber that watches a virtual device, with a broker that goes away."""
+
+from pathlib import Path
+
+from brokers import Mosquitto, needs_mosquitto
+from paho.mqtt import publish
+from system.watcher import BROKER, Watcher
+
+TOPIC = "edgeclassifier/porch/state"
+
+
+@needs_mosquitto
+def test_what_is_retained_is_not_seen_again_after_the_broker_was_away(tmp_path: Path) -> None:
+    lines = (*BROKER, f"persistence_location {tmp_path}/")
+    with Mosquitto(tmp_path, lines=lines) as broker, Watcher(broker.port) as watcher:
+
+        def see(payload: bytes) -> None:
+            publish.single(TOPIC, payload, qos=1, retain=True, port=broker.port)
+            watcher.wait_for(
+                payload.decode(), lambda each: each.payload == payload, mark=0, timeout_s=20
+            )
+
+        see(b"before")
+        broker.stop()
+        broker.start()
+        see(b"after")
+        see(b"last")
+
+        seen = [each.payload for each in watcher.since(0)]
+        assert seen == [b"before", b"after", b"last"]
