@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from brokers import wait_until
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from test_contract import SCHEMA, problems
 
@@ -50,6 +50,9 @@ def definition(command: str) -> str:
     return own if own in SCHEMA["$defs"] else "request"
 
 
+@example("classify", {"transaction": 7.0})
+@example("classify", {"transaction": 7.5})
+@example("classify", {"transaction": 2.0**63})
 @given(st.sampled_from(COMMANDS), ARGUMENTS)
 def test_what_is_accepted_is_what_the_contract_allows(
     command: str, payload: Mapping[str, Any]

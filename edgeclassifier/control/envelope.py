@@ -84,23 +84,24 @@ def _read_payload(payload: bytes) -> tuple[Mapping[str, Any], str | int | None]:
         raise RequestError("the request is not JSON: send an object, or nothing") from None
     if not isinstance(fields, dict):
         raise RequestError('the request is not a JSON object: send {"name": value}, or nothing')
-    transaction = fields.pop(_TRANSACTION, None)
-    if transaction is not None and not _is_transaction(transaction):
-        raise RequestError(
-            f"transaction: expected a string of at most {_LONGEST_TRANSACTION} characters, or a "
-            "whole number"
-        )
-    return fields, transaction
+    return fields, _transaction(fields.pop(_TRANSACTION, None))
 
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def _is_transaction(value: Any) -> bool:
-    if isinstance(value, str):
-        return len(value) <= _LONGEST_TRANSACTION
-    return type(value) is int and -(2**63) <= value < 2**63
+def _transaction(value: Any) -> str | int | None:
+    if value is None or (isinstance(value, str) and len(value) <= _LONGEST_TRANSACTION):
+        return value
+    # JSON has one kind of number: 7.0 is as whole as 7.
+    whole = type(value) is int or (type(value) is float and value.is_integer())
+    if whole and -(2**63) <= value < 2**63:
+        return int(value)
+    raise RequestError(
+        f"transaction: expected a string of at most {_LONGEST_TRANSACTION} characters, or a "
+        "whole number"
+    )
 
 
 def _reply_topic(wanted: str | None, usual: str) -> str:
