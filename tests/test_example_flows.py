@@ -15,7 +15,7 @@ from test_contract import problems
 from test_examples import event
 from test_homeassistant import components
 
-from edgeclassifier.config.schema import COMMANDS
+from edgeclassifier.control.arguments import COMMANDS
 from edgeclassifier.mqtt.messages import Topics
 
 EXAMPLES = REPOSITORY / "deploy" / "examples"

@@ -16,8 +16,7 @@ from brokers import Mosquitto, Subscriber, free_port, needs_mosquitto, wait_unti
 from daemon import isolated, run_cli
 from tiny_models import classifier
 
-from edgeclassifier.config.schema import COMMANDS
-from edgeclassifier.control.arguments import check_arguments
+from edgeclassifier.control.arguments import COMMANDS, check_arguments
 from edgeclassifier.errors import ModelError
 from edgeclassifier.homeassistant import (
     Announcer,

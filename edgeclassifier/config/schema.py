@@ -16,18 +16,8 @@ from edgeclassifier.config.options import (
     string_table,
     words_of,
 )
+from edgeclassifier.control.arguments import COMMANDS
 
-COMMANDS = (
-    "classify",
-    "snapshot",
-    "pause",
-    "resume",
-    "set_threshold",
-    "set_model",
-    "reload",
-    "restart",
-    "health",
-)
 TOPIC_ID = r"[a-zA-Z0-9_-]+"
 _topic_id = matching(TOPIC_ID, "letters, digits, '_' and '-' only, because it is part of a topic")
 _optional_topic_id = matching(
