@@ -16,11 +16,11 @@ _THROTTLING_BITS = {
     2: "throttled",
     3: "soft_temperature_limit",
 }
+THROTTLING_CONDITIONS = tuple(_THROTTLING_BITS.values())
+"""What Throttling may name."""
 _SINCE_BOOT_SHIFT = 16
-
-
-_FIRMWARE = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
-"""A Pi 5 has addresses in the names."""
+FIRMWARE_FILE = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
+"""Where the firmware says what it holds back; a Pi 5 has addresses in the names."""
 _NO_FILE = Path("none")
 
 
@@ -46,12 +46,12 @@ class System:
 
     def throttling(self) -> Throttling | None:
         """Read what the firmware reports; None on anything but a Raspberry Pi."""
-        text = self._read(next(self._root.glob(_FIRMWARE), _NO_FILE))
+        text = self._read(next(self._root.glob(FIRMWARE_FILE), _NO_FILE))
         try:
             bits = int(text, 16)
         except ValueError:
             return None
-        return Throttling(now=_names(bits), since_boot=_names(bits >> _SINCE_BOOT_SHIFT))
+        return throttling_of(bits)
 
     def memory_rss_bytes(self) -> int | None:
         """Read the resident memory of this process."""
@@ -79,6 +79,11 @@ class System:
             return (self._root / name).read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError):
             return ""
+
+
+def throttling_of(bits: int) -> Throttling:
+    """Decode what the firmware reports."""
+    return Throttling(now=_names(bits), since_boot=_names(bits >> _SINCE_BOOT_SHIFT))
 
 
 def _names(bits: int) -> tuple[str, ...]:

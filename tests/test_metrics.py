@@ -42,14 +42,13 @@ from edgeclassifier.daemon.exitrecord import Crash
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.metrics import probes
-from edgeclassifier.metrics.families import THROTTLING_CONDITIONS
 from edgeclassifier.metrics.probes import Signs
 from edgeclassifier.metrics.routes import metrics_route, probe_route
 from edgeclassifier.metrics.tally import BOUNDS_S, Histogram
 from edgeclassifier.metrics.textfile import Textfile
 from edgeclassifier.pipeline.capture import CameraHealth
 from edgeclassifier.results import Backend
-from edgeclassifier.system import System
+from edgeclassifier.system import THROTTLING_CONDITIONS, System
 
 # Counting
 

@@ -8,17 +8,14 @@ from edgeclassifier.doctor.base import Finding, Level, Problem, fine
 from edgeclassifier.doctor.host import Host
 from edgeclassifier.doctor.patient import Patient
 from edgeclassifier.doctor.places import storage
-from edgeclassifier.system import System
+from edgeclassifier.system import FIRMWARE_FILE, System, throttling_of
 
 _BUILT_S = 1_735_689_600
 """2025 began: no clock that is right shows an earlier time."""
 _MIB = 1 << 20
 _FULL_MIB, _LOW_MIB = 50, 300
 _HOT_C, _TOO_HOT_C = 75.0, 82.0
-_FIRMWARE = "/sys/devices/platform/soc*/soc*:firmware/get_throttled"
-_UNDER_VOLTAGE = 0
-_THROTTLINGS = {1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
-_SINCE_BOOT = 16
+_UNDER_VOLTAGE = "under_voltage"
 
 CLOCK_WRONG = Problem(
     id="clock.wrong",
@@ -179,9 +176,9 @@ def check_power(patient: Patient) -> Iterator[Finding]:
     bits = _firmware_bits(patient.host)
     if bits is None:
         yield fine("power", "not known: no Raspberry Pi's firmware answers")
-    elif bits >> _UNDER_VOLTAGE & 1:
+    elif _UNDER_VOLTAGE in throttling_of(bits).now:
         yield UNDER_VOLTAGE.found(f"too low at this moment (throttled={bits:#x})")
-    elif bits >> _SINCE_BOOT >> _UNDER_VOLTAGE & 1:
+    elif _UNDER_VOLTAGE in throttling_of(bits).since_boot:
         yield UNDER_VOLTAGE_SEEN.found(f"was too low (throttled={bits:#x})")
     else:
         yield fine("power", "the voltage was high enough since the last start")
@@ -192,9 +189,9 @@ def check_throttling(patient: Patient) -> Iterator[Finding]:
     bits = _firmware_bits(patient.host)
     if bits is None:
         yield fine("throttling", "not known: no Raspberry Pi's firmware answers")
-    elif now := _throttlings(bits):
+    elif now := _but_for_voltage(throttling_of(bits).now):
         yield THROTTLED.found(f"{now} (throttled={bits:#x})")
-    elif before := _throttlings(bits >> _SINCE_BOOT):
+    elif before := _but_for_voltage(throttling_of(bits).since_boot):
         yield THROTTLED_SEEN.found(f"{before} (throttled={bits:#x})")
     else:
         yield fine("throttling", "none since the last start")
@@ -213,7 +210,7 @@ def check_temperature(patient: Patient) -> Iterator[Finding]:
 
 def _firmware_bits(host: Host) -> int | None:
     """Read what the firmware holds back, from the kernel or else from its own program."""
-    texts = [host.text(name) for name in host.names(_FIRMWARE)]
+    texts = [host.text(name) for name in host.names(FIRMWARE_FILE)]
     if not any(texts):
         said = host.run(["vcgencmd", "get_throttled"], timeout_s=5)
         texts = [said.output.strip().removeprefix("throttled=")]
@@ -223,8 +220,8 @@ def _firmware_bits(host: Host) -> int | None:
     return None
 
 
-def _throttlings(bits: int) -> str:
-    return ", ".join(name for bit, name in _THROTTLINGS.items() if bits >> bit & 1)
+def _but_for_voltage(conditions: tuple[str, ...]) -> str:
+    return ", ".join(each.replace("_", " ") for each in conditions if each != _UNDER_VOLTAGE)
 
 
 def _root_is_read_only(host: Host) -> bool:

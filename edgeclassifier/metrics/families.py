@@ -20,7 +20,7 @@ from edgeclassifier.metrics.probes import Verdict
 from edgeclassifier.metrics.tally import Counts
 from edgeclassifier.pipeline.capture import CameraHealth
 from edgeclassifier.pipeline.view import View
-from edgeclassifier.system import Throttling
+from edgeclassifier.system import THROTTLING_CONDITIONS, Throttling
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -29,8 +29,6 @@ _CAMERA_STATES: Collection[str] = get_args(get_type_hints(CameraHealth)["state"]
 _VIEWS: Collection[str] = get_args(View)
 _ACCELERATOR_STATES: Collection[str] = get_args(State)
 _FAULTS: Collection[str] = get_args(Fault)
-THROTTLING_CONDITIONS = ("under_voltage", "frequency_capped", "throttled", "soft_temperature_limit")
-"""What system.Throttling may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
