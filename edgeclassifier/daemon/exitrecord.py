@@ -12,7 +12,8 @@ from typing import IO, Any
 
 from edgeclassifier.durable import reason, write_text
 
-_RECORD = "last-exit.json"
+RECORD = "last-exit.json"
+"""What the file is called."""
 _FAULT = "fault.txt"
 _KERNEL_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _LONGEST = 500
@@ -46,7 +47,7 @@ class ExitRecord:
         if self._directory is None:
             return None
         try:
-            record = json.loads((self._directory / _RECORD).read_text(encoding="utf-8"))
+            record = json.loads((self._directory / RECORD).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return None
         fault = _first_line(self._directory / _FAULT)
@@ -85,7 +86,7 @@ class ExitRecord:
         stamped = {**record, "timestamp": datetime.now(UTC).isoformat(timespec="seconds")}
         try:
             _make(self._directory)
-            write_text(self._directory / _RECORD, json.dumps(stamped) + "\n")
+            write_text(self._directory / RECORD, json.dumps(stamped) + "\n")
         except OSError as error:
             log.warning("the reason of the end is not recorded: %s", reason(error))
 

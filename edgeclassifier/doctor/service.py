@@ -145,13 +145,13 @@ def _running(patient: Patient, how: str) -> Iterator[Finding]:
 
 def check_crash(patient: Patient) -> Iterator[Finding]:
     """How the daemon ended last time."""
-    from edgeclassifier.daemon.exitrecord import ExitRecord
+    from edgeclassifier.daemon.exitrecord import RECORD, ExitRecord
 
     directory = state_directory(patient)
     if directory is None:
         yield fine("crash", "not known: the daemon has no folder to note it in")
         return
-    note = directory / "last-exit.json"
+    note = directory / RECORD
     try:
         with note.open("rb"):
             pass
@@ -161,10 +161,7 @@ def check_crash(patient: Patient) -> Iterator[Finding]:
     except OSError as error:
         yield HIDDEN.found(f"{note}: {error.strerror}")
         return
-    try:
-        crash = ExitRecord(directory).previous()
-    except RecursionError:
-        crash = None  # no note of the daemon's
+    crash = ExitRecord(directory).previous()
     if crash is None:
         yield fine("crash", "the last exit was in order")
     elif crash.exit_code is None and patient.daemons:
