@@ -155,7 +155,9 @@ class Pipeline:
     @property
     def camera_health(self) -> CameraHealth:
         """How the camera is."""
-        health = replace(self._capture.health, view=self._intake.view.view)
+        health, view = self._capture.health, self._intake.view.view
+        if health.view != view:
+            health = replace(health, view=view)
         same_s = self._intake.freeze.same_s
         if health.state != "ok" or not 0 < self._capture.settings.frozen_after_s <= same_s:
             return health

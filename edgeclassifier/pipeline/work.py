@@ -94,17 +94,11 @@ class Answered:
         """Make it a result."""
         prepared = self.prepared
         predictions = self.best()
-        captured_s = prepared.frame.monotonic_s
         return Result(
             frame=prepared.frame,
             crop=prepared.crop,
             predictions=predictions,
-            latency=Latency(
-                capture_s=prepared.received_s - captured_s,
-                preprocess_s=prepared.ready_s - prepared.received_s,
-                inference_s=self.done_s - self.started_s,
-                total_s=time.monotonic() - captured_s,
-            ),
+            latency=_latency(prepared, inference_s=self.done_s - self.started_s),
             model=prepared.inference.model(self.answer.backend),
             backend=self.answer.backend,
         )
@@ -126,18 +120,23 @@ class Repeated:
         """Make it a result."""
         unchanged, answered = self.unchanged, self.answered
         predictions = answered.best()
-        captured_s = unchanged.frame.monotonic_s
         return Result(
             frame=unchanged.frame,
             crop=answered.prepared.crop,
             predictions=predictions,
-            latency=Latency(
-                capture_s=unchanged.received_s - captured_s,
-                preprocess_s=unchanged.ready_s - unchanged.received_s,
-                inference_s=0.0,
-                total_s=time.monotonic() - captured_s,
-            ),
+            latency=_latency(unchanged, inference_s=0.0),
             model=answered.prepared.inference.model(answered.answer.backend),
             backend=answered.answer.backend,
-            answer_age_s=captured_s - answered.frame.monotonic_s,
+            answer_age_s=unchanged.frame.monotonic_s - answered.frame.monotonic_s,
         )
+
+
+def _latency(work: Work, *, inference_s: float) -> Latency:
+    """Say where the time of a frame went until now."""
+    captured_s = work.frame.monotonic_s
+    return Latency(
+        capture_s=work.received_s - captured_s,
+        preprocess_s=work.ready_s - work.received_s,
+        inference_s=inference_s,
+        total_s=time.monotonic() - captured_s,
+    )
