@@ -1,7 +1,7 @@
 """One try, to see whether the broker lets this client in."""
 
-from edgeclassifier.errors import ConfigError
 from edgeclassifier.mqtt.base import Broker
+from edgeclassifier.mqtt.single import connected
 
 
 def probe(broker: Broker) -> None:
@@ -11,14 +11,5 @@ def probe(broker: Broker) -> None:
     its connection is interrupted for a moment.
     Raises BrokerError: one line with what was wrong and what to do.
     """
-    if problems := broker.problems():
-        raise ConfigError(problems)
-    from edgeclassifier.mqtt.connection import Connection
-
-    connection = Connection(broker=broker, will=None)
-    try:
-        connection.open()
-        while not connection.accepted:
-            connection.step(1.0)
-    finally:
-        connection.close(politely=True)
+    with connected(broker):
+        pass

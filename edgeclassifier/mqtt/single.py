@@ -1,11 +1,39 @@
-"""One message, delivered while somebody waits for it."""
+"""A connection for a moment, while somebody waits for it."""
+
+from __future__ import annotations
 
 import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from edgeclassifier.errors import BrokerError, ConfigError
-from edgeclassifier.mqtt.base import Broker, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edgeclassifier.mqtt.base import Broker, Message
+    from edgeclassifier.mqtt.connection import Connection
 
 _TIMEOUT_S = 10.0
+
+
+@contextmanager
+def connected(
+    broker: Broker, *, on_delivered: Callable[[int, str | None], None] | None = None
+) -> Iterator[Connection]:
+    """Connect once, wait for the broker's welcome, and leave politely. Raises BrokerError."""
+    if problems := broker.problems():
+        raise ConfigError(problems)
+    from edgeclassifier.mqtt.connection import Connection
+
+    connection = Connection(broker=broker, will=None, on_delivered=on_delivered)
+    try:
+        connection.open()
+        while not connection.accepted:
+            connection.step(1.0)
+        yield connection
+    finally:
+        connection.close(politely=True)
 
 
 def deliver(broker: Broker, message: Message) -> None:
@@ -13,16 +41,8 @@ def deliver(broker: Broker, message: Message) -> None:
 
     Raises BrokerError: one line with what was wrong and what to do.
     """
-    if problems := broker.problems():
-        raise ConfigError(problems)
-    from edgeclassifier.mqtt.connection import Connection
-
     answers: dict[int, str | None] = {}
-    connection = Connection(broker=broker, will=None, on_delivered=answers.__setitem__)
-    try:
-        connection.open()
-        while not connection.accepted:
-            connection.step(1.0)
+    with connected(broker, on_delivered=answers.__setitem__) as connection:
         number = connection.send(message)
         until_s = time.monotonic() + _TIMEOUT_S
         while number not in answers:
@@ -32,8 +52,6 @@ def deliver(broker: Broker, message: Message) -> None:
                     f"{_TIMEOUT_S:.0f} s"
                 )
             connection.step(1.0)
-    finally:
-        connection.close(politely=True)
     if (refusal := answers[number]) is not None:
         raise BrokerError(
             f"{broker}: refused a message on {message.topic}: {refusal}; check its access list"
