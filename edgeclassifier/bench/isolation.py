@@ -1,17 +1,17 @@
 """The model in the process that a delegate runs in, beside the same model in this process."""
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeclassifier import compose
+from edgeclassifier.accelerator.attempt import attempt
 from edgeclassifier.accelerator.base import Status, Unavailable
 from edgeclassifier.accelerator.supervisor import Accelerator
 from edgeclassifier.bench.rig import Rig, endless, sample_frames
@@ -22,7 +22,6 @@ from edgeclassifier.localbroker import LocalBroker
 
 _LOAD_S = 120.0
 _ANSWER_S = 60.0
-_STOP_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,30 +108,28 @@ class _Borrowed:
 
 @contextmanager
 def _in_a_process(engine: compose.Engine) -> Iterator[Accelerator]:
-    outcome: SimpleQueue[Status] = SimpleQueue()
-    accelerator = Accelerator(
-        name="isolated",
-        model=engine.model.path,
-        delegate=None,
-        options={},
-        runtime=engine.classifier.runtime.name,
-        threads=engine.classifier.threads,
-        expected=engine.classifier.layout,
-        deadline_s=_ANSWER_S,
-        load_deadline_s=_LOAD_S,
-        slow_s=0.0,
-        retry_min_s=_LOAD_S,
-        retry_max_s=_LOAD_S,
-        on_change=outcome.put,
-    )
-    accelerator.start()
-    try:
-        status = outcome.get()
+    def build(on_change: Callable[[Status], None]) -> Accelerator:
+        return Accelerator(
+            name="isolated",
+            model=engine.model.path,
+            delegate=None,
+            options={},
+            runtime=engine.classifier.runtime.name,
+            threads=engine.classifier.threads,
+            expected=engine.classifier.layout,
+            deadline_s=_ANSWER_S,
+            load_deadline_s=_LOAD_S,
+            slow_s=0.0,
+            retry_min_s=_LOAD_S,
+            retry_max_s=_LOAD_S,
+            on_change=on_change,
+        )
+
+    with attempt(build) as (accelerator, status):
         if status.state != "ready":
             raise InferenceError(f"the model does not run in another process: {status.reason}")
-        yield accelerator
-    except Unavailable:
-        reason = accelerator.status.reason or "it ended"
-        raise InferenceError(f"the model in another process failed: {reason}") from None
-    finally:
-        accelerator.stop(timeout_s=_STOP_S)
+        try:
+            yield accelerator
+        except Unavailable:
+            reason = accelerator.status.reason or "it ended"
+            raise InferenceError(f"the model in another process failed: {reason}") from None

@@ -22,10 +22,12 @@ from edgeclassifier.compose.model import (
 )
 from edgeclassifier.compose.publisher import publisher_settings, state_rules
 from edgeclassifier.compose.state import state_directory
-from edgeclassifier.compose.trial import judge, try_model
+from edgeclassifier.compose.trial import GOLDEN_PICTURES, GOLDEN_TOP_K, judge, try_model
 
 __all__ = [
     "BUNDLED_MODEL",
+    "GOLDEN_PICTURES",
+    "GOLDEN_TOP_K",
     "PREFERRED_MODEL",
     "Engine",
     "ModelFile",

@@ -4,7 +4,6 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from edgeclassifier.compose.model import ModelFile, find_model
@@ -12,12 +11,13 @@ from edgeclassifier.config import Config
 from edgeclassifier.errors import InferenceError, ModelError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from edgeclassifier.accelerator.base import Status
     from edgeclassifier.accelerator.supervisor import Accelerator
     from edgeclassifier.classifier import Classifier
 
 _EDGE_TPU = "edgetpu"
-_STOP_S = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -97,14 +97,19 @@ def try_accelerator(config: Config, model: ModelFile, *, twin: "Classifier") -> 
     Raises ModelError where the model does not suit, and InferenceError where the accelerator fails
     otherwise, or is not there.
     """
-    outcome: SimpleQueue[Status] = SimpleQueue()
-    accelerator = build_accelerator(config, model, twin=twin, on_change=outcome.put)
-    accelerator.start()
-    try:
-        # It comes to an end by itself, within accelerator.load_deadline_s.
-        status = outcome.get()
-    finally:
-        accelerator.stop(timeout_s=_STOP_S)
+    with first_status(config, model, twin=twin) as (accelerator, status):
+        name = accelerator.name
     if status.state != "ready":
         kind = ModelError if status.fault == "unfit" else InferenceError
-        raise kind(f"{accelerator.name}: {status.reason}")
+        raise kind(f"{name}: {status.reason}")
+
+
+def first_status(
+    config: Config, model: ModelFile, *, twin: "Classifier"
+) -> "AbstractContextManager[tuple[Accelerator, Status]]":
+    """Start the accelerator for as long as the context lasts, and say what came of it."""
+    from edgeclassifier.accelerator.attempt import attempt
+
+    return attempt(
+        lambda on_change: build_accelerator(config, model, twin=twin, on_change=on_change)
+    )

@@ -12,12 +12,15 @@ from edgeclassifier.config import Config
 from edgeclassifier.errors import ModelError
 
 _TIMEOUT_S = 120.0
-_TOP_K = 5
+GOLDEN_TOP_K = 5
+"""As many answers as it takes to judge a model."""
 _GOLDEN = {
     "coffee.png": {"espresso", "coffee mug", "cup"},
     "chelsea.png": {"Egyptian cat", "tabby", "tabby, tabby cat", "tiger cat"},
 }
 """What every classifier that knows these labels finds in the sample pictures."""
+GOLDEN_PICTURES = tuple(_GOLDEN)
+"""Those that a model is judged by, among the samples."""
 
 
 Answers = list[dict[str, Any]]
@@ -35,12 +38,12 @@ def try_model(config: Config, model: ModelFile) -> Answers:
     options = dataclasses.asdict(config.model) | {
         "name": str(model.path),
         "labels": str(model.labels or ""),
-        "top_k": _TOP_K,
+        "top_k": GOLDEN_TOP_K,
         "threshold": 0.0,
     }
     settings = {f"model.{key}": value for key, value in options.items()}
     command = own_command("classify", settings)
-    command += ["--json", *(str(SAMPLES / name) for name in _GOLDEN)]
+    command += ["--json", *(str(SAMPLES / name) for name in GOLDEN_PICTURES)]
     name = model.name
     try:
         done = subprocess.run(  # noqa: S603 - our own program

@@ -18,12 +18,10 @@ from edgeclassifier.config import Config
 from edgeclassifier.errors import EdgeclassifierError
 
 if TYPE_CHECKING:
-    from edgeclassifier.accelerator.base import Status
+    pass
 
 _PR_SET_PDEATHSIG = 1
-_STOP_S = 5.0
 _LONGEST_WAIT_S = 20.0
-_TOP_K = 5
 
 T = TypeVar("T")
 
@@ -96,7 +94,7 @@ def _try_model(config: Config) -> None:
     loaded.interpreter.invoke()
     tell(loaded=True)
     # As many answers as it takes to judge it, whatever is published of them.
-    settings = dataclasses.replace(config.model, top_k=_TOP_K, threshold=0.0)
+    settings = dataclasses.replace(config.model, top_k=compose.GOLDEN_TOP_K, threshold=0.0)
     engine = compose.build_engine(dataclasses.replace(config, model=settings), model)
     form = engine.classifier.input
     tell(
@@ -105,7 +103,7 @@ def _try_model(config: Config) -> None:
         input=f"{form.width}x{form.height} {form.dtype}",
     )
     answers = []
-    for name in ("chelsea.png", "coffee.png"):
+    for name in compose.GOLDEN_PICTURES:
         found = engine.classify(load_picture(SAMPLES / name))
         predictions = [{"label": each.label, "score": each.score} for each in found]
         answers.append({"file": name, "predictions": predictions})
@@ -146,11 +144,9 @@ def _try_camera(config: Config) -> None:
 
 def _try_accelerator(config: Config) -> None:
     """Load the delegate's library, then the delegate with its model."""
-    from queue import SimpleQueue
-
     from edgeclassifier import compose
     from edgeclassifier.accelerator.devices import library_of
-    from edgeclassifier.compose.accelerator import build_accelerator, compiled_model
+    from edgeclassifier.compose.accelerator import compiled_model, first_status
 
     wanted = config.accelerator.delegate
     library = library_of("edgetpu" if wanted == "auto" else wanted)
@@ -165,13 +161,8 @@ def _try_accelerator(config: Config) -> None:
     tell(engine=engine.model.name)
     model = compiled_model(config, engine.model)
     tell(model=model.name)
-    outcome: SimpleQueue[Status] = SimpleQueue()
-    accelerator = build_accelerator(config, model, twin=engine.classifier, on_change=outcome.put)
-    accelerator.start()
-    try:
-        status = outcome.get()
-    finally:
-        accelerator.stop(timeout_s=_STOP_S)
+    with first_status(config, model, twin=engine.classifier) as (_, status):
+        pass
     tell(state=status.state, fault=status.fault, reason=status.reason)
 
 
