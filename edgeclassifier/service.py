@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from edgeclassifier.daemon.overrides import Overrides
 from edgeclassifier.daemon.stop import StopSignal
 from edgeclassifier.errors import EXIT_FAILURE, EdgeclassifierError
 from edgeclassifier.extensions import build_extensions
-from edgeclassifier.mqtt.base import Incoming
 from edgeclassifier.mqtt.messages import offline
 from edgeclassifier.pipeline.pipeline import Pipeline
 
@@ -76,15 +75,14 @@ def _run(
     access = compose.broker_access(config.mqtt, device=settings.topics.device)
     farewell = offline(settings.topics)
     requests = compose.request_handler(config.commands, settings.topics)
-    inbox: list[Callable[[Incoming], None]] = [requests.receive]
     session = compose.build_session(
         config,
         access,
         will=farewell,
         state_directory=state_directory,
         subscriptions=compose.subscriptions(config, settings.topics),
-        on_message=lambda incoming: _hand_round(incoming, inbox),
     )
+    session.listen(requests.receive)
     pipeline = Pipeline(
         camera=compose.camera_settings(config.camera),
         inference_deadline_s=config.model.deadline_s,
@@ -111,7 +109,6 @@ def _run(
             pipeline=pipeline,
             session=session,
             requests=requests,
-            inbox=inbox,
             notifier=notifier,
             configured=reread,
             overrides=overrides,
@@ -144,8 +141,3 @@ def _with_overrides(config: Config, overrides: Overrides) -> tuple[Config, compo
         log.warning("what was changed on request is taken back: %s", error)
         overrides.clear()
         return config, compose.find_model(config.model)
-
-
-def _hand_round(incoming: Incoming, inbox: Sequence[Callable[[Incoming], None]]) -> None:
-    for receive in inbox:
-        receive(incoming)

@@ -35,8 +35,8 @@ class Ear:
         self.session = Session(
             **settings(port, protocol=protocol),
             subscriptions=topics,
-            on_message=self.heard.append,
         )
+        self.session.listen(self.heard.append)
 
     def __enter__(self) -> "Ear":
         self.session.start()

@@ -2,7 +2,7 @@
 
 import re
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from edgeclassifier.mqtt.base import Broker
 
 if TYPE_CHECKING:
     from edgeclassifier.buffer import Buffer
-    from edgeclassifier.mqtt.base import Incoming, Message
+    from edgeclassifier.mqtt.base import Message
     from edgeclassifier.mqtt.session import Session
 
 _PORT, _TLS_PORT = 1883, 8883
@@ -64,7 +64,6 @@ def build_session(
     will: "Message",
     state_directory: Path | None = None,
     subscriptions: Sequence[str] = (),
-    on_message: "Callable[[Incoming], None] | None" = None,
 ) -> "Session":
     """Build the session, not yet started.
 
@@ -81,7 +80,6 @@ def build_session(
         max_queued=_MAX_QUEUED,
         will=will,
         subscriptions=subscriptions,
-        on_message=on_message,
         nice=around_interpreter_nice(config.model),
     )
 

@@ -1,7 +1,6 @@
 """The running daemon: hands results on, looks after its parts, and takes a new configuration."""
 
 import gc
-import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -36,8 +35,6 @@ _FIRST_CONNECTION_S = 1.0
 Observer = Callable[[Result, State | None], None]
 """Sees every result, in the daemon's thread, and the state where it has changed."""
 
-log = logging.getLogger(__name__)
-
 
 class Daemon:
     """Joins a pipeline and a session, for as long as frames come."""
@@ -50,7 +47,6 @@ class Daemon:
         pipeline: Pipeline,
         session: Session,
         requests: RequestHandler,
-        inbox: list[Callable[[Incoming], None]],
         notifier: Notifier,
         configured: Callable[[], Config],
         overrides: Overrides,
@@ -60,8 +56,7 @@ class Daemon:
     ) -> None:
         """Take the parts, started, and `started_s` on the monotonic clock.
 
-        `configured` reads the files anew, `overrides` are what was changed on request, and all of
-        `inbox` are given what comes from the broker.
+        `configured` reads the files anew, `overrides` are what was changed on request.
         """
         self._pipeline = pipeline
         self._session = session
@@ -69,7 +64,6 @@ class Daemon:
         self._observers: list[Observer] = []
         self._on_report: list[Callable[[], None]] = []
         self._on_new_session: list[Callable[[], None]] = []
-        self._inbox = inbox
         self.system = system = System()
         payloads = Payloads(camera=config.camera.id)
         self._meter = ProgressMeter(started_s=started_s)
@@ -174,7 +168,7 @@ class Daemon:
 
     def on_message(self, call: Callable[[Incoming], None]) -> None:
         """Let somebody else hear what comes from the broker; it must neither wait nor raise."""
-        self._inbox.append(call)
+        self._session.listen(call)
 
     def run(self) -> None:
         """Let frames through until there are no more, or the signal to stop comes."""

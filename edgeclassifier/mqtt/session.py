@@ -40,10 +40,6 @@ _WRITE_S = 3.0
 """What stop() adds for a buffer on disk."""
 
 
-def _ignore(_message: Incoming) -> None:
-    return
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Access:
     broker: Broker
@@ -68,14 +64,13 @@ class Session:
         max_queued: int,
         will: Message | None,
         subscriptions: Sequence[str] = (),
-        on_message: Callable[[Incoming], None] | None = None,
         nice: int = 0,
     ) -> None:
         """Prepare a session; `nice` is the niceness of its thread.
 
         While connected, `max_queued` messages may wait that are neither retained nor kept.
-        `on_message` gets, in that thread, what is published on the topics of `subscriptions` and
-        is not retained; it must neither wait nor raise.
+        What is published on the topics of `subscriptions`, and is not retained, goes to those who
+        listen().
         """
         problems = broker.problems()
         if not 0 < reconnect_min_s <= reconnect_max_s:
@@ -88,7 +83,7 @@ class Session:
         if problems:
             raise ConfigError(problems)
         self._access = _Access(broker=broker, will=will, subscriptions=subscriptions)
-        self._on_message = on_message or _ignore
+        self._ears: list[Callable[[Incoming], None]] = []
         self._nice = nice
         self._buffer = buffer
         self._outbox = Outbox(buffer=buffer, max_queued=max_queued)
@@ -158,6 +153,10 @@ class Session:
         self._buffer.start(on_ready=self._wake_up.ring)
         self._thread.start()
 
+    def listen(self, hear: Callable[[Incoming], None]) -> None:
+        """Let somebody hear what comes in, in the session's thread, without waiting or raising."""
+        self._ears.append(hear)
+
     def publish(self, message: Message) -> bool:
         """Accept a message for delivery. Never blocks; False means that it is dropped.
 
@@ -214,6 +213,10 @@ class Session:
             logger.debug("%s: left behind while connecting", self._access.broker)
         self._buffer.close(timeout_s=_WRITE_S)
 
+    def _hear(self, incoming: Incoming) -> None:
+        for hear in self._ears:
+            hear(incoming)
+
     def _run(self) -> None:
         from edgeclassifier.mqtt.connection import Connection, RefusedError
         from edgeclassifier.mqtt.listener import Listener
@@ -225,7 +228,7 @@ class Session:
                 will=access.will,
                 wake=self._wake_up.listener,
                 on_delivered=self._delivery.note_answer,
-                listener=Listener(topics=access.subscriptions, on_message=self._on_message),
+                listener=Listener(topics=access.subscriptions, on_message=self._hear),
             )
             wait_s = 0.0
             try:
