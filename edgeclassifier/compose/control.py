@@ -13,9 +13,9 @@ def request_handler(config: CommandsConfig, topics: Topics) -> RequestHandler:
 
 def subscriptions(config: Config, topics: Topics) -> tuple[str, ...]:
     """Name the topics that the session subscribes to."""
-    topics_of_others = []
+    wanted = [topics.requests] if config.commands.allow else []
     if config.homeassistant.enabled:
         from edgeclassifier.homeassistant.announcer import birth_topic
 
-        topics_of_others.append(birth_topic(config.homeassistant.prefix))
-    return (*([topics.requests] if config.commands.allow else []), *topics_of_others)
+        wanted.append(birth_topic(config.homeassistant.prefix))
+    return tuple(wanted)

@@ -9,7 +9,7 @@ from edgeclassifier.mqtt.base import Message
 
 
 def discovery(config: Config) -> Message:
-    """Describe the device. Raises ModelError where the installed models cannot be listed."""
+    """Describe the device."""
     return discovery_message(
         topics=publisher_settings(config).topics,
         prefix=config.homeassistant.prefix,

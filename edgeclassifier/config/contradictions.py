@@ -80,6 +80,6 @@ def _of_the_broker(mqtt: MqttConfig) -> Iterator[str]:
     if mqtt.password_file and not mqtt.username:
         yield "mqtt.password_file is set without mqtt.username"
     if bool(mqtt.tls.cert_file) != bool(mqtt.tls.key_file):
-        yield ("mqtt.tls.cert_file and mqtt.tls.key_file belong together: set both or none")
+        yield "mqtt.tls.cert_file and mqtt.tls.key_file belong together: set both or none"
     if not mqtt.tls.enabled and (mqtt.tls.ca_file or mqtt.tls.cert_file or mqtt.tls.key_file):
-        yield ("mqtt.tls has files but mqtt.tls.enabled is false: set it to true")
+        yield "mqtt.tls has files but mqtt.tls.enabled is false: set it to true"
