@@ -8,7 +8,7 @@ from pathlib import Path
 
 _TIME_ERROR = 5
 """adjtimex(2): the clock is not synchronized."""
-_SIZE_OF_TIMEX = 512
+_Timex = ctypes.c_char * 512
 _CLOCK_AGE_S = 1.0
 _THROTTLING_BITS = {
     0: "under_voltage",
@@ -38,6 +38,8 @@ class System:
     def __init__(self, *, root: Path = Path("/")) -> None:
         self._root = root
         self._clock = (float("-inf"), False)
+        # Kept: each CDLL is a class of its own, which only the garbage collector frees.
+        self._adjtimex = ctypes.CDLL(None).adjtimex
 
     def cpu_temperature_c(self) -> float | None:
         """Read the temperature of the first thermal zone, in degrees Celsius."""
@@ -71,8 +73,7 @@ class System:
     def _ask_for_clock(self) -> bool:
         if (self._root / "run/systemd/timesync/synchronized").exists():
             return True
-        timex = ctypes.create_string_buffer(_SIZE_OF_TIMEX)
-        return bool(ctypes.CDLL(None).adjtimex(timex) not in {_TIME_ERROR, -1})
+        return self._adjtimex(_Timex()) not in {_TIME_ERROR, -1}
 
     def _read(self, name: str | Path) -> str:
         try:
