@@ -1,7 +1,8 @@
-"""Keeps the C library from holding on to memory that was freed."""
+"""Keeps Python and the C library from holding on to memory that was freed."""
 
 import ctypes
 import functools
+import gc
 from collections.abc import Callable
 
 _M_ARENA_MAX = -8
@@ -18,11 +19,13 @@ def share_arenas() -> None:
 
 
 def trim() -> None:
-    """Return free pages to the system; nothing where the C library is another one.
+    """Return free pages to the system, as far as the C library is able to.
 
-    Models and frames come and go and leave holes that glibc keeps. Takes a few milliseconds,
-    without Python's lock.
+    Python keeps up to two thousand freed tuples of each size, and lets go of them only where it
+    collects garbage of all ages, which in a steady state takes days. Models and frames come and go
+    and leave holes that glibc keeps. Takes a few milliseconds, mostly without Python's lock.
     """
+    gc.collect()
     _function("malloc_trim")(0)
 
 

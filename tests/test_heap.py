@@ -50,6 +50,26 @@ def test_holes_are_given_back() -> None:
     assert given_back > freed / 2
 
 
+_TUPLES = """
+import gc, sys
+from edgeclassifier import heap
+
+gc.freeze()
+gc.disable()
+before = sys.getallocatedblocks()
+tuples = [tuple([count] * size) for size in range(1, 20) for count in range(1000)]
+del tuples
+kept = sys.getallocatedblocks() - before
+heap.trim()
+print(kept, sys.getallocatedblocks() - before)
+"""
+
+
+def test_tuples_that_nobody_has_any_more_do_not_stay() -> None:
+    kept, left = map(int, run(_TUPLES).split())
+    assert left < kept / 2
+
+
 _THREADS = """
 import ctypes, threading
 from pathlib import Path
