@@ -1,6 +1,7 @@
 """What packets of MQTT 5 are made of."""
 
 import functools
+from typing import Any
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -23,14 +24,36 @@ def publish_properties(message: Message) -> Properties:
     return _properties(message.content_type, message.correlation)
 
 
+class _Packed(Properties):
+    """Properties that are packed once.
+
+    paho looks for all the 27 that there are, by names that it makes anew, with each message that is
+    sent. Python remembers thousands of such names, and what they lie between cannot be freed.
+    """
+
+    packed: bytes
+    text: str
+
+    def __init__(self, **properties: Any) -> None:
+        super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # as paho has it
+        for name, value in properties.items():
+            setattr(self, name, value)
+        # Properties itself takes no other attributes.
+        self.__dict__["packed"] = super().pack()  # type: ignore[no-untyped-call]
+        self.__dict__["text"] = super().__str__()  # type: ignore[no-untyped-call]
+
+    def pack(self) -> bytes:
+        """Return the bytes that go into the packet."""
+        return self.packed
+
+    def __str__(self) -> str:
+        return self.text
+
+
 @functools.lru_cache(maxsize=8)
 def _properties(content_type: str | None, correlation: bytes | None) -> Properties:
-    packed = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # as paho has it
-    if content_type is not None:
-        packed.ContentType = content_type
-    if correlation is not None:
-        packed.CorrelationData = correlation
-    return packed
+    given = {"ContentType": content_type, "CorrelationData": correlation}
+    return _Packed(**{name: value for name, value in given.items() if value is not None})
 
 
 def publish_bytes(message: Message) -> int:
