@@ -175,10 +175,10 @@ class Daemon:
         self._session.publish(online(self._publisher.settings.topics))
         self._reporter.start()
         self._requests.start(run=self.actions.run, publish=self._session.publish)
-        if not self._pipeline.live:
-            self._wait_for_broker()
         try:
             for result in self._pipeline.results(stopped=self._is_over):
+                if not (self._settled or self._pipeline.live):
+                    self._wait_for_broker()
                 self._meter.count(result)
                 changed = self._publisher.handle(result)
                 self._watch.result(result.backend)
