@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from soak.report import table
 from soak.run import soak
 from soak.trends import warm_up_s
+
+_INTERRUPTED = 130
 
 
 def _say(line: str) -> None:
@@ -31,15 +34,21 @@ def main() -> int:
         f"{arguments.minutes:g} minutes at {arguments.rate_hz:g} frames a second, seed {seed}; "
         f"the first {warm_up_s(run_s) / 60:.1f} minutes are the warm-up"
     )
-    with tempfile.TemporaryDirectory(prefix="edgeclassifier-soak-") as folder:
-        outcome = soak(
-            Path(folder),
-            run_s=run_s,
-            rate_hz=arguments.rate_hz,
-            seed=seed,
-            only=arguments.only,
-            say=_say,
-        )
+    # Ended from outside, it leaves no daemon behind either.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgeclassifier-soak-") as folder:
+            outcome = soak(
+                Path(folder),
+                run_s=run_s,
+                rate_hz=arguments.rate_hz,
+                seed=seed,
+                only=arguments.only,
+                say=_say,
+            )
+    except KeyboardInterrupt:
+        _say("interrupted: nothing is judged")
+        return _INTERRUPTED
     _say("")
     if outcome.trends:
         for line in table([each for each in outcome.samples if each.quiet], outcome.trends):

@@ -38,6 +38,8 @@ STEPS: dict[str, Callable[[Pi], str]] = {
 _STEPS_OF_ARM = ("deploy", "again", "reboot")
 """Emulating another architecture takes several times as long."""
 
+_INTERRUPTED = 130
+
 
 def _say(line: str) -> None:
     print(line, flush=True)  # noqa: T201 - a script that talks to a person
@@ -75,7 +77,7 @@ def main() -> int:
     if "deploy" not in names and not arguments.keep:
         parser.error("without the step deploy it takes a device that --keep has kept")
     # Ended from outside, it leaves no emulator behind either.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     started_s = time.monotonic()
     try:
         require(arguments.arch)
@@ -105,6 +107,9 @@ def main() -> int:
     except subprocess.TimeoutExpired as error:
         _say(f"FAILED: {error}")
         return 1
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return _INTERRUPTED
     minutes = (time.monotonic() - started_s) / 60
     if left_out:
         _say(f"NOT TESTED for lack of time: {', '.join(left_out)}")
