@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeclassifier.config import Config, load_config, masked, to_toml
+from edgeclassifier.doctor.config import read_config
 from edgeclassifier.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -158,6 +160,49 @@ def test_relative_paths_belong_to_the_file_they_are_written_in(tmp_path: Path) -
     assert config.mqtt.tls.ca_file == str(tmp_path / "conf.d/ca.pem")
 
 
+MODEL_AND_VIDEO = """
+[camera.stream]
+url = "{url}"
+[model]
+name = "{name}"
+[accelerator]
+model = "{compiled}"
+delegate = "{delegate}"
+"""
+
+
+@pytest.mark.parametrize(
+    "read",
+    [load_config, lambda file: read_config(file, ["mqtt.port=-1"]).config],
+    ids=["daemon", "doctor"],
+)
+def test_a_model_and_a_video_are_files_where_they_are_no_names(
+    tmp_path: Path, read: Callable[[Path], Config]
+) -> None:
+    def told(**values: str) -> tuple[str, ...]:
+        config = read(write(tmp_path / "a.toml", MODEL_AND_VIDEO.format(**values)))
+        accelerator = config.accelerator
+        return config.camera.stream.url, config.model.name, accelerator.model, accelerator.delegate
+
+    files = {"url": "clip.mp4", "name": "birds.tflite", "compiled": "tpu/birds.tflite"}
+    assert told(**files, delegate="libedgetpu.so.1") == (
+        *(str(tmp_path / file) for file in files.values()),
+        "libedgetpu.so.1",
+    )
+    names = {"name": "birds", "compiled": "birds_edgetpu", "delegate": "/opt/libother.so"}
+    for url in ("/dev/video0", "rtsp://host/a.mp4", "http://host/video", "file:///srv/a.mp4", ""):
+        assert told(url=url, **names) == (url, *names.values())
+
+
+def test_a_path_of_the_command_line_belongs_to_the_current_folder(tmp_path: Path) -> None:
+    config = load_config(
+        write(tmp_path / "a.toml", "[model]\nname = 'birds.tflite'"),
+        overrides=["model.name=bees.tflite", "model.labels=bees.txt", "camera.stream.url=clip.mp4"],
+    )
+    assert (config.model.name, config.model.labels) == ("bees.tflite", "bees.txt")
+    assert config.camera.stream.url == "clip.mp4"
+
+
 TOML_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -197,6 +242,7 @@ def test_any_value_of_any_key_is_accepted_or_refused_by_name(
         ('[camera.replay]\npath = "a\\u0000b"', "expected a string without NUL"),
         ('[camera.stream.options]\na = "b\\u0000"', "expected a table of strings"),
         ('[model]\nlabels = "~nobody-of-this-name/a"', "there is no such user's home"),
+        ('[model]\nname = "~nobody-of-this-name/a.tflite"', "there is no such user's home"),
         ("#" * (1 << 20) + "\n", "too large for a configuration"),
     ],
 )

@@ -94,7 +94,7 @@ def find_model(config: ModelConfig) -> ModelFile:
             else f"bundled; {PREFERRED_MODEL} is not installed"
         )
     elif config.name.endswith(".tflite"):
-        path = Path(config.name).expanduser()
+        path = Path(config.name)
         known = CATALOGUE.get(path.stem)
         return ModelFile(
             name=path.stem, path=path, labels=configured_labels, known=known, reason="configured"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgeclassifier.config.contradictions import contradictions
-from edgeclassifier.config.options import finite
+from edgeclassifier.config.options import finite, is_path
 from edgeclassifier.config.render import one_line, quoted, quoted_key
 from edgeclassifier.config.schema import Config
 from edgeclassifier.errors import ConfigError
@@ -158,7 +158,7 @@ class _Table:
         if expected is not None:
             self._wrong(name, value, expected)
             return
-        if field.metadata["path"] and converted:
+        if isinstance(converted, str) and is_path(field, converted):
             try:
                 converted = str(self._folder / Path(converted).expanduser())
             except RuntimeError:

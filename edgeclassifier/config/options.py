@@ -12,10 +12,29 @@ Check = Callable[[Any], str | None]
 """Returns what was expected where a value is not acceptable, else None."""
 
 
-def option(default: T, *checks: Check, path: bool = False) -> T:
-    """Declare a key with its default; `path` marks file names, relative to the file they are in."""
+def option(default: T, *checks: Check, path: bool | Callable[[str], bool] = False) -> T:
+    """Declare a key with its default.
+
+    `path` marks file names, relative to the file they are in; a function tells them from others.
+    """
     field: T = dataclasses.field(default=default, metadata={"checks": checks, "path": path})
     return field
+
+
+def is_path(field: dataclasses.Field[Any], value: str) -> bool:
+    """Tell whether what a key holds is a file's name, relative to the file that it is in."""
+    path = field.metadata["path"]
+    return bool(value and (path(value) if callable(path) else path))
+
+
+def model_file(value: str) -> bool:
+    """Tell the file of a model from the name of one that is installed."""
+    return value.endswith(".tflite")
+
+
+def local_file(value: str) -> bool:
+    """Tell a file or a device from a URL."""
+    return "://" not in value
 
 
 def string_table() -> dict[str, str]:

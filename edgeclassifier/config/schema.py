@@ -7,7 +7,9 @@ from edgeclassifier.config.options import (
     at_least,
     between,
     channels,
+    local_file,
     matching,
+    model_file,
     non_zero_channels,
     number_table,
     one_of,
@@ -49,7 +51,7 @@ class PiCameraConfig:
 class StreamConfig:
     """A V4L2 device, a network stream or a video file, through FFmpeg."""
 
-    url: str = option("")
+    url: str = option("", path=local_file)
     username: str = option("")
     password_file: str = option("", path=True)
     max_rate_hz: float = option(0.0, at_least(0))
@@ -94,7 +96,9 @@ class PreprocessConfig:
 class ModelConfig:
     """What classifies, and how its input and output are to be read."""
 
-    name: str = option("auto", matching(r"\S(.*\S)?", '"auto", a name, or a .tflite file'))
+    name: str = option(
+        "auto", matching(r"\S(.*\S)?", '"auto", a name, or a .tflite file'), path=model_file
+    )
     store: str = option("", path=True)
     runtime: str = option("auto", one_of("auto", "litert", "tflite-runtime"))
     threads: int = option(0, between(0, 64))
@@ -113,7 +117,7 @@ class AcceleratorConfig:
 
     delegate: str = option("auto", matching(r"\S(.*\S)?", '"auto", "none", "edgetpu" or a library'))
     options: dict[str, str] = string_table()
-    model: str = option("")
+    model: str = option("", path=model_file)
     deadline_s: float = option(2.0, above(0))
     load_deadline_s: float = option(30.0, above(0))
     slow_s: float = option(0.5, at_least(0))

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgeclassifier.config import Config, load_config, to_toml
 from edgeclassifier.config.loader import DROP_INS
+from edgeclassifier.config.options import is_path
 from edgeclassifier.config.render import quoted_key
 from edgeclassifier.doctor.base import Finding, Level, Problem, fine
 from edgeclassifier.errors import ConfigError
@@ -94,7 +95,7 @@ def _overrides(
                 kind = typing.cast("type[Any]", hints[field.name])
                 yield from _overrides(kind, value, folder=folder, prefix=f"{prefix}{field.name}.")
         elif value is not None:
-            if field.metadata["path"] and value and isinstance(value, str):
+            if isinstance(value, str) and is_path(field, value):
                 value = str((folder / value).absolute()) if value[0] != "~" else value
             yield f"{prefix}{field.name}={_as_toml(value)}"
 
