@@ -142,6 +142,15 @@ def test_drop_ins_are_merged_key_by_key_in_sorted_order(tmp_path: Path) -> None:
     assert config.mqtt.tls.enabled
 
 
+def test_what_an_editor_hides_beside_a_drop_in_is_not_read(tmp_path: Path) -> None:
+    main = write(tmp_path / "config.toml", "")
+    write(tmp_path / "conf.d/10-site.toml", "[mqtt]\nport = 1")
+    (tmp_path / "conf.d/.#10-site.toml").symlink_to("me@here.1234:5678")
+    write(tmp_path / "conf.d/.20-half.toml", "[mqtt]\nport = 2")
+    assert load_config(main).mqtt.port == 1
+    assert read_config(main, ["mqtt.host="]).config.mqtt.port == 1
+
+
 def test_a_bad_drop_in_is_named(tmp_path: Path) -> None:
     main = write(tmp_path / "config.toml", "")
     drop_in = write(tmp_path / "conf.d/a.toml", "[log]\nlevel = 'loud'")

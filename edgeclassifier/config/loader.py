@@ -15,7 +15,7 @@ from edgeclassifier.config.render import one_line, quoted, quoted_key
 from edgeclassifier.config.schema import Config
 from edgeclassifier.errors import ConfigError
 
-DROP_INS = "conf.d"
+_DROP_INS = "conf.d"
 
 _LARGEST_FILE_BYTES = 1 << 20
 _LONGEST_SHOWN = 60
@@ -33,8 +33,7 @@ def load_config(path: Path | None, *, overrides: Sequence[str] = ()) -> Config:
     """
     problems: list[str] = []
     values: dict[str, Any] = {}
-    files = [] if path is None else [path, *sorted(path.parent.glob(f"{DROP_INS}/*.toml"))]
-    for file in files:
+    for file in config_files(path):
         try:
             table = tomllib.loads(_read_text(file))
         except _UnreadableError as error:
@@ -62,6 +61,15 @@ def load_config(path: Path | None, *, overrides: Sequence[str] = ()) -> Config:
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def config_files(path: Path | None) -> list[Path]:
+    """List the files that are read for `path`, later ones winning."""
+    if path is None:
+        return []
+    # Hidden ones are what editors leave beside the file that they have open.
+    drop_ins = (file for file in path.parent.glob(f"{_DROP_INS}/*.toml") if file.name[0] != ".")
+    return [path, *sorted(drop_ins)]
 
 
 def _parse_override(override: str) -> Mapping[str, Any]:

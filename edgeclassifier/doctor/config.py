@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeclassifier.config import Config, load_config, to_toml
-from edgeclassifier.config.loader import DROP_INS
+from edgeclassifier.config.loader import config_files
 from edgeclassifier.config.options import is_path
 from edgeclassifier.config.render import quoted_key
 from edgeclassifier.doctor.base import Finding, Level, Problem, fine
@@ -71,9 +71,7 @@ def _usable(file: Path | None, overrides: Sequence[str]) -> Config:
 
 def _tables(file: Path | None) -> Iterator[list[str]]:
     """Read the file and its drop-ins as overrides, those of one table together."""
-    if file is None:
-        return
-    for each in (file, *sorted(file.parent.glob(f"{DROP_INS}/*.toml"))):
+    for each in config_files(file):
         try:
             with each.open("rb") as opened:
                 content = opened.read(_LARGEST_FILE_BYTES).decode("utf-8-sig")
