@@ -2,7 +2,9 @@
 
 import io
 import json
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edgeclassifier.cameras import Frame
+from edgeclassifier.cameras.base import FrameFactory, clock_lead_s
 from edgeclassifier.daemon.publisher import JPEG, Publisher, PublisherSettings
 from edgeclassifier.mqtt.base import Message
 from edgeclassifier.mqtt.messages import JSON, Payloads, Topics
@@ -20,6 +23,8 @@ from edgeclassifier.results import CPU, Latency, ModelIdentity, Prediction, Resu
 from edgeclassifier.state import UNKNOWN, StableLabel, StateRules
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
+LEAD_S = START.timestamp() - 1000
+"""How far the wall clock is ahead of the monotonic one, unless it is set."""
 LATENCY = Latency(capture_s=0.0031, preprocess_s=0.0019, inference_s=0.02461, total_s=0.03)
 
 
@@ -73,6 +78,7 @@ def published(
     heartbeat_s: float = 60.0,
     image_max_rate_hz: float | None = None,
     clock_synchronized: Callable[[], bool] = lambda: True,
+    clock_lead_s: Callable[[], float] = lambda: LEAD_S,
 ) -> Outbox:
     outbox = Outbox()
     publisher = Publisher(
@@ -89,6 +95,7 @@ def published(
             image_max_rate_hz=image_max_rate_hz,
             image_quality=80,
         ),
+        clock_lead_s=clock_lead_s,
     )
     for each in results:
         publisher.handle(each)
@@ -261,6 +268,28 @@ def test_each_message_says_whether_the_clock_was_set_at_that_time() -> None:
     told = [each["clock_synchronized"] for each in outbox.payloads("predictions")]
     assert told == [False, False, True]
     assert [each["clock_synchronized"] for each in outbox.payloads("state")] == [False, True]
+
+
+@pytest.mark.parametrize("ahead_s", [-7200.0, 7200.0, 5.0])
+def test_a_frame_from_before_the_clock_was_set_has_a_time_that_is_not_to_be_believed(
+    ahead_s: float,
+) -> None:
+    """It is answered when the clock is right already: the model is slow, or there was a pause."""
+    before, after = result(0, "cat"), result(1, "dog")
+    after = replace(
+        after, frame=replace(after.frame, utc=after.frame.utc + timedelta(seconds=ahead_s))
+    )
+    outbox = published([before, after], clock_lead_s=lambda: LEAD_S + ahead_s + 0.01)
+    for kind in ("predictions", "state", "event"):
+        told = [each["clock_synchronized"] for each in outbox.payloads(kind)]
+        assert told == [False, True], kind
+
+
+def test_a_frame_is_dated_by_the_clock_as_it_is() -> None:
+    pixels = np.zeros((1, 1, 3), np.uint8)
+    captured_s = time.monotonic() - 3600
+    frame = FrameFactory(camera_id="cam0").frame(pixels, origin="a", monotonic_s=captured_s)
+    assert frame.clock_lead_s == pytest.approx(clock_lead_s(), abs=30)
 
 
 # Pictures

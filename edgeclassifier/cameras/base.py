@@ -25,6 +25,16 @@ class Frame:
     origin: str
     """What the frame was read from: a file's name, a device, a URL without credentials."""
 
+    @property
+    def clock_lead_s(self) -> float:
+        """How far the wall clock was ahead of the monotonic one, in seconds."""
+        return self.utc.timestamp() - self.monotonic_s
+
+
+def clock_lead_s() -> float:
+    """Tell how far the wall clock is ahead of the monotonic one, which changes as it is set."""
+    return time.time() - time.monotonic()
+
 
 class FrameFactory:
     """Numbers and time-stamps the frames of one camera."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgeclassifier.cameras.base import Frame, clock_lead_s
 from edgeclassifier.mqtt.base import Message
 from edgeclassifier.mqtt.messages import JSON, Payloads, Topics, encode
 from edgeclassifier.preprocess import Pixels
@@ -13,6 +14,9 @@ from edgeclassifier.results import Result
 from edgeclassifier.state import StableLabel, State
 
 JPEG = "image/jpeg"
+
+_CLOCK_WAS_SET_S = 1.0
+"""Less than this may pass between a look at one clock and at the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +44,14 @@ class Publisher:
         label: StableLabel,
         clock_synchronized: Callable[[], bool],
         settings: PublisherSettings,
+        clock_lead_s: Callable[[], float] = clock_lead_s,
     ) -> None:
         """Use `publish` for all messages."""
         self.publish = publish
         self._payloads = payloads
         self._label = label
         self._clock_synchronized = clock_synchronized
+        self._clock_lead_s = clock_lead_s
         self.configure(settings)
 
     def configure(self, settings: PublisherSettings) -> None:
@@ -63,7 +69,7 @@ class Publisher:
 
     def handle(self, result: Result) -> State | None:
         """Publish what is due. Returns the state where it has changed."""
-        synchronized = self._clock_synchronized()
+        synchronized = self._dated_rightly(result.frame)
         now_s = result.frame.monotonic_s
         if self._predictions.allows(now_s):
             payload = self._payloads.prediction(result, clock_synchronized=synchronized)
@@ -78,6 +84,13 @@ class Publisher:
         """Make a JPEG of what was classified."""
         jpeg = encode_jpeg(result.crop, quality=self.settings.image_quality)
         return Message(topic=self._topics.image, payload=jpeg, qos=0, content_type=JPEG)
+
+    def _dated_rightly(self, frame: Frame) -> bool:
+        """Tell whether the clock was right when the frame was captured: it may be set only now."""
+        return (
+            self._clock_synchronized()
+            and abs(self._clock_lead_s() - frame.clock_lead_s) < _CLOCK_WAS_SET_S
+        )
 
     def _publish_state(self, result: Result, changed: State | None, *, synchronized: bool) -> None:
         state, now_s = self._label.state, result.frame.monotonic_s
