@@ -344,7 +344,26 @@ HEALTH: list[tuple[str, dict[str, Any], bool, str]] = [
 ]
 READINESS: list[tuple[str, dict[str, Any], bool, str]] = [
     ("frames go out", {}, True, ""),
-    ("paused", {"paused": True}, True, ""),
+    ("frames go out late", {"answered_ago_s": 20.0}, True, ""),
+    (
+        "no frames come",
+        {"answered_ago_s": 20.1},
+        False,
+        "the newest classified frame is 20.1 s old, more than 20 s",
+    ),
+    ("paused", {"paused": True}, False, "classifying is paused"),
+    (
+        "resumed, and no frame since",
+        {"answered_ago_s": 900.0, "excused_ago_s": 3.0},
+        False,
+        "newest classified frame is 900.0 s old",
+    ),
+    (
+        "the camera is being recovered",
+        {"answered_ago_s": 5.0, "recovering": "it is gone"},
+        False,
+        "no frames: it is gone",
+    ),
     ("starting", {"answered_ago_s": None}, False, "no frame was classified yet"),
     (
         "the broker is away",
@@ -358,6 +377,12 @@ READINESS: list[tuple[str, dict[str, Any], bool, str]] = [
         {"answered_ago_s": None, "connected": False},
         False,
         "no frame was classified yet; not connected to the broker",
+    ),
+    (
+        "paused without a broker",
+        {"paused": True, "connected": False},
+        False,
+        "classifying is paused; not connected to the broker",
     ),
 ]
 

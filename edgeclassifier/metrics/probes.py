@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+_PAUSED = "classifying is paused"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signs:
@@ -39,7 +41,7 @@ def health(signs: Signs) -> Verdict:
     while somebody wants a pause.
     """
     if signs.paused:
-        return Verdict(ok=True, reasons=("classifying is paused",))
+        return Verdict(ok=True, reasons=(_PAUSED,))
     if signs.recovering is not None:
         return Verdict(ok=True, reasons=(f"no frames: {signs.recovering}",))
     if signs.excused_ago_s is not None and signs.excused_ago_s <= signs.deadline_s:
@@ -53,18 +55,25 @@ def health(signs: Signs) -> Verdict:
         )
     if signs.answered_ago_s <= signs.deadline_s:
         return Verdict(ok=True)
-    age_s, limit_s = f"{signs.answered_ago_s:.1f} s", f"{signs.deadline_s:g} s"
-    return Verdict(
-        ok=False, reasons=(f"the newest classified frame is {age_s} old, more than {limit_s}",)
-    )
+    return Verdict(ok=False, reasons=(_too_old(signs.answered_ago_s, signs.deadline_s),))
 
 
 def readiness(signs: Signs) -> Verdict:
-    """Decide whether predictions come out: a frame was classified, and the broker is there."""
+    """Decide whether predictions come out: frames are answered, and the broker is there."""
     missing = []
-    if signs.answered_ago_s is None:
+    if signs.paused:
+        missing.append(_PAUSED)
+    elif signs.recovering is not None:
+        missing.append(f"no frames: {signs.recovering}")
+    elif signs.answered_ago_s is None:
         missing.append("no frame was classified yet")
+    elif signs.answered_ago_s > signs.deadline_s:
+        missing.append(_too_old(signs.answered_ago_s, signs.deadline_s))
     if not signs.connected:
         because = f": {signs.broker_problem}" if signs.broker_problem else ""
         missing.append(f"not connected to the broker{because}")
     return Verdict(ok=not missing, reasons=tuple(missing))
+
+
+def _too_old(age_s: float, limit_s: float) -> str:
+    return f"the newest classified frame is {age_s:.1f} s old, more than {limit_s:g} s"
