@@ -18,6 +18,7 @@ from edgeclassifier.preprocess import Pixels, crop_box
 from edgeclassifier.results import Latency, Result
 from edgeclassifier.state import StableLabel
 from edgeclassifier.web.live import Live
+from edgeclassifier.web.server import WebServer
 
 CROP_FRACTION = 0.875
 
@@ -169,3 +170,14 @@ class Hanging(WebDevice):
         if not self.let_go.wait(60):
             raise RequestError("nobody let it go")
         return super().request(command, data)
+
+
+def serving(device: WebDevice, **more: Any) -> WebServer:
+    fields = {"host": "127.0.0.1", "port": 0, "password": None, **more}
+    server = WebServer(live=device.live, device=device, **fields)
+    server.start()
+    return server
+
+
+def web_threads() -> list[str]:
+    return [each.name for each in threading.enumerate() if each.name.startswith("web")]

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 import threading
@@ -11,22 +10,22 @@ from collections.abc import Sequence
 import uvicorn
 from starlette.routing import Route
 
+from edgeclassifier.backoff import Backoff
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.web.access import is_loopback, problem
 from edgeclassifier.web.app import Site
 from edgeclassifier.web.base import Device
 from edgeclassifier.web.connection import Connection
+from edgeclassifier.web.listener import BACKLOG, NotYetError, asks_nobody, listen
 from edgeclassifier.web.live import Live
 from edgeclassifier.web.workers import give_way
 
-_BACKLOG = 32
 _TICK_S = 1.0
 _GRACE_S = 0.3
 _JOIN_S = 1.5
 _MAX_HEADER_BYTES = 16 * 1024
-_SEND_BUFFER_BYTES = 128 * 1024
-"""What the kernel keeps for somebody who reads slowly."""
-_UNREACHABLE_S = 30
+_PAUSE_MIN_S = 1.0
+_PAUSE_MAX_S = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,8 @@ class WebServer:
         """Take `port` 0 for any that is free, and further `routes`.
 
         All routes need the password, where there is one, but for guard.OPEN_PATHS. Raises
-        ConfigError where `host` can be reached from elsewhere and there is no password.
+        ConfigError where `host` is neither an address nor a name, or can be reached from elsewhere
+        and there is no password.
         """
         if (wrong := problem(host, password is not None)) is not None:
             raise ConfigError([wrong])
@@ -64,16 +64,19 @@ class WebServer:
 
     @property
     def port(self) -> int:
-        """The port, once start() was called."""
+        """The port; once it is listened on, if it was to be any."""
         return self._port
 
     def start(self) -> None:
-        """Listen, and serve from now on. Raises ConfigError where that is not possible."""
-        self._socket = _listen(self._host, self._port)
-        self._port = self._socket.getsockname()[1]
+        """Serve from now on, or as soon as address and port can be had. Waits for nothing.
+
+        Raises ConfigError where they never will be.
+        """
+        if asks_nobody(self._host):
+            # The thread tries again, and says so.
+            with contextlib.suppress(NotYetError):
+                self._listen()
         self._thread.start()
-        name = f"[{self._host}]" if ":" in self._host else self._host
-        log.info("the page is on http://%s:%s", name, self._port)
 
     def stop(self) -> None:
         """End within a second or so, whoever looks and whatever they wait for."""
@@ -85,10 +88,27 @@ class WebServer:
 
     def _serve(self) -> None:
         give_way()
+        backoff = Backoff(min_s=_PAUSE_MIN_S, max_s=_PAUSE_MAX_S)
+        told: set[str] = set()
+        while self._socket is None:
+            try:
+                self._listen()
+            except (NotYetError, ConfigError) as error:
+                if (why := str(error)) not in told:
+                    told.add(why)
+                    log.warning("the page is not served: %s: trying again", why)
+                if self._stopping.wait(backoff.next_s()):
+                    return
         asyncio.run(self._run())
 
+    def _listen(self) -> None:
+        self._socket = listen(self._host, self._port)
+        self._port = self._socket.getsockname()[1]
+        name = f"[{self._host}]" if ":" in self._host else self._host
+        log.info("the page is on http://%s:%s", name, self._port)
+
     async def _run(self) -> None:
-        assert self._socket is not None  # noqa: S101 - start() made it
+        assert self._socket is not None  # noqa: S101 - _serve() waited for it
         loop = asyncio.get_running_loop()
         self._live.attach(loop)
         site = Site(live=self._live, device=self._device)
@@ -104,7 +124,7 @@ class WebServer:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
             timeout_graceful_shutdown=1,
         )
@@ -150,42 +170,3 @@ class _Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if isinstance(connection, Connection):
                 connection.abort()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        # One address alone, also for a name that has two.
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            "127.0.0.1" if host == "localhost" else host, port, type=socket.SOCK_STREAM
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ConfigError([f'web.host "{host}" is no address: {_reason(error)}']) from None
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Those that are accepted inherit these.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREACHABLE_S * 1000)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ConfigError([_why(error, host, port)]) from None
-    return listener
-
-
-def _why(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"web.port {port} is taken by another program (sudo ss -ltnp 'sport = :{port}' names "
-            "it): stop that one, or choose another port"
-        )
-    if error.errno == errno.EACCES:
-        return f"web.port {port} is for root alone: choose one from 1024 on"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f'web.host "{host}" is no address of this machine: see `ip address`'
-    return f'web.host "{host}", port {port}: {_reason(error)}'
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
