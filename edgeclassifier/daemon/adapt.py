@@ -21,6 +21,8 @@ AT_THE_NEXT_START = (
     "device.state_directory",
     "homeassistant.",
     "metrics.",
+    "model.deadline_s",
+    "mqtt.reconnect_",
     "web.",
 )
 """What is read only when the daemon starts."""
@@ -53,6 +55,7 @@ class Adapter:
         Loads and tries a new model, so it takes its time. Raises ConfigError or ModelError, after
         which nothing has changed.
         """
+        changed = frozenset(key for key in changed if not key.startswith(AT_THE_NEXT_START))
         steps: list[Apply] = []
         if _any(changed, _TOPICS) or _any(changed, ("mqtt.",), but=(*_PACE, *_TOPICS)):
             steps.append(self._new_session(old, new))
