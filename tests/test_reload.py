@@ -2,13 +2,19 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from brokers import Mosquitto, Subscriber, needs_mosquitto
 from daemon import REPOSITORY
-from device import Site, has_predictions, newest, reload_is
+from device import Site, continues, has_predictions, newest, reload_is
+from tiny_models import LABELS, classifier
 
+from edgeclassifier import compose
+from edgeclassifier.config import Config, ModelConfig
+from edgeclassifier.config.schema import AcceleratorConfig
 from edgeclassifier.daemon.adapt import AT_THE_NEXT_START
+from edgeclassifier.models.store import ModelStore
 
 
 @pytest.fixture
@@ -42,3 +48,52 @@ def test_the_readme_names_what_waits_for_the_next_start() -> None:
     [paragraph] = [part for part in text.split("\n\n") if part.startswith("**A new configuration")]
     for key in AT_THE_NEXT_START:
         assert f"`{key}*`" in paragraph or f"`{key}`" in paragraph
+
+
+# Files with another content
+
+
+def install(folder: Path, *, labels: list[str]) -> None:
+    model, names = folder / "new.tflite", folder / "new.txt"
+    model.write_bytes(classifier("uint8", scale=1 / 256))
+    names.write_text("\n".join(labels))
+    ModelStore(root=folder / "models").add(model, name="birds", labels=names)
+
+
+@needs_mosquitto
+def test_an_installed_model_that_was_replaced_is_taken(site: Site, watching: Subscriber) -> None:
+    install(site.folder, labels=list(LABELS))
+    site.settings["model"] = {"name": "birds"}
+    with site.daemon() as daemon:
+        assert watching.wait_for(has_predictions(5)), daemon.lines
+        daemon.stop(signal.SIGHUP)
+        assert watching.wait_for(reload_is("unchanged")), daemon.lines
+        install(site.folder, labels=[f"bird {label}" for label in LABELS])
+        daemon.stop(signal.SIGHUP)
+        assert watching.wait_for(reload_is("applied")), daemon.lines
+        changed = newest(watching.messages, "health")["reload"]["changed"]
+        assert continues(watching)
+        best = newest(watching.messages, "predictions")["predictions"][0]["label"]
+    assert changed == ["model.labels", "model.name"]
+    assert best.startswith("bird ")
+
+
+def files(store: Path, delegate: str) -> dict[str, Any]:
+    return compose.files_read(
+        Config(
+            model=ModelConfig(store=str(store)), accelerator=AcceleratorConfig(delegate=delegate)
+        )
+    )
+
+
+def test_a_model_that_is_fetched_is_another_file_for_auto(tmp_path: Path) -> None:
+    before = files(tmp_path, "edgetpu")
+    assert before["model.name"].stem == compose.BUNDLED_MODEL
+    assert before["accelerator.model"] is None
+    model = tmp_path / f"{compose.PREFERRED_MODEL}.tflite"
+    compiled = tmp_path / f"{compose.PREFERRED_MODEL}_edgetpu.tflite"
+    model.touch()
+    compiled.touch()
+    after = files(tmp_path, "edgetpu")
+    assert (after["model.name"], after["accelerator.model"]) == (model, compiled)
+    assert files(tmp_path, "none")["accelerator.model"] is None

@@ -99,7 +99,10 @@ class Daemon:
             on_new_session=lambda: _call(self._on_new_session),
         )
         reloader = Reloader(
-            config, reread=lambda: overrides.apply(configured()), prepare=adapter.prepare
+            config,
+            reread=lambda: overrides.apply(configured()),
+            files=compose.files_read,
+            prepare=adapter.prepare,
         )
         self._reconfiguration = Reconfiguration(config, reloader=reloader, watch=self._watch)
         self._requests = requests

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,19 +15,10 @@ from edgeclassifier.mqtt.messages import timestamp
 if TYPE_CHECKING:
     from edgeclassifier.config import Config
 
-_FILES = (
-    "camera.stream.password_file",
-    "model.labels",
-    "model.name",
-    "mqtt.password_file",
-    "mqtt.tls.ca_file",
-    "mqtt.tls.cert_file",
-    "mqtt.tls.key_file",
-)
-"""Keys that name a file whose content counts: where it is another one, the key has changed."""
-
 Apply = Callable[[], None]
 """One change, prepared so that it cannot fail."""
+Version = tuple[str, int, int]
+"""Of a file, to be compared: its path, when it was written, and how large it is."""
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +52,17 @@ class Reloader:
         config: "Config",
         *,
         reread: Callable[[], "Config"],
+        files: Callable[["Config"], Mapping[str, Path | None]],
         prepare: Callable[["Config", "Config", frozenset[str]], list[Apply]],
     ) -> None:
         """Take the configuration in use.
 
-        `prepare` gets the old and the new one and the keys that differ. Both functions may raise
-        what the command line reports without a traceback.
+        `files` names the file that is read because of a key: where that is another one, or has new
+        content, the key has changed. `prepare` gets the old and the new one and the keys that
+        differ. It and `reread` may raise what the command line reports without a traceback.
         """
-        self._files = file_versions(config)
+        self._files = files
+        self._versions = _versions(files(config))
         self._reread = reread
         self._prepare = prepare
         self._thread: threading.Thread | None = None
@@ -108,14 +102,14 @@ class Reloader:
 
     def _read(self, config: "Config") -> Prepared:
         new = self._reread()
-        files = file_versions(new)
+        versions = _versions(self._files(new))
         changed = changed_keys(config, new)
-        changed |= {key for key, version in files.items() if self._files[key] != version}
+        changed |= {key for key, version in versions.items() if self._versions[key] != version}
         if not changed:
             log.info("the configuration has not changed")
             return Prepared(config=config, outcome=Reload(timestamp=_now(), status="unchanged"))
         apply = tuple(self._prepare(config, new, changed))
-        self._files = files
+        self._versions = versions
         outcome = Reload(timestamp=_now(), status="applied", changed=tuple(sorted(changed)))
         return Prepared(config=new, outcome=outcome, apply=apply)
 
@@ -126,20 +120,16 @@ def changed_keys(old: "Config", new: "Config") -> frozenset[str]:
     return frozenset(key for key, value in after.items() if before[key] != value)
 
 
-def file_versions(config: "Config") -> dict[str, tuple[int, int] | None]:
-    """Tell the versions of files that keys name, to be compared; None where there is no file."""
-    values = dict(_flat(config, ""))
-    return {key: _version(values[key]) for key in _FILES}
+def _versions(files: Mapping[str, Path | None]) -> dict[str, Version | None]:
+    return {key: None if path is None else _version(path) for key, path in files.items()}
 
 
-def _version(name: str) -> tuple[int, int] | None:
-    if not name:
-        return None
+def _version(path: Path) -> Version | None:
     try:
-        status = Path(name).stat()
+        status = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size
+    return str(path), status.st_mtime_ns, status.st_size
 
 
 def _flat(table: Any, prefix: str) -> Iterator[tuple[str, Any]]:
