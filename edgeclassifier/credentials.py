@@ -18,7 +18,7 @@ def read_password(path: Path) -> str:
     it is a systemd credential, whose access systemd looks after.
     Raises ConfigError.
     """
-    path = _systemd_credential(path.name) or path
+    path = password_path(path)
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -42,6 +42,11 @@ def read_password(path: Path) -> str:
     except UnicodeDecodeError:
         # The cause would carry the password along.
         raise ConfigError([f"password file {path} is not text in UTF-8"]) from None
+
+
+def password_path(path: Path) -> Path:
+    """Return the file that is read for a password file: perhaps a systemd credential."""
+    return _systemd_credential(path.name) or path
 
 
 def _systemd_credential(name: str) -> Path | None:

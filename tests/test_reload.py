@@ -1,8 +1,8 @@
 """What a new configuration does to the running daemon, and what it leaves alone."""
 
 import signal
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from brokers import Mosquitto, Subscriber, needs_mosquitto
@@ -78,22 +78,75 @@ def test_an_installed_model_that_was_replaced_is_taken(site: Site, watching: Sub
     assert best.startswith("bird ")
 
 
-def files(store: Path, delegate: str) -> dict[str, Any]:
-    return compose.files_read(
-        Config(
-            model=ModelConfig(store=str(store)), accelerator=AcceleratorConfig(delegate=delegate)
-        )
+def files(store: Path, delegate: str) -> Mapping[str, Path]:
+    config = Config(
+        model=ModelConfig(store=str(store)), accelerator=AcceleratorConfig(delegate=delegate)
     )
+    return compose.files_in_use(config).read
 
 
 def test_a_model_that_is_fetched_is_another_file_for_auto(tmp_path: Path) -> None:
     before = files(tmp_path, "edgetpu")
     assert before["model.name"].stem == compose.BUNDLED_MODEL
-    assert before["accelerator.model"] is None
+    assert "accelerator.model" not in before
     model = tmp_path / f"{compose.PREFERRED_MODEL}.tflite"
     compiled = tmp_path / f"{compose.PREFERRED_MODEL}_edgetpu.tflite"
     model.touch()
     compiled.touch()
     after = files(tmp_path, "edgetpu")
     assert (after["model.name"], after["accelerator.model"]) == (model, compiled)
-    assert files(tmp_path, "none")["accelerator.model"] is None
+    assert "accelerator.model" not in files(tmp_path, "none")
+
+
+def write_secret(path: Path, content: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(content)
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Site]:
+    """A device whose broker wants a password."""
+    with Mosquitto(tmp_path, passwords={"porch": "the first"}) as broker:
+        site = Site(folder=tmp_path, port=broker.port)
+        site.settings["mqtt"] |= {"username": "porch", "password_file": "mqtt-password"}
+        write_secret(tmp_path / "mqtt-password", "the first")
+        yield site
+
+
+@needs_mosquitto
+def test_a_password_that_systemd_hands_over_waits_for_the_next_start(guarded: Site) -> None:
+    """The credential stays what it was, so the connection that stands is worth more."""
+    credentials = guarded.folder / "credentials"
+    credentials.mkdir()
+    write_secret(credentials / "mqtt-password", "the first")
+    guarded.environment = {"CREDENTIALS_DIRECTORY": str(credentials)}
+    with (
+        Subscriber(guarded.port, username="porch", password="the first") as watching,
+        guarded.daemon() as daemon,
+    ):
+        assert watching.wait_for(has_predictions(5)), daemon.lines
+        write_secret(guarded.folder / "mqtt-password", "the second one")
+        daemon.stop(signal.SIGHUP)
+        assert watching.wait_for(reload_is("applied")), daemon.lines
+        reload = newest(watching.messages, "health")["reload"]
+        assert reload["changed"] == ["mqtt.password_file"]
+        assert reload["problem"] == "mqtt.password_file: at the next start"
+        daemon.stop()
+        assert daemon.wait() == 0
+    assert sum("connected" in line for line in daemon.lines) == 1
+
+
+@needs_mosquitto
+def test_a_password_file_that_is_read_itself_is_taken(guarded: Site) -> None:
+    with (
+        Subscriber(guarded.port, username="porch", password="the first") as watching,
+        guarded.daemon() as daemon,
+    ):
+        assert watching.wait_for(has_predictions(5)), daemon.lines
+        write_secret(guarded.folder / "mqtt-password", "the first\n")
+        daemon.stop(signal.SIGHUP)
+        assert watching.wait_for(reload_is("applied")), daemon.lines
+        reload = newest(watching.messages, "health")["reload"]
+        assert reload["changed"] == ["mqtt.password_file"]
+        assert reload["problem"] is None
+    assert sum("connected" in line for line in daemon.lines) == 2

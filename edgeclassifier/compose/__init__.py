@@ -9,7 +9,7 @@ from edgeclassifier.compose.broker import (
 from edgeclassifier.compose.camera import build_camera, camera_settings
 from edgeclassifier.compose.control import request_handler, subscriptions
 from edgeclassifier.compose.engine import Engine, around_interpreter_nice, build_engine
-from edgeclassifier.compose.files import files_read
+from edgeclassifier.compose.files import files_in_use
 from edgeclassifier.compose.idle import idle_settings
 from edgeclassifier.compose.inference import build_inference
 from edgeclassifier.compose.model import (
@@ -41,7 +41,7 @@ __all__ = [
     "camera_settings",
     "configured_model_name",
     "device_id",
-    "files_read",
+    "files_in_use",
     "find_model",
     "idle_settings",
     "judge",

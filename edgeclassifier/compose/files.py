@@ -6,31 +6,39 @@ from pathlib import Path
 from edgeclassifier.compose.accelerator import compiled_model
 from edgeclassifier.compose.model import find_model
 from edgeclassifier.config import Config
+from edgeclassifier.credentials import password_path
+from edgeclassifier.daemon.reload import Files
 from edgeclassifier.errors import ModelError
 
 
-def files_read(config: Config) -> dict[str, Path | None]:
-    """Return for each key the file that is read because of it, None where there is none."""
-    mqtt, stream = config.mqtt, config.camera.stream
+def files_in_use(config: Config) -> Files:
+    """Name the files that are read, by the key that leads to each."""
+    mqtt = config.mqtt
     named = {
-        "camera.stream.password_file": stream.password_file,
-        "mqtt.password_file": mqtt.password_file,
         "mqtt.tls.ca_file": mqtt.tls.ca_file,
         "mqtt.tls.cert_file": mqtt.tls.cert_file,
         "mqtt.tls.key_file": mqtt.tls.key_file,
     }
-    files = {key: Path(name) if name else None for key, name in named.items()}
-    return files | _model_files(config)
-
-
-def _model_files(config: Config) -> dict[str, Path | None]:
-    files: dict[str, Path | None] = dict.fromkeys(
-        ("model.name", "model.labels", "accelerator.model")
+    secrets = {
+        "camera.stream.password_file": config.camera.stream.password_file,
+        "mqtt.password_file": mqtt.password_file,
+    }
+    passwords = {key: Path(name) for key, name in secrets.items() if name}
+    read = {key: password_path(path) for key, path in passwords.items()}
+    return Files(
+        read={key: Path(name) for key, name in named.items() if name} | read | _model_files(config),
+        hidden={key: path for key, path in passwords.items() if read[key] != path},
     )
+
+
+def _model_files(config: Config) -> dict[str, Path]:
+    files: dict[str, Path] = {}
     # Whoever builds the model says what is missing.
     with contextlib.suppress(ModelError):
         model = find_model(config.model)
-        files |= {"model.name": model.path, "model.labels": model.labels}
+        files["model.name"] = model.path
+        if model.labels is not None:
+            files["model.labels"] = model.labels
         if config.accelerator.delegate != "none":
             files["accelerator.model"] = compiled_model(config, model).path
     return files

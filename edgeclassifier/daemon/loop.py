@@ -101,7 +101,7 @@ class Daemon:
         reloader = Reloader(
             config,
             reread=lambda: overrides.apply(configured()),
-            files=compose.files_read,
+            files=compose.files_in_use,
             prepare=adapter.prepare,
         )
         self._reconfiguration = Reconfiguration(config, reloader=reloader, watch=self._watch)

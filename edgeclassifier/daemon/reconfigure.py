@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgeclassifier.config import Config
 from edgeclassifier.daemon.adapt import AT_THE_NEXT_START
-from edgeclassifier.daemon.reload import Reload, Reloader
+from edgeclassifier.daemon.reload import Prepared, Reload, Reloader
 from edgeclassifier.daemon.watch import Watch
 from edgeclassifier.errors import EdgeclassifierError
 
@@ -51,7 +51,7 @@ class Reconfiguration:
         for step in prepared.apply:
             step()
         self._before, self.config = self.config, prepared.config
-        self.outcome = _with_what_waits(prepared.outcome)
+        self.outcome = _with_what_waits(prepared)
         if prepared.outcome.changed:
             log.info("new configuration: %s", ", ".join(prepared.outcome.changed))
         self._watch.reloaded()
@@ -80,8 +80,13 @@ class Reconfiguration:
             self.outcome = replace(self.outcome, status="refused", problem=str(refusal))
 
 
-def _with_what_waits(outcome: Reload) -> Reload:
-    later = ", ".join(key for key in outcome.changed if key.startswith(AT_THE_NEXT_START))
+def _with_what_waits(prepared: Prepared) -> Reload:
+    outcome = prepared.outcome
+    later = ", ".join(
+        key
+        for key in outcome.changed
+        if key in prepared.waiting or key.startswith(AT_THE_NEXT_START)
+    )
     if not later:
         return outcome
     log.warning("%s: takes effect at the next start", later)

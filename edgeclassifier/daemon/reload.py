@@ -24,6 +24,15 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Files whose content counts as if it were in the configuration, by the keys that name them."""
+
+    read: Mapping[str, Path]
+    hidden: Mapping[str, Path]
+    """In place of these, something is read that is renewed at the next start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reload:
     """What became of the newest request to read the configuration again."""
 
@@ -42,6 +51,8 @@ class Prepared:
     config: "Config"
     outcome: Reload
     apply: tuple[Apply, ...] = ()
+    waiting: frozenset[str] = frozenset()
+    """Keys of hidden files with another content."""
 
 
 class Reloader:
@@ -52,17 +63,18 @@ class Reloader:
         config: "Config",
         *,
         reread: Callable[[], "Config"],
-        files: Callable[["Config"], Mapping[str, Path | None]],
+        files: Callable[["Config"], Files],
         prepare: Callable[["Config", "Config", frozenset[str]], list[Apply]],
     ) -> None:
         """Take the configuration in use.
 
-        `files` names the file that is read because of a key: where that is another one, or has new
-        content, the key has changed. `prepare` gets the old and the new one and the keys that
-        differ. It and `reread` may raise what the command line reports without a traceback.
+        A key has changed, too, where `files` names another file for it, or that has another
+        content. `prepare` gets the old and the new one and the keys that differ. It and `reread`
+        may raise what the command line reports without a traceback.
         """
         self._files = files
-        self._versions = _versions(files(config))
+        found = files(config)
+        self._read_versions, self._hidden_versions = _versions(found.read), _versions(found.hidden)
         self._reread = reread
         self._prepare = prepare
         self._thread: threading.Thread | None = None
@@ -102,16 +114,19 @@ class Reloader:
 
     def _read(self, config: "Config") -> Prepared:
         new = self._reread()
-        versions = _versions(self._files(new))
-        changed = changed_keys(config, new)
-        changed |= {key for key, version in versions.items() if self._versions[key] != version}
-        if not changed:
+        files = self._files(new)
+        read, hidden = _versions(files.read), _versions(files.hidden)
+        changed = changed_keys(config, new) | _differing(self._read_versions, read)
+        waiting = _differing(self._hidden_versions, hidden) - changed
+        if not changed | waiting:
             log.info("the configuration has not changed")
             return Prepared(config=config, outcome=Reload(timestamp=_now(), status="unchanged"))
         apply = tuple(self._prepare(config, new, changed))
-        self._versions = versions
-        outcome = Reload(timestamp=_now(), status="applied", changed=tuple(sorted(changed)))
-        return Prepared(config=new, outcome=outcome, apply=apply)
+        self._read_versions, self._hidden_versions = read, hidden
+        outcome = Reload(
+            timestamp=_now(), status="applied", changed=tuple(sorted(changed | waiting))
+        )
+        return Prepared(config=new, outcome=outcome, apply=apply, waiting=waiting)
 
 
 def changed_keys(old: "Config", new: "Config") -> frozenset[str]:
@@ -120,8 +135,12 @@ def changed_keys(old: "Config", new: "Config") -> frozenset[str]:
     return frozenset(key for key, value in after.items() if before[key] != value)
 
 
-def _versions(files: Mapping[str, Path | None]) -> dict[str, Version | None]:
-    return {key: None if path is None else _version(path) for key, path in files.items()}
+def _versions(files: Mapping[str, Path]) -> dict[str, Version]:
+    return {key: version for key, path in files.items() if (version := _version(path))}
+
+
+def _differing(before: Mapping[str, Version], after: Mapping[str, Version]) -> frozenset[str]:
+    return frozenset(key for key in before.keys() | after if before.get(key) != after.get(key))
 
 
 def _version(path: Path) -> Version | None:
