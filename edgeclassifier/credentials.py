@@ -1,6 +1,7 @@
 """Secrets, which are never in the configuration but in files of their own."""
 
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -25,9 +26,10 @@ def read_password(path: Path) -> str:
             content = file.read(_MAX_PASSWORD_BYTES + 2)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise ConfigError(
-            [f"password file {path} cannot be read: {reason}; create it with mode 600"]
-        ) from error
+        remedy = "create it with mode 600"
+        if isinstance(error, PermissionError):
+            remedy = f"this runs as {_user()}, who has to own it: sudo chown {_user()} {path}"
+        raise ConfigError([f"password file {path} cannot be read: {reason}; {remedy}"]) from error
     if mode & 0o077 and not _is_systemd_credential(path):
         raise ConfigError(
             [f"password file {path} can be read by others (mode {mode:03o}); chmod 600 it"]
@@ -64,3 +66,10 @@ def _systemd_credential(name: str) -> Path | None:
 def _is_systemd_credential(path: Path) -> bool:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     return bool(folder) and path.resolve().is_relative_to(Path(folder or "").resolve())
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

@@ -1,6 +1,8 @@
 """Password files and certificates: what is wrong with them is said before anything starts."""
 
+import errno
 import os
+import pwd
 import ssl
 import subprocess
 from pathlib import Path
@@ -148,6 +150,16 @@ class TestPasswordFile:
     def test_unreadable(self, path: Path) -> None:
         path.chmod(0)
         assert "permission denied" in self.rejected(path)
+
+    def test_of_another_user(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With the right mode, which root alone can read."""
+
+        def deny(*_: object) -> None:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+        monkeypatch.setattr(Path, "open", deny)
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        assert self.rejected(path).endswith(f": sudo chown {user} {path}")
 
     @pytest.mark.parametrize("content", [b"", b"\n", b"hunter2\xff", b"x" * 70_000], ids=len)
     def test_not_a_password(self, path: Path, content: bytes) -> None:
