@@ -150,3 +150,26 @@ def test_a_password_file_that_is_read_itself_is_taken(guarded: Site) -> None:
         assert reload["changed"] == ["mqtt.password_file"]
         assert reload["problem"] is None
     assert sum("connected" in line for line in daemon.lines) == 2
+
+
+# Another device
+
+
+@needs_mosquitto
+def test_a_device_with_a_new_name_says_nothing_under_the_old_one(
+    site: Site, broker: Mosquitto, watching: Subscriber
+) -> None:
+    site.settings["homeassistant"] = {"enabled": True}
+    with site.daemon() as daemon:
+        assert watching.wait_for(has_predictions(5)), daemon.lines
+        site.settings["device"]["id"] = "shed"
+        site.write()
+        daemon.stop(signal.SIGHUP)
+        assert watching.wait_for(reload_is("applied")), daemon.lines
+        broker.stop()
+        broker.start()
+        with Subscriber(broker.port) as afterwards:
+            assert afterwards.wait_for(has_predictions(5)), daemon.lines
+            topics = {each.topic for each in afterwards.messages if each.payload}
+    assert f"{site.topic}/info" in topics
+    assert not [topic for topic in topics if "porch" in topic]

@@ -59,7 +59,7 @@ class Adapter:
         steps: list[Apply] = []
         if _any(changed, _TOPICS) or _any(changed, ("mqtt.",), but=(*_PACE, *_TOPICS)):
             steps.append(self._new_session(old, new))
-        if _any(changed, (*_PUBLISHER, *_TOPICS, "mqtt.health_interval_s")):
+        elif _any(changed, (*_PUBLISHER, "mqtt.health_interval_s")):
             steps.append(lambda: self._configure(new))
         if _any(changed, _CAMERA):
             camera = compose.camera_settings(new.camera)
@@ -89,16 +89,16 @@ class Adapter:
         access = compose.broker_access(new.mqtt, device=topics.device)
 
         def switch() -> None:
-            self.session.switch(
-                access,
-                will=offline(topics),
-                farewell=offline(before),
-                subscriptions=compose.subscriptions(new, topics),
-            )
-            self.session.publish(online(topics))
-            # Both are forgotten with the old connection.
-            self.reporter.changed()
-            self.publisher.repeat_state()
+            with self.reporter.held():
+                self.session.switch(
+                    access,
+                    will=offline(topics),
+                    farewell=offline(before),
+                    subscriptions=compose.subscriptions(new, topics),
+                )
+                self.session.publish(online(topics))
+                # Also has everything retained published again: it went with the old connection.
+                self._configure(new)
             self.on_new_session()
 
         return switch

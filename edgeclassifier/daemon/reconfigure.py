@@ -48,9 +48,10 @@ class Reconfiguration:
         prepared = self._reloader.take()
         if prepared is None:
             return False
+        # Before the steps: some have others tell of it.
+        self._before, self.config = self.config, prepared.config
         for step in prepared.apply:
             step()
-        self._before, self.config = self.config, prepared.config
         self.outcome = _with_what_waits(prepared)
         if prepared.outcome.changed:
             log.info("new configuration: %s", ", ".join(prepared.outcome.changed))

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -79,6 +80,7 @@ class Reporter:
         self._started_s = started_s
         self._interval_s = interval_s
         self._on_report = on_report
+        self._publishing = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
@@ -93,6 +95,12 @@ class Reporter:
         self._interval_s = interval_s
         self._wake.set()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Publish nothing meanwhile, so that nothing follows to a topic that is left."""
+        with self._publishing:
+            yield
+
     def changed(self) -> None:
         """Publish both now: something else runs the model, or something is wrong, or no more."""
         self._wake.set()
@@ -103,7 +111,7 @@ class Reporter:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
-            self._send(self._topics.health, self.payload())
+            self._send_health()
 
     def _run(self) -> None:
         self._report()
@@ -114,12 +122,19 @@ class Reporter:
                     self._report()
             else:
                 heap.trim()
-                self._send(self._topics.health, self.payload())
+                self._send_health()
 
     def _report(self) -> None:
         self._on_report()
-        self._send(self._topics.info, self._info())
-        self._send(self._topics.health, self.payload())
+        info = self._info()
+        with self._publishing:
+            self._send(self._topics.info, info)
+        self._send_health()
+
+    def _send_health(self) -> None:
+        health = self.payload()
+        with self._publishing:
+            self._send(self._topics.health, health)
 
     def _send(self, topic: str, payload: dict[str, Any]) -> None:
         message = Message(topic=topic, payload=encode(payload), retain=True, content_type=JSON)
