@@ -97,6 +97,28 @@ def test_a_stream_that_stalls_is_opened_again(
         assert continues(watching)
 
 
+def test_a_camera_is_opened_again_without_its_password_file(
+    site: Site, watching: Subscriber, server: MjpegServer
+) -> None:
+    watch_stream(site, server)
+    password = site.folder / "password"
+    password.touch(mode=0o600)
+    password.write_text("hunter2")
+    site.settings["camera.stream"] |= {
+        "url": server.url("/private", user=""),
+        "username": "admin",
+        "password_file": str(password),
+    }
+    with site.daemon() as daemon:
+        assert watching.wait_for(has_predictions(5)), daemon.lines
+        password.write_text("")
+        server.on.clear()
+        assert watching.wait_for(camera_is("recovering")), daemon.lines
+        server.on.set()
+        assert watching.wait_for(camera_is("ok")), daemon.lines
+        assert continues(watching)
+
+
 def test_a_stream_of_garbage_is_reported(
     site: Site, watching: Subscriber, server: MjpegServer
 ) -> None:

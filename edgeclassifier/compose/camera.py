@@ -9,9 +9,17 @@ from edgeclassifier.pipeline.capture import CameraSettings
 
 
 def camera_settings(config: CameraConfig) -> CameraSettings:
-    """Say which camera, and how it is watched."""
+    """Say which camera, and how it is watched.
+
+    Its password is read now, so that opening it again needs nothing but the camera. Raises
+    ConfigError where the password file is not usable.
+    """
+    stream = config.stream
+    url = ""
+    if config.source == "stream":
+        url = _with_credentials(stream.url, stream.username, stream.password_file)
     return CameraSettings(
-        make=lambda: build_camera(config),
+        make=lambda: _build(config, url),
         deadline_s=config.deadline_s,
         max_recoveries=config.max_recoveries,
         frozen_after_s=config.frozen_after_s,
@@ -20,6 +28,10 @@ def camera_settings(config: CameraConfig) -> CameraSettings:
 
 def build_camera(config: CameraConfig) -> Camera:
     """Build the camera, closed. Raises ConfigError where its password file is not usable."""
+    return camera_settings(config).make()
+
+
+def _build(config: CameraConfig, url: str) -> Camera:
     if config.source == "picamera2":
         from edgeclassifier.cameras.picamera import PiCamera
 
@@ -34,7 +46,7 @@ def build_camera(config: CameraConfig) -> Camera:
         stream = config.stream
         return StreamCamera(
             camera_id=config.id,
-            url=_with_credentials(stream.url, stream.username, stream.password_file),
+            url=url,
             max_rate_hz=stream.max_rate_hz,
             options=stream.options,
             timeout_s=stream.timeout_s,

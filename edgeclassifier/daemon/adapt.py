@@ -63,8 +63,6 @@ class Adapter:
             steps.append(lambda: self._configure(new))
         if _any(changed, _CAMERA):
             camera = compose.camera_settings(new.camera)
-            # Reads its password file; the camera itself is opened when the old one is closed.
-            camera.make()
             steps.append(lambda: self.pipeline.replace_camera(camera))
         if _any(changed, _MODEL):
             steps.append(self._new_model(new, tried=not _any(changed, ("model.",))))
