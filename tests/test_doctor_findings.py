@@ -57,6 +57,17 @@ def test_what_happened_is_found_and_nothing_else(device: Device, name: str) -> N
             assert each.remedy.count("`") % 2 == 0
 
 
+def test_nothing_is_examined_with_the_defaults_in_place_of_what_is_configured(
+    device: Device,
+) -> None:
+    CASES["a_configuration_that_is_the_service_s"].happens(device)
+    device.trials.clear()
+    found = {each.check: each for each in device.examine()}
+    assert found["config"].remedy == "`sudo edgeclassifier doctor`"
+    independent = {name for name, each in found.items() if each.problem is None}
+    assert independent == {"python", "clock", "power", "throttling", "temperature", "service"}
+
+
 def test_every_problem_has_a_case() -> None:
     known = [each.id for each in problems()]
     assert len(known) == len({*known})

@@ -26,6 +26,14 @@ INVALID = Problem(
     remedy="correct what the finding names, then `edgeclassifier check --config {file}`; "
     "`config.toml` of the project shows every key",
 )
+UNREADABLE = Problem(
+    id="config.unreadable",
+    level=Level.WARNING,
+    title="The configuration is not open to this user",
+    meaning="On an installed device root and the service alone read it. What depends on it is not "
+    "examined.",
+    remedy="`sudo edgeclassifier doctor`",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +42,10 @@ class Reading:
 
     config: Config
     problems: tuple[str, ...] = ()
+    closed: tuple[Path, ...] = ()
+    """Files that this user may not read."""
+    is_known: bool = True
+    """Whether it is the daemon's, but for what the problems name, and not just the defaults."""
 
 
 def read_config(file: Path | None, overrides: Sequence[str]) -> Reading:
@@ -41,11 +53,22 @@ def read_config(file: Path | None, overrides: Sequence[str]) -> Reading:
     try:
         return Reading(config=load_config(file, overrides=overrides))
     except ConfigError as error:
-        return Reading(config=_usable(file, overrides), problems=error.problems)
+        closed = tuple(each for each in config_files(file) if _is_closed(each))
+        return Reading(
+            config=_usable(file, overrides),
+            problems=error.problems,
+            closed=closed,
+            is_known=not closed and (file is None or _content(file) is not None),
+        )
 
 
 def report_config(reading: Reading, file: Path | None) -> Iterator[Finding]:
     """Report what is wrong, each as a finding of its own."""
+    if reading.closed:
+        # Without these files the rest may seem to be wrong.
+        for each in reading.closed:
+            yield UNREADABLE.found(f"{each}: permission denied")
+        return
     for problem in reading.problems:
         yield INVALID.found(problem, file=file or "FILE")
     if not reading.problems:
@@ -69,17 +92,35 @@ def _usable(file: Path | None, overrides: Sequence[str]) -> Config:
     return config
 
 
+def _is_closed(file: Path) -> bool:
+    try:
+        with file.open("rb"):
+            return False
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+def _content(file: Path) -> Mapping[str, Any] | None:
+    """Read one file; None where that is not possible, which is among the problems already."""
+    try:
+        with file.open("rb") as opened:
+            return tomllib.loads(opened.read(_LARGEST_FILE_BYTES).decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
 def _tables(file: Path | None) -> Iterator[list[str]]:
     """Read the file and its drop-ins as overrides, those of one table together."""
     for each in config_files(file):
-        try:
-            with each.open("rb") as opened:
-                content = opened.read(_LARGEST_FILE_BYTES).decode("utf-8-sig")
-            for name, table in tomllib.loads(content).items():
-                if group := list(_overrides(Config, {name: table}, folder=each.parent)):
-                    yield group
-        except (OSError, ValueError, RecursionError):
-            continue  # its problems are known already
+        for name, table in (_content(each) or {}).items():
+            try:
+                group = list(_overrides(Config, {name: table}, folder=each.parent))
+            except (ValueError, RecursionError):
+                continue  # too deep, or a number of thousands of digits: a problem already
+            if group:
+                yield group
 
 
 def _overrides(

@@ -49,12 +49,13 @@ class Check:
     name: str
     look: Callable[[Patient], Iterator[Finding]]
     limit_s: float = 30.0
+    needs_config: bool = True
     needs_numpy: bool = False
     """Whether it imports NumPy into this process, which would not survive a broken one."""
 
 
 CHECKS = (
-    Check(name="python", look=python.check_python),
+    Check(name="python", look=python.check_python, needs_config=False),
     Check(name="numpy", look=python.check_numpy, limit_s=75.0),
     Check(name="runtime", look=python.check_runtime, limit_s=75.0),
     Check(name="model", look=model.check_model, limit_s=120.0, needs_numpy=True),
@@ -62,12 +63,12 @@ CHECKS = (
     Check(name="camera", look=camera.check_camera, limit_s=80.0),
     Check(name="accelerator", look=accelerator.check_accelerator, limit_s=90.0),
     Check(name="broker", look=broker.check_broker, limit_s=60.0, needs_numpy=True),
-    Check(name="clock", look=machine.check_clock),
+    Check(name="clock", look=machine.check_clock, needs_config=False),
     Check(name="disk", look=machine.check_disk, needs_numpy=True),
-    Check(name="power", look=machine.check_power),
-    Check(name="throttling", look=machine.check_throttling),
-    Check(name="temperature", look=machine.check_temperature),
-    Check(name="service", look=service.check_service),
+    Check(name="power", look=machine.check_power, needs_config=False),
+    Check(name="throttling", look=machine.check_throttling, needs_config=False),
+    Check(name="temperature", look=machine.check_temperature, needs_config=False),
+    Check(name="service", look=service.check_service, needs_config=False),
     Check(name="crash", look=service.check_crash, needs_numpy=True),
 )
 _CONFIG_LIMIT_S = 20.0
@@ -99,15 +100,20 @@ def examine(
 ) -> Iterator[Finding]:
     """Carry out the checks; give each finding as soon as it is there."""
     patient = Patient(host=host, config_file=config_file)
+    is_known = False
 
     def read() -> Iterator[Finding]:
+        nonlocal is_known
         reading = config.read_config(config_file, overrides)
-        patient.config = reading.config
+        patient.config, is_known = reading.config, reading.is_known
         yield from config.report_config(reading, config_file)
 
     yield from _carry_out("config", read, limit_s=_CONFIG_LIMIT_S)
     numpy_works = True
     for check in checks:
+        if check.needs_config and not is_known:
+            yield NOT_TRIED.found("the configuration is not known", check=check.name)
+            continue
         if check.needs_numpy and not numpy_works:
             yield NOT_TRIED.found("NumPy does not work", check=check.name)
             continue

@@ -1,7 +1,11 @@
 """Configuration, Python, NumPy and the runtime."""
 
+import errno
+import os
 import signal
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from doctor_device import ABSENT, Device, lines
 
@@ -17,9 +21,40 @@ def a_value_out_of_range_and_an_unknown_key(device: Device) -> None:
     device.config_file.write_text('[mqtt]\nport = 99999\n[mqqt]\nhost = "x"\n')
 
 
-@case("config.invalid")
+@case("config.invalid", "doctor.not_tried")
 def a_configuration_that_is_not_there(device: Device) -> None:
     device.config_file = device.folder / "absent.toml"
+
+
+@case("config.invalid", "doctor.not_tried")
+def a_configuration_that_breaks_off(device: Device) -> None:
+    device.config_file = device.write("/etc/edgeclassifier/config.toml", '[mqtt]\nhost = "192.0')
+
+
+def configure_for_root(device: Device, closed: str) -> None:
+    """Have a configuration of which this user may not read the file `closed`."""
+    folder = "/etc/edgeclassifier"
+    device.config_file = device.write(f"{folder}/config.toml", '[mqtt]\nhost = "192.0.2.1"\n')
+    device.write(f"{folder}/conf.d/site.toml", '[camera]\nsource = "stream"\n')
+    secret = device.root / "etc/edgeclassifier" / closed
+    opened = Path.open
+
+    def refuse(file: Path, *arguments: Any, **more: Any) -> Any:
+        if file == secret:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        return opened(file, *arguments, **more)
+
+    device.monkeypatch.setattr(Path, "open", refuse)
+
+
+@case("config.unreadable", "doctor.not_tried", level=warns)
+def a_configuration_that_is_the_service_s(device: Device) -> None:
+    configure_for_root(device, "config.toml")
+
+
+@case("config.unreadable", "doctor.not_tried", level=warns)
+def a_drop_in_that_is_root_s_alone(device: Device) -> None:
+    configure_for_root(device, "conf.d/site.toml")
 
 
 @case("config.invalid")
