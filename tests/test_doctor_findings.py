@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from doctor_device import Device, ids, worst
 from jsonschema import Draft202012Validator
 
 from edgeclassifier import doctor
-from edgeclassifier.doctor.base import Level
+from edgeclassifier.cli import main
+from edgeclassifier.doctor.base import Finding, Level
 from edgeclassifier.doctor.examination import CHECKS, problems
 from edgeclassifier.doctor.table import BEGIN, END, render, replaced
 
@@ -66,6 +69,32 @@ def test_nothing_is_examined_with_the_defaults_in_place_of_what_is_configured(
     assert found["config"].remedy == "`sudo edgeclassifier doctor`"
     independent = {name for name, each in found.items() if each.problem is None}
     assert independent == {"python", "clock", "power", "throttling", "temperature", "service"}
+
+
+def test_the_remedy_for_a_model_without_a_record_keeps_its_labels(device: Device) -> None:
+    CASES["a_model_that_was_put_there_by_hand_with_its_labels"].happens(device)
+    labels = device.folder / "models/birds.labels.txt"
+    before = labels.read_text()
+    (command,) = commands(device.examine(), "model.unrecorded")[:1]
+    assert command[-2:] == ["--store", str(labels.parent)]
+    assert command[command.index("--labels") + 1] == str(labels)
+    assert main(command[1:]) == 0
+    assert labels.read_text() == before
+    assert ids(device.examine()) == set()
+
+
+def test_the_remedy_for_a_model_that_was_damaged_names_its_labels(device: Device) -> None:
+    CASES["a_model_that_was_damaged"].happens(device)
+    labels = device.folder / "models/birds.labels.txt"
+    labels.write_text("robin\n")
+    (command,) = (each for each in commands(device.examine(), "model.changed") if "add" in each)
+    assert command[2:6] == ["add", "FILE", "--labels", str(labels)]
+
+
+def commands(found: Sequence[Finding], problem: str) -> list[list[str]]:
+    """Return the commands of the remedy for a problem, each as its words."""
+    (remedy,) = (each.remedy or "" for each in found if each.problem and each.problem.id == problem)
+    return [shlex.split(each) for each in re.findall(r"`([^`]*)`", remedy)]
 
 
 def test_every_problem_has_a_case() -> None:

@@ -164,6 +164,21 @@ def test_replacing_a_model_drops_its_old_labels(
     assert store.labels_path("garden") is None
 
 
+def test_a_model_that_is_recorded_where_it_is_keeps_its_labels(
+    store: ModelStore, own_model: Path
+) -> None:
+    """Somebody has put both there by hand."""
+    store.root.mkdir()
+    by_hand = store.root / "garden.tflite"
+    by_hand.write_bytes(own_model.read_bytes())
+    (store.root / "garden.labels.txt").write_text("a\n")
+    added = store.add(by_hand)
+    assert added.labels is not None
+    assert added.labels.read_text() == "a\n"
+    assert {each.name: each.status for each in store.verify()}["garden"] == "ok"
+    assert stray_files(store) == []
+
+
 @pytest.mark.parametrize("name", ["../x", "", ".", "..", ".hidden", "-x", "a b", "a/b", "ü", "x\n"])
 def test_bad_names_are_refused(store: ModelStore, own_model: Path, name: str) -> None:
     with pytest.raises(ModelError, match="cannot name a model"):

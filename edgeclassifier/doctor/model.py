@@ -16,7 +16,8 @@ ABSENT = Problem(
     title="The model is not there",
     meaning="`model.name` names a model that is not installed, or a file that does not exist.",
     remedy="`edgeclassifier models fetch {name}` for one of the catalogue, `edgeclassifier models "
-    "add FILE --name {name}` for your own; `edgeclassifier models list` shows both",
+    "add FILE --labels LABELS --name {name}` for your own (the labels where they are not in it), "
+    "on an installed device with `sudo`; `edgeclassifier models list` shows both",
 )
 CHANGED = Problem(
     id="model.changed",
@@ -25,7 +26,8 @@ CHANGED = Problem(
     meaning="Its hash differs from the catalogue's or from the one noted at its installation: it "
     "was damaged, or replaced by hand.",
     remedy="`edgeclassifier models fetch --force {name}` for one of the catalogue, "
-    "`edgeclassifier models add FILE --name {name}` for your own",
+    "`edgeclassifier models add {file} --name {name}` for your own, on an installed device with "
+    "`sudo`",
 )
 BUNDLED_CHANGED = Problem(
     id="model.bundled_changed",
@@ -46,7 +48,7 @@ UNRECORDED = Problem(
     level=Level.WARNING,
     title="The hash of the model is not known",
     meaning="It was put among the installed models by hand, so damage to it goes unnoticed.",
-    remedy="`edgeclassifier models add {file} --name {name}`",
+    remedy="`edgeclassifier models add {file} --name {name}`, on an installed device with `sudo`",
 )
 UNUSABLE = Problem(
     id="model.unusable",
@@ -91,7 +93,7 @@ def check_model(patient: Patient) -> Iterator[Finding]:
         model = compose.find_model(patient.config.model)
         sha256 = model.sha256()
     except ModelError as error:
-        yield ABSENT.found(str(error), name=patient.config.model.name)
+        yield ABSENT.found(str(error), name=[patient.config.model.name, *_store(patient)])
         return
     differences = list(_compared(patient, model))
     yield from differences
@@ -141,12 +143,21 @@ def _compared(patient: Patient, model: "ModelFile") -> Iterator[Finding]:
         model.name, path=model.path, record_path=record, pinned=known.digest if known else None
     )
     said = f"{model.path}: {found.detail}"
+    name = [model.name, *_store(patient)]
+    # Installed without them, the model would lose its labels.
+    labels = [] if model.labels is None else ["--labels", model.labels]
     match found.status:
         case "changed" | "missing" if known and known.bundled:
             yield BUNDLED_CHANGED.found(said)
         case "changed" | "missing":
-            yield CHANGED.found(said, name=model.name)
+            yield CHANGED.found(said, file=["FILE", *labels], name=name)
         case "unreadable":
             yield UNREADABLE.found(said, file=model.path, record=record)
         case "unrecorded" if by_name:
-            yield UNRECORDED.found(said, file=model.path, name=model.name)
+            yield UNRECORDED.found(said, file=[model.path, *labels], name=name)
+
+
+def _store(patient: Patient) -> list[str]:
+    """Name the store to `models`, where it is not the one that it takes by itself."""
+    configured = patient.config.model.store
+    return ["--store", configured] if configured else []

@@ -120,7 +120,8 @@ class ModelStore:
         """Install a copy of a model file, and of its label file.
 
         Without a name it gets the catalogue's, where the catalogue has this very file, and the
-        file's stem otherwise. A model of the same name is replaced, together with its labels.
+        file's stem otherwise. A model of the same name is replaced, together with its labels, but
+        for the labels of a file that is in its place already, which is only recorded.
 
         Raises ModelError where a file is damaged or unreadable, where the catalogue has another
         file of this name, and where the store cannot be written.
@@ -137,10 +138,10 @@ class ModelStore:
                 _check_name(name)
             if known := CATALOGUE.get(name):
                 _check_known(known, copy, shown=file)
-            if label_text is None:
-                self._file(name, _LABELS).unlink(missing_ok=True)
-            else:
+            if label_text is not None:
                 write_text(self._file(name, _LABELS), label_text)
+            elif not self._is_installed(file, name):
+                self._file(name, _LABELS).unlink(missing_ok=True)
             path = self._install(copy, name, source=str(file.absolute()))
             return InstalledModel(
                 name=name,
@@ -225,6 +226,10 @@ class ModelStore:
             yield copy
         finally:
             copy.unlink(missing_ok=True)
+
+    def _is_installed(self, file: Path, name: str) -> bool:
+        installed = self._file(name, _MODEL)
+        return installed.exists() and file.samefile(installed)
 
     def _install(self, part: Path, name: str, *, source: str) -> Path:
         path = self._file(name, _MODEL)

@@ -5,7 +5,7 @@ import signal
 from dataclasses import replace
 
 from doctor_device import HUNG, Device, lines
-from tiny_models import classifier
+from tiny_models import LABELS, classifier
 
 from doctor_cases.registry import case, fine, warns
 
@@ -51,6 +51,12 @@ def a_model_whose_record_is_damaged(device: Device) -> None:
 @case("model.unrecorded", level=warns)
 def a_model_that_was_put_there_by_hand(device: Device) -> None:
     install_model(device, None)
+
+
+@case("model.unrecorded", level=warns)
+def a_model_that_was_put_there_by_hand_with_its_labels(device: Device) -> None:
+    install_model(device, None)
+    (device.folder / "models/birds.labels.txt").write_text("\n".join(LABELS))
 
 
 @fine
