@@ -71,6 +71,29 @@ def test_nothing_is_examined_with_the_defaults_in_place_of_what_is_configured(
     assert independent == {"python", "clock", "power", "throttling", "temperature", "service"}
 
 
+def test_every_remedy_that_mends_an_environment_has_another_for_a_release() -> None:
+    """A release has no pip, and the same one is not installed again by itself."""
+    mending = [each for each in problems() if re.search("-m (pip|venv)|make run", each.remedy)]
+    assert len(mending) > 5
+    assert {each.id for each in mending if "--reinstall" not in each.remedy_of_release} == set()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "remedy"),
+    [
+        ("/opt/edgeclassifier/releases/7c1f", "sudo deploy/install.sh --reinstall"),
+        ("/home/pi/my venv", "'/home/pi/my venv/bin/python' -m pip install --force-reinstall"),
+    ],
+)
+def test_the_remedy_is_the_one_for_how_it_was_installed(
+    device: Device, prefix: str, remedy: str
+) -> None:
+    device.python = replace(device.python, prefix=prefix, executable=f"{prefix}/bin/python")
+    CASES["a_runtime_for_another_cpu"].happens(device)
+    command = next(iter(commands(device.examine(), "runtime.crashes")))
+    assert command[: len(shlex.split(remedy))] == shlex.split(remedy)
+
+
 def test_the_remedy_for_a_model_without_a_record_keeps_its_labels(device: Device) -> None:
     CASES["a_model_that_was_put_there_by_hand_with_its_labels"].happens(device)
     labels = device.folder / "models/birds.labels.txt"

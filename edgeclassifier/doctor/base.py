@@ -1,12 +1,16 @@
 """What an examination finds: problems that are known beforehand, and findings of this time."""
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from edgeclassifier.config.render import one_line
 
+REINSTALL = (
+    "`sudo deploy/install.sh --reinstall`, in a clone and with the options of the first time"
+)
+"""Makes a release of deploy/ anew as a whole. It has no pip that could mend a part of it."""
 _LONGEST_DETAIL = 500
 
 
@@ -53,6 +57,8 @@ class Problem:
     meaning: str
     remedy: str
     """With {names} in braces for what is only known where the problem is found."""
+    remedy_of_release: str = ""
+    """The remedy where deploy/ has installed the daemon, if that is another one. Without names."""
 
     @property
     def check(self) -> str:
@@ -62,7 +68,10 @@ class Problem:
     @property
     def general_remedy(self) -> str:
         """The remedy with NAMES for what differs from device to device."""
-        return self.remedy.format_map(_Names())
+        general = self.remedy.format_map(_Names())
+        if not self.remedy_of_release:
+            return general
+        return f"{general}. Installed by `deploy/`: {self.remedy_of_release}"
 
     def found(
         self, detail: str, *, level: Level | None = None, check: str = "", **names: object
@@ -83,6 +92,13 @@ class Problem:
             problem=self,
             remedy=self.remedy.format(**quoted),
         )
+
+
+def as_installed(finding: Finding, *, is_release: bool) -> Finding:
+    """Give a finding the remedy for how the daemon was installed: by deploy/, or otherwise."""
+    if is_release and finding.problem and finding.problem.remedy_of_release:
+        return replace(finding, remedy=finding.problem.remedy_of_release)
+    return finding
 
 
 def fine(check: str, detail: str) -> Finding:

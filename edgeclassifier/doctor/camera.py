@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from edgeclassifier.doctor.base import Finding, Level, Problem, fine
+from edgeclassifier.doctor.base import REINSTALL, Finding, Level, Problem, fine
 from edgeclassifier.doctor.patient import Patient, Trial
 
 _LEGACY = re.compile(r"^\s*start_x\s*=\s*1", re.MULTILINE)
@@ -28,7 +28,9 @@ HIDDEN_PICAMERA2 = Problem(
     meaning="It is installed for the system's Python, but the daemon runs in a virtual "
     "environment that does not look there, or in another Python.",
     remedy="`/usr/bin/python3 -m venv --upgrade --system-site-packages {prefix}`; with `make run` "
-    "and `deploy/` this comes by itself",
+    "this comes by itself",
+    remedy_of_release="`sudo deploy/install.sh --reinstall`, in a clone and without "
+    "`--no-picamera2`",
 )
 NUMPY = Problem(
     id="camera.numpy",
@@ -36,6 +38,7 @@ NUMPY = Problem(
     title="picamera2 was built for another NumPy",
     meaning="The environment has a NumPy of its own in front of the system's.",
     remedy="`{python} -m pip uninstall --yes numpy`, so that the system's is used",
+    remedy_of_release=REINSTALL,
 )
 LEGACY = Problem(
     id="camera.legacy",
@@ -102,6 +105,8 @@ NO_PYAV = Problem(
     meaning='`camera.source` is "stream", which reads with FFmpeg.',
     remedy="`{python} -m pip install 'av>=14'`; in an environment on the system's packages `sudo "
     "apt install python3-av`",
+    remedy_of_release="`sudo deploy/install.sh --reinstall --no-picamera2`, in a clone; it brings "
+    "its own",
 )
 SILENT = Problem(
     id="camera.silent",

@@ -17,7 +17,7 @@ from edgeclassifier.doctor import (
     python,
     service,
 )
-from edgeclassifier.doctor.base import NOT_TRIED, Finding, Level, Problem
+from edgeclassifier.doctor.base import NOT_TRIED, REINSTALL, Finding, Level, Problem, as_installed
 from edgeclassifier.doctor.host import Host
 from edgeclassifier.doctor.patient import Patient
 
@@ -37,8 +37,9 @@ DEFECT = Problem(
     meaning="A defect of this program, a Python package that is damaged, or a machine that nobody "
     "has thought of.",
     remedy="report the finding to the project, with the output of `edgeclassifier doctor --json`; "
-    "if it names a module, install the daemon again: `sudo deploy/install.sh`, or `rm -rf .venv` "
-    "and `make run`",
+    "if it names a module, install the daemon again: `rm -rf .venv` and `make run`",
+    remedy_of_release="report the finding to the project, with the output of `sudo edgeclassifier "
+    f"doctor --json`; if it names a module: {REINSTALL}",
 )
 
 
@@ -99,6 +100,14 @@ def examine(
     checks: Sequence[Check] = CHECKS,
 ) -> Iterator[Finding]:
     """Carry out the checks; give each finding as soon as it is there."""
+    is_release = host.python.is_of_release
+    for finding in _examine(host, config_file, overrides, checks):
+        yield as_installed(finding, is_release=is_release)
+
+
+def _examine(
+    host: Host, config_file: Path | None, overrides: Sequence[str], checks: Sequence[Check]
+) -> Iterator[Finding]:
     patient = Patient(host=host, config_file=config_file)
     is_known = False
 

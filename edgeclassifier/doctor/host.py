@@ -19,6 +19,7 @@ _CHUNK_BYTES = 1 << 16
 _COLUMNS = 4
 """Of /etc/passwd (name, password, id, group id, …) and /etc/group (…, id, members)."""
 _SENSELESS = 19
+_RELEASES = "/opt/edgeclassifier"
 SERVICE_USER = "edgeclassifier"
 
 
@@ -32,6 +33,11 @@ class Python:
     executable: str = sys.executable
     prefix: str = sys.prefix
     in_environment: bool = sys.prefix != sys.base_prefix
+
+    @property
+    def is_of_release(self) -> bool:
+        """Whether deploy/ has made its environment."""
+        return Path(self.prefix).is_relative_to(_RELEASES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edgeclassifier.doctor.base import NOT_TRIED, Finding, Level, Problem, fine
+from edgeclassifier.doctor.base import NOT_TRIED, REINSTALL, Finding, Level, Problem, fine
 from edgeclassifier.doctor.patient import Patient
 from edgeclassifier.errors import ModelError
 
@@ -34,7 +34,8 @@ BUNDLED_CHANGED = Problem(
     level=Level.FAILURE,
     title="The bundled model is damaged",
     meaning="The package is not as it was installed.",
-    remedy="install it again, from a fresh clone: `sudo deploy/install.sh`, or `make run`",
+    remedy="install it again, from a fresh clone: `make run`",
+    remedy_of_release=REINSTALL,
 )
 UNREADABLE = Problem(
     id="model.unreadable",

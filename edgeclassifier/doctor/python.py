@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgeclassifier.doctor.base import Finding, Level, Problem, fine
+from edgeclassifier.doctor.base import REINSTALL, Finding, Level, Problem, fine
 from edgeclassifier.doctor.patient import Patient, Trial
 
 _OLDEST = (3, 11)
@@ -34,6 +34,8 @@ NUMPY_BROKEN = Problem(
     meaning="It is absent, half installed, or for another Python. Nothing works without it.",
     remedy="`{python} -m pip install --force-reinstall 'numpy>=1.24'`; where it is the system's: "
     "`sudo apt install --reinstall python3-numpy`",
+    remedy_of_release=f"{REINSTALL}; where NumPy is the system's: `sudo apt install --reinstall "
+    "python3-numpy`",
 )
 NUMPY_CLASH = Problem(
     id="numpy.clash",
@@ -42,6 +44,7 @@ NUMPY_CLASH = Problem(
     meaning="It was built for NumPy 1 and fails in the middle of its work with any other.",
     remedy="`{python} -m pip install 'ai-edge-litert>=2.3'`, or keep tflite-runtime: `{python} -m "
     "pip install 'numpy<2'`",
+    remedy_of_release=REINSTALL,
 )
 NUMPY_TWICE = Problem(
     id="numpy.twice",
@@ -50,6 +53,7 @@ NUMPY_TWICE = Problem(
     meaning="picamera2 comes from apt and was built for the NumPy from apt. With another major "
     "version in front of it, it cannot be imported.",
     remedy="`{python} -m pip uninstall --yes numpy`, so that the system's is used",
+    remedy_of_release=REINSTALL,
 )
 RUNTIME_ABSENT = Problem(
     id="runtime.absent",
@@ -59,6 +63,7 @@ RUNTIME_ABSENT = Problem(
     "`model.runtime` names.",
     remedy="`{python} -m pip install 'ai-edge-litert>=2.3'` (on 32-bit ARM `{python} -m pip "
     "install tflite-runtime 'numpy<2'`)",
+    remedy_of_release=f"set `model.runtime` to `auto`; where it is that: {REINSTALL}",
 )
 RUNTIME_CRASHES = Problem(
     id="runtime.crashes",
@@ -67,6 +72,7 @@ RUNTIME_CRASHES = Problem(
     meaning="It was built for another CPU, or its files are damaged.",
     remedy="`{python} -m pip install --force-reinstall --no-cache-dir ai-edge-litert`; if that "
     "does not help, look for a failing SD card: `sudo dmesg | grep -i mmc`",
+    remedy_of_release=f"{REINSTALL}; if that does not help, `sudo dmesg | grep -i mmc`",
 )
 RUNTIME_HANGS = Problem(
     id="runtime.hangs",
@@ -83,7 +89,8 @@ RUNTIME_FAILS = Problem(
     title="The TFLite runtime does not run the bundled model",
     meaning="The runtime or the bundled model is damaged.",
     remedy="`{python} -m pip install --force-reinstall ai-edge-litert`; if that does not help, "
-    "install the daemon again: `sudo deploy/install.sh`, or `rm -rf .venv` and `make run`",
+    "install the daemon again: `rm -rf .venv` and `make run`",
+    remedy_of_release=REINSTALL,
 )
 NO_XNNPACK = Problem(
     id="runtime.no_xnnpack",
@@ -93,6 +100,7 @@ NO_XNNPACK = Problem(
     "CPU's fast instructions for them.",
     remedy="`{python} -m pip install 'ai-edge-litert>=2.3'`, with `model.runtime` at `auto` or "
     "`litert`",
+    remedy_of_release=f"set `model.runtime` to `auto`; where it is that: {REINSTALL}",
 )
 
 
