@@ -62,7 +62,7 @@ class Device:
         self.free_mib = 5000
         self.kernel_clock = False
         self.fifo = folder / "state/last-exit.json"
-        self.settings = {
+        self.settings: dict[str, str | bool] = {
             "device.state_directory": str(folder / "state"),
             "model.name": compose.BUNDLED_MODEL,
         }

@@ -20,6 +20,7 @@ COMMANDS = (
     *("run", "classify", "evaluate", "check", "doctor"),
     *("bench", "models", "config", "demo", "discovery"),
 )
+CHECKS = ("config", "model", "accelerator", "camera", "broker", "web", "metrics")
 ACTIONS = ("list", "fetch", "add", "verify", "path")
 CAT, COFFEE = SAMPLES / "chelsea.png", SAMPLES / "coffee.png"
 
@@ -324,13 +325,9 @@ def test_evaluate_explains_what_is_wrong_with_the_classes(
 def test_check_says_what_it_found(env: dict[str, str]) -> None:
     settings = ("--set", "camera.source=replay", "--set", f"camera.replay.path={SAMPLES}")
     lines = succeeded(run_cli("check", *settings, env=env)).splitlines()
-    assert [line.split()[:2] for line in lines] == [
-        ["ok", name] for name in ("config", "model", "accelerator", "camera", "broker")
-    ]
+    assert [line.split()[:2] for line in lines] == [["ok", name] for name in CHECKS]
     outcomes = json.loads(succeeded(run_cli("check", "--json", *settings, env=env)))
-    assert [(each["check"], each["ok"]) for each in outcomes] == [
-        (name, True) for name in ("config", "model", "accelerator", "camera", "broker")
-    ]
+    assert [(each["check"], each["ok"]) for each in outcomes] == [(name, True) for name in CHECKS]
     assert [f"{each['check']:<11} {each['details'][0]}" for each in outcomes] == [
         line.removeprefix("ok    ") for line in lines
     ]
@@ -344,8 +341,33 @@ def test_check_goes_on_after_a_failure_and_exits_with_the_first_one(
         *("--set", "mqtt.username=me", "--set", f"mqtt.password_file={tmp_path}/nothing"),
     )
     done = run_cli("check", "--json", *settings, env=env)
-    assert [each["ok"] for each in json.loads(done.stdout)] == [True, True, True, False, False]
+    failed = [each["check"] for each in json.loads(done.stdout) if not each["ok"]]
+    assert failed == ["camera", "broker"]
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("mode", [None, 0o600, 0o644])
+def test_check_reads_what_the_daemon_will_read(
+    tmp_path: Path, env: dict[str, str], mode: int | None
+) -> None:
+    """A password for the page that cannot be used ends the daemon, as does the name of a file."""
+    password = tmp_path / "password"
+    if mode is not None:
+        password.write_text("secret")
+        password.chmod(mode)
+    textfile = tmp_path / ("m.prom" if mode == 0o600 else "m.txt")
+    settings = (
+        *("--set", "camera.source=replay", "--set", f"camera.replay.path={SAMPLES}"),
+        *("--set", "web.enabled=true", "--set", f"web.password_file={password}"),
+        *("--set", f"metrics.textfile={textfile}"),
+    )
+    done = run_cli("check", "--json", *settings, env=env)
+    outcomes = {each["check"]: each for each in json.loads(done.stdout)}
+    assert [outcomes[name]["ok"] for name in ("web", "metrics")] == [mode == 0o600] * 2
+    assert done.returncode == (0 if mode == 0o600 else CONFIG)
+    if mode != 0o600:
+        assert str(password) in outcomes["web"]["details"][0]
+        assert outcomes["metrics"]["details"][0].startswith("metrics.textfile: ")
 
 
 @pytest.fixture

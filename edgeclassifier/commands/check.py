@@ -3,8 +3,10 @@
 import argparse
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeclassifier.commands.common import (
@@ -19,13 +21,14 @@ from edgeclassifier.errors import ConfigError, EdgeclassifierError, ModelError
 if TYPE_CHECKING:
     from edgeclassifier.compose import Engine
     from edgeclassifier.config import Config
+    from edgeclassifier.config.schema import MetricsConfig, WebConfig
 
 
 def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     """Describe the command."""
     parser = subparsers.add_parser(
         "check",
-        help="validate configuration, model, labels, accelerator, camera and broker",
+        help="validate configuration, model, labels, accelerator, camera, broker, page and metrics",
         description="Try everything that the configuration names, and say what to do about each "
         "failure. The exit code is that of the first failure.",
     )
@@ -53,6 +56,9 @@ def run(args: argparse.Namespace) -> int:
         if not args.no_camera:
             checks.add("camera", lambda: _check_camera(config))
         checks.add("broker", lambda: _check_broker(config, online=args.online))
+        checks.add("web", lambda: _check_page(config.web))
+        checks.add("metrics", lambda: _check_metrics(config.metrics))
+        checks.warn("service", _closed_to_the_service(config))
     return checks.end()
 
 
@@ -109,6 +115,44 @@ def _check_broker(config: "Config", *, online: bool) -> str:
     return f"{where}: lets this device in"
 
 
+def _check_page(web: "WebConfig") -> str:
+    from edgeclassifier.credentials import read_password
+
+    if not web.enabled:
+        return "the page is off"
+    if web.password_file:
+        read_password(Path(web.password_file))
+    with_or_without = "with" if web.password_file else "without"
+    return f"the page is at {web.host}, port {web.port}, {with_or_without} a password"
+
+
+def _check_metrics(metrics: "MetricsConfig") -> str:
+    from edgeclassifier.metrics.textfile import name_problem
+
+    if not metrics.textfile:
+        return "no file is configured"
+    if problem := name_problem(Path(metrics.textfile)):
+        raise ConfigError([f"metrics.textfile: {problem}"])
+    return metrics.textfile
+
+
+def _closed_to_the_service(config: "Config") -> list[str]:
+    """Say what the service will not be able to use, although whoever tries it here is."""
+    from edgeclassifier.doctor.access import closed_folder, closed_secrets
+    from edgeclassifier.doctor.host import SERVICE_USER, Host
+
+    host = Host()
+    said = [
+        f"{key}: {SERVICE_USER}, who runs the service, may not read {file}: "
+        f"sudo chown {SERVICE_USER} {shlex.quote(file)}"
+        for key, file in closed_secrets(config, host)
+    ]
+    textfile = config.metrics.textfile
+    if textfile and (problem := closed_folder(textfile, host)):
+        said.append(f"metrics.textfile: {problem}; the daemon does without, and tries again")
+    return said
+
+
 class _Checks:
     """Collects the outcome of each check."""
 
@@ -147,6 +191,14 @@ class _Checks:
         if not self._as_json:
             for line in said:
                 sys.stdout.write(f"{'ok  ' if passed else 'FAIL'}  {name:<11} {line}\n")
+
+    def warn(self, name: str, said: list[str]) -> None:
+        """Say what may go wrong elsewhere, if anything; it counts as no failure."""
+        if said:
+            self._outcomes.append({"check": name, "ok": True, "details": said})
+        if not self._as_json:
+            for line in said:
+                sys.stdout.write(f"warn  {name:<11} {line}\n")
 
     def end(self) -> int:
         """Print what is left to print and return the exit code."""

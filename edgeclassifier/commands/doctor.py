@@ -23,9 +23,9 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser(
         "doctor",
         help="examine the device, and say what to do about each problem",
-        description="Examine Python, runtime, model, camera, accelerator, broker, clock, disk, "
-        "power, temperature, service and the last crash. The daemon may run meanwhile. As root, it "
-        "sees more.",
+        description="Examine Python, runtime, model, camera, accelerator, broker, page, "
+        "metrics, clock, disk, power, temperature, service and the last crash. The daemon may run "
+        "meanwhile. As root, it sees more.",
         epilog="The exit code is 1 where there is a failure, 0 otherwise. --json prints a list of "
         "findings, each with check, level (ok, warning, failure), id, title, detail and remedy; "
         "doctor/findings.schema.json in the package describes it.",

@@ -16,6 +16,7 @@ from edgeclassifier.doctor import (
     model,
     python,
     service,
+    web,
 )
 from edgeclassifier.doctor.base import NOT_TRIED, REINSTALL, Finding, Level, Problem, as_installed
 from edgeclassifier.doctor.host import Host
@@ -64,6 +65,8 @@ CHECKS = (
     Check(name="camera", look=camera.check_camera, limit_s=80.0),
     Check(name="accelerator", look=accelerator.check_accelerator, limit_s=90.0),
     Check(name="broker", look=broker.check_broker, limit_s=60.0, needs_numpy=True),
+    Check(name="web", look=web.check_web),
+    Check(name="metrics", look=web.check_metrics),
     Check(name="clock", look=machine.check_clock, needs_config=False),
     Check(name="disk", look=machine.check_disk, needs_numpy=True),
     Check(name="power", look=machine.check_power, needs_config=False),
@@ -80,6 +83,7 @@ _MODULES: Sequence[ModuleType] = (
     camera,
     accelerator,
     broker,
+    web,
     machine,
     service,
 )

@@ -3,7 +3,6 @@
 import os
 import platform
 import shutil
-import stat
 import struct
 import sys
 import time
@@ -120,14 +119,20 @@ class Host:
 
     def user(self) -> Person:
         """Return who runs the daemon: the service's user where it is installed, else this one."""
-        if self.names("/etc/systemd/system/edgeclassifier.service"):
-            for name, uid, gid in self._accounts("/etc/passwd"):
-                if name == SERVICE_USER:
-                    return Person(name=name, uid=uid, groups=self._groups(name) | {gid})
+        if service := self.service_user():
+            return service
         names = {uid: name for name, uid, _ in self._accounts("/etc/passwd")}
         return Person(
             name=names.get(self.uid, f"#{self.uid}"), uid=self.uid, groups=frozenset(self.groups)
         )
+
+    def service_user(self) -> Person | None:
+        """Return the user of the service, None where it is not installed."""
+        if self.names("/etc/systemd/system/edgeclassifier.service"):
+            for name, uid, gid in self._accounts("/etc/passwd"):
+                if name == SERVICE_USER:
+                    return Person(name=name, uid=uid, groups=self._groups(name) | {gid})
+        return None
 
     def group_of(self, name: str) -> str:
         """Return the group that a file belongs to, by name where it has one."""
@@ -138,8 +143,11 @@ class Host:
         names = {gid: name for name, gid, _ in self._accounts("/etc/group")}
         return names.get(gid, str(gid))
 
-    def may_use(self, person: Person, name: str) -> bool:
-        """Tell whether a device is open to somebody, to read and write; yes, where it is gone."""
+    def may_use(self, person: Person, name: str, how: int = os.R_OK | os.W_OK) -> bool:
+        """Tell whether a file is open to somebody; yes, where it is gone.
+
+        `how` is made of os.R_OK, os.W_OK and os.X_OK. Folders above it are not looked at.
+        """
         try:
             found = self.path(name).stat()
         except OSError:
@@ -148,14 +156,16 @@ class Host:
             return True
         if person.uid == os.geteuid():
             # Knows of access lists, such as those for who sits before the machine.
-            return os.access(self.path(name), os.R_OK | os.W_OK)
-        if person.uid == found.st_uid:
-            wanted = stat.S_IRUSR | stat.S_IWUSR
-        elif found.st_gid in person.groups:
-            wanted = stat.S_IRGRP | stat.S_IWGRP
-        else:
-            wanted = stat.S_IROTH | stat.S_IWOTH
-        return found.st_mode & wanted == wanted
+            return os.access(self.path(name), how)
+        shift = 6 if person.uid == found.st_uid else 3 if found.st_gid in person.groups else 0
+        return (found.st_mode >> shift) & how == how
+
+    def may_reach(self, person: Person, name: str, how: int) -> bool:
+        """Tell whether a file is open to somebody, as are all folders above it."""
+        above = Path(name).parents
+        return self.may_use(person, name, how) and all(
+            self.may_use(person, os.fspath(each), os.X_OK) for each in above
+        )
 
     def processes(self) -> list[Process]:
         """List what runs, but for this process."""

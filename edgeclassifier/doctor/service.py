@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+from edgeclassifier.doctor.access import closed_secrets
 from edgeclassifier.doctor.base import Finding, Level, Problem, fine
+from edgeclassifier.doctor.host import SERVICE_USER
 from edgeclassifier.doctor.patient import Patient
 from edgeclassifier.doctor.places import state_directory
 from edgeclassifier.errors import EXIT_CONFIG
@@ -82,6 +84,15 @@ BUS = Problem(
     meaning="It runs this machine, but its state cannot be asked for.",
     remedy="`sudo edgeclassifier doctor`; where that does not help, `sudo reboot`",
 )
+SECRET = Problem(
+    id="service.closed_secret",
+    level=Level.WARNING,
+    title="The service's user may not read a secret",
+    meaning="root, who tries the configuration, can; the service ends with exit code 78. systemd "
+    "hands it /etc/edgeclassifier/mqtt-password, and others only by a drop-in (`LoadCredential=`).",
+    remedy="`sudo chown {user} {file}`; where a folder above it is closed as well, `sudo install "
+    "-o {user} -m 600 {file} /etc/edgeclassifier/`, and name that one",
+)
 CRASHED = Problem(
     id="crash.last_exit",
     level=Level.WARNING,
@@ -101,7 +112,13 @@ HIDDEN = Problem(
 
 
 def check_service(patient: Patient) -> Iterator[Finding]:
-    """How it is, as systemd sees it."""
+    """How it is, as systemd sees it, and whether its user can read what it has to."""
+    yield from _state(patient)
+    for key, file in closed_secrets(patient.config, patient.host):
+        yield SECRET.found(f"{key}: {file}", file=file, user=SERVICE_USER)
+
+
+def _state(patient: Patient) -> Iterator[Finding]:
     unit, host = patient.unit, patient.host
     by_hand = ", ".join(str(each.pid) for each in patient.daemons)
     if not unit:
