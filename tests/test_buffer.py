@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edgeclassifier.buffer import Kept, MemoryBuffer
 from edgeclassifier.buffer.ledger import Ledger
@@ -90,8 +90,9 @@ def test_a_buffer_holds_something() -> None:
 class LedgerMachine(RuleBasedStateMachine):
     """A ledger with a disk that is a dictionary, against a list.
 
-    Whatever the order of events: messages leave in order, none twice but after put_back(), none
-    is missing that was not dropped, and the sums are right.
+    Whatever the order of events, and whenever messages of an earlier run are found: messages leave
+    in order, none twice but after put_back(), none is missing that was not dropped, and the sums
+    are right.
     """
 
     max_bytes, max_memory_bytes, keep_bytes = 3000, 1500, 300
@@ -105,15 +106,32 @@ class LedgerMachine(RuleBasedStateMachine):
             max_unwritten_bytes=1000,
         )
         self.disk: dict[int, Kept] = {}
-        self.alive: dict[int, Kept] = {}
+        self.count = self.removed = self.returned_bytes = 0
+        self.delivered: set[int] = set()
+        self.is_open = False
         self.under_way: dict[int, Kept] = {}
-        self.last_taken = 0
+        self.last_taken = -1000
+
+    @initialize(is_open=st.booleans())
+    def begin(self, is_open: bool) -> None:
+        self.is_open = is_open
+
+    @precondition(lambda self: not self.is_open and self.under_way)
+    @rule(sizes=st.lists(st.integers(10, 100), min_size=1, max_size=9))
+    def open_late(self, sizes: list[int]) -> None:
+        self.is_open = True
+        for number, size in enumerate(sizes, start=1 - len(sizes)):
+            self.disk[number] = Kept(message(), number=number, size_bytes=size)
+        self.count += len(sizes)
+        self.ledger.find_gap(after=-len(sizes), count=len(sizes), size_bytes=sum(sizes))
+        self.last_taken = -1000
 
     @rule(size=st.integers(10, 400))
     def add(self, size: int) -> None:
         kept = Kept(message(), number=self.ledger.next_number, size_bytes=size, due_s=1)
         self.ledger.append(kept)
-        self.alive[kept.number] = kept
+        self.returned_bytes = 0
+        self.count += 1
 
     @rule()
     def take(self) -> None:
@@ -128,20 +146,28 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.under_way)
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
-        number = data.draw(st.sampled_from(sorted(self.under_way)))
+        number = data.draw(st.sampled_from(list(self.under_way)))
+        # What is confirmed out of order may return where the connection breaks.
+        if number == next(iter(self.under_way)):
+            self.delivered.add(number)
         kept = self.under_way.pop(number)
         assert self.ledger.remove(kept)
+        self.removed += 1
         assert not self.ledger.remove(kept)
 
     @rule()
     def put_back(self) -> None:
         self.ledger.put_back()
+        self.returned_bytes += sum(kept.size_bytes for kept in self.under_way.values())
         if self.under_way:
-            self.last_taken = min(self.under_way) - 1
+            self.last_taken = min(self.last_taken, min(self.under_way) - 1)
         self.under_way.clear()
 
+    @precondition(lambda self: self.is_open)
     @rule(size=st.integers(10, 2000), evict=st.booleans())
     def write(self, size: int, evict: bool) -> None:
+        if self.ledger.write_due_s == float("inf"):
+            return
         batch = self.ledger.next_batch(max_bytes=size)
         before, keep = self.ledger.first_waiting, self.ledger.under_way
         self.ledger.forgive_stale()
@@ -151,10 +177,9 @@ class LedgerMachine(RuleBasedStateMachine):
         if evict:
             self.ledger.evict(keep_bytes=self.keep_bytes)
 
+    @precondition(lambda self: self.ledger.gap)
     @rule(limit=st.integers(1, 5))
     def load(self, limit: int) -> None:
-        if not self.ledger.gap:
-            return
         after, before = self.ledger.gap_range
         found = [self.disk[number] for number in sorted(self.disk) if after < number < before]
         loaded, is_all = found[:limit], len(found) <= limit
@@ -164,24 +189,32 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger.fill(fresh, end=fresh[-1].number if fresh else before - 1, is_all=is_all)
         self.ledger.make_room()
 
+    def to_read(self) -> set[int]:
+        if not self.ledger.gap:
+            return set()
+        after, before = self.ledger.gap_range
+        return {number for number in self.disk if after < number < before}
+
     def numbers(self) -> list[int]:
         """What is in the buffer, in memory or only on disk."""
-        held = {kept.number for kept in self.ledger.in_memory()}
-        if self.ledger.gap:
-            after, before = self.ledger.gap_range
-            held |= {number for number in self.disk if after < number < before}
-        return sorted(held)
+        return sorted({kept.number for kept in self.ledger.in_memory()} | self.to_read())
+
+    @invariant()
+    def nothing_is_sent_twice(self) -> None:
+        assert not self.to_read() & (self.delivered | self.under_way.keys())
 
     @invariant()
     def sums_are_right(self) -> None:
         in_memory = list(self.ledger.in_memory())
         assert self.ledger.memory_bytes == sum(kept.size_bytes for kept in in_memory)
-        assert [kept.number for kept in in_memory] == sorted(kept.number for kept in in_memory)
+        waiting = [kept.number for kept in in_memory if kept.number not in self.under_way]
+        assert waiting == sorted(waiting)
         assert len(self.ledger) >= len(in_memory)
+        assert len(self.numbers()) + self.removed + self.ledger.dropped >= self.count
         if not self.ledger.gap:
             assert self.ledger.bytes == self.ledger.memory_bytes
             newest = in_memory[-1].size_bytes if in_memory else 0
-            way = sum(kept.size_bytes for kept in self.under_way.values())
+            way = sum(kept.size_bytes for kept in self.under_way.values()) + self.returned_bytes
             assert self.ledger.bytes <= max(self.max_memory_bytes, way + newest)
         assert all(kept.number in self.disk for kept in in_memory if kept.written)
 

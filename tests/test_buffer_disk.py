@@ -293,6 +293,54 @@ def test_messages_of_an_earlier_run_are_found_also_when_the_disk_comes_late(
     assert drain(buffer) == list(range(6))
 
 
+@pytest.mark.parametrize("then", ["acknowledged", "lost", "stopped"])
+def test_what_is_under_way_when_an_earlier_run_is_found_is_neither_lost_nor_sent_twice(
+    make_buffer: MakeBuffer, path: Path, then: str
+) -> None:
+    buffer = make_buffer()
+    fill(buffer, range(400), 3000)
+    buffer.close(timeout_s=10)
+    away = path.parent.with_name("away")
+    path.parent.rename(away)
+    path.parent.write_text("not mounted")
+    buffer = make_buffer()
+    assert wait_until(lambda: buffer.status().problem)
+    fill(buffer, range(400, 404))
+    under_way = [buffer.take(), buffer.take()]
+    path.parent.unlink()
+    away.rename(path.parent)
+    assert wait_until(lambda: buffer.status().storage == "disk")
+    assert buffer.status().pending == 404
+    expected = list(range(404))
+    if then == "acknowledged":
+        for kept in under_way:
+            assert kept is not None
+            buffer.remove(kept)
+        expected = [*range(400), 402, 403]
+    elif then == "lost":
+        buffer.put_back()
+    else:
+        buffer.close(timeout_s=10)
+        buffer = make_buffer()
+    if then != "stopped":
+        assert is_written(buffer, len(expected) - 400)
+    assert wait_until(lambda: buffer.status().pending == len(expected))
+    assert drain(buffer) == expected
+    status = buffer.status()
+    assert (status.dropped, status.pending_bytes) == (0, 0)
+
+
+def test_what_is_kept_need_not_be_older_than_what_waits(path: Path) -> None:
+    store = Store(path=path, max_bytes=MIB)
+    store.open()
+    rows = [(number, message(number), 500) for number in range(1, 6)]
+    store.write(rows, before=1, keep=[])
+    store.write([], before=3, keep=[1, 4])
+    found, _ = store.read(after=0, before=9, max_bytes=MIB)
+    assert [row.number for row in found] == [1, 3, 4, 5]
+    store.close()
+
+
 def test_a_read_that_fails_gives_up_only_what_is_nowhere_else(
     make_buffer: MakeBuffer, path: Path
 ) -> None:

@@ -105,7 +105,7 @@ class DiskBuffer:
     def put_back(self) -> None:
         """Let everything under way be taken again, in order."""
         with self._changed:
-            self._queue.put_back()
+            self._put_back()
 
     def remove(self, kept: Kept) -> None:
         """Forget a message."""
@@ -118,12 +118,20 @@ class DiskBuffer:
     def close(self, *, timeout_s: float) -> None:
         """Write what is not acknowledged, and let go of the file, within `timeout_s`."""
         with self._changed:
+            # What was sent too early is written only when it waits again.
+            self._put_back()
             self._writer.closing = True
             self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
             if self._thread.is_alive():
                 logger.warning("%s: the disk did not answer in time", self._path)
+
+    def _put_back(self) -> None:
+        was_due_s = self._queue.write_due_s
+        self._queue.put_back()
+        if self._queue.write_due_s < was_due_s:
+            self._changed.notify_all()
 
     def status(self) -> BufferStatus:
         """Return counts since the start, and what is wrong."""

@@ -41,8 +41,11 @@ class Ledger(Queue):
 
     @property
     def write_due_s(self) -> float:
-        """When the disk has to be brought up to date; infinite where it is."""
+        """When the disk has to be brought up to date; infinite where it is, or has to wait."""
         due_s = float("inf")
+        # In the file, these would be among older ones still to be read, and be sent twice.
+        if self.ahead:
+            return due_s
         if self._unwritten:
             first = next(iter(self._unwritten.values()))
             due_s = 0.0 if self._unwritten_bytes >= self._max_unwritten_bytes else first.due_s

@@ -25,6 +25,8 @@ class Queue:
         self.head_bytes = 0
         self.gap = 0
         """How many messages are elsewhere."""
+        self.ahead: set[int] = set()
+        """The numbers of those under way that were taken before something older was found."""
         self._gap_bytes = 0
         self._head: deque[Kept] = deque()
         self._tail: deque[Kept] = deque()
@@ -93,6 +95,7 @@ class Queue:
     def put_back(self) -> None:
         """Let everything under way wait again, each in its place."""
         returned = [self._under_way.pop(number) for number in self.under_way]
+        self.ahead.clear()
         # What was sent before messages of an earlier run were found belongs behind them.
         later = [kept for kept in returned if self.gap and kept.number > self._head_end]
         self._tail.extendleft(reversed(later))
@@ -104,6 +107,7 @@ class Queue:
         """Forget a message that was taken; False where it has gone before."""
         if self._under_way.pop(kept.number, None) is None:
             return False
+        self.ahead.discard(kept.number)
         self._count_out(kept)
         return True
 
@@ -175,6 +179,7 @@ class Queue:
             self._tail.appendleft(kept)
         self.bytes += size_bytes - self._gap_bytes
         self.gap, self._gap_bytes, self._head_end = count, size_bytes, after
+        self.ahead = {number for number in self._under_way if number > after}
         if not count:
             self.give_up_gap()
 

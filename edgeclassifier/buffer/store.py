@@ -144,9 +144,9 @@ class Store:
         ]
         start = -(2**63)
         ranges = []
-        for stop in (*(number + self._offset for number in keep), before + self._offset):
-            ranges.append((start, stop))
-            start = stop + 1
+        for stop in (*(number for number in keep if number < before), before):
+            ranges.append((start, stop + offset))
+            start = stop + offset + 1
         with self._explained():
             database = self._open
             database.execute("BEGIN IMMEDIATE")
