@@ -341,6 +341,36 @@ def test_stop_is_bounded_whatever_the_network_does(
         assert not session.publish(last)
 
 
+@pytest.mark.parametrize("farewell", [Message(topic="a", payload=b"offline"), None])
+def test_a_switch_leaves_the_will_to_speak_where_the_farewell_could_not(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch, farewell: Message | None
+) -> None:
+    monkeypatch.setattr(session_module, "_SWITCH_S", 0.1)
+    heard = b""
+    closed = threading.Event()
+
+    def confirm_nothing(sock: socket.socket) -> None:
+        nonlocal heard
+        sock.recv(4096)
+        # At most two may be under way, so that the farewell has to wait.
+        sock.sendall(b"\x20\x06\x00\x00\x03\x21\x00\x02")
+        while data := sock.recv(4096):
+            heard += data
+        closed.set()
+
+    with server(confirm_nothing) as port:
+        session = make_session(port)
+        assert wait_until(lambda: session.connected)
+        for _ in range(3):
+            session.publish(Message(topic="t", payload=b"", keep=True))
+        assert wait_until(lambda: heard.count(b"\x32\x06") == 2)
+        session.switch(access(free_port()), will=None, farewell=farewell)
+        assert closed.wait(PATIENCE_S)
+    assert b"offline" not in heard
+    # With this packet the broker forgets the will.
+    assert (b"\xe0\x00" in heard) == (farewell is None)
+
+
 def test_stop_ends_a_long_wait(make_session: MakeSession) -> None:
     session = make_session(free_port(), reconnect_min_s=3600, reconnect_max_s=3600)
     assert wait_until(lambda: session.last_error)

@@ -50,6 +50,7 @@ class Outbox:
         self._owed_standing: dict[str, None] = {}
         self._waiting: deque[Parcel] = deque()
         self._farewell: Parcel | None = None
+        self._has_farewell = False
         self._under_way: dict[Parcel, None] = {}  # sent and not confirmed, in order
         self._published = self._acknowledged = self._dropped = 0
 
@@ -89,6 +90,11 @@ class Outbox:
         """Whether nothing is under way, and no farewell waits."""
         with self._lock:
             return not self._under_way and self._farewell is None
+
+    @property
+    def has_farewell(self) -> bool:
+        """Whether a last message was to be sent on this connection, be it sent or not."""
+        return self._has_farewell
 
     def add(self, message: Message) -> bool:
         """Accept a message, or return False: it is dropped. Never blocks on the network."""
@@ -132,6 +138,7 @@ class Outbox:
         with self._lock:
             self._online = self._parting = False
             self._farewell = None
+            self._has_farewell = False
             self._owed.clear()
             self._owed_standing.clear()
             returned = list(self._under_way)
@@ -221,6 +228,7 @@ class Outbox:
         self._parting = True
         if last is not None:
             self._farewell = Parcel(last)
+            self._has_farewell = True
             self._published += 1
 
     def _find_culprit(self, returned: Iterable[Parcel]) -> Parcel | None:

@@ -177,7 +177,8 @@ class Session:
     ) -> None:
         """Go to another broker, or to the same one as somebody else; returns at once.
 
-        On the connection that stands, `farewell` follows what is under way. The birth is
+        On the connection that stands, `farewell` follows what is under way; if it is not confirmed
+        within two seconds, the connection is cut, and the old broker sends the will. The birth is
         forgotten: what is published from now on, and what the buffer holds, goes to `broker`.
         Raises ConfigError.
         """
@@ -295,5 +296,6 @@ class Session:
             self._outbox.part(last=self._last)
         if stopping:
             until_s = min(until_s, self._stop_at_s)
-        if self._delivery.finish(connection, until_s=until_s) or self._last is None:
+        # Else the will has to say what the farewell could not.
+        if self._delivery.finish(connection, until_s=until_s) or not self._outbox.has_farewell:
             connection.close(politely=True)
