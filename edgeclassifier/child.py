@@ -4,11 +4,12 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from edgeclassifier import launch
 
 SAMPLES = Path(__file__).parent / "samples"
 """The folder of the sample pictures."""
@@ -36,7 +37,7 @@ def daemon(
 
 def own_command(name: str, settings: Mapping[str, Any]) -> list[str]:
     """Return a command of this program, on settings by dotted key and no configuration file."""
-    command = [sys.executable, "-m", "edgeclassifier", name, "--config", os.devnull]
+    command = [*launch.command("edgeclassifier"), name, "--config", os.devnull]
     for key, value in settings.items():
         # TOML has the strings, numbers and lists of JSON.
         command += ["--set", f"{key}={json.dumps(value, ensure_ascii=False)}"]

@@ -157,9 +157,9 @@ class Device:
 
     def run(self, command: Sequence[str], *, timeout_s: float, given: str = "") -> Said:
         assert timeout_s <= 90
-        if command[1:3] == ["-m", "edgeclassifier.doctor.trial"]:
+        if "edgeclassifier.doctor.trial" in command:
             json.loads(given)
-            return self.trials[command[3]]
+            return self.trials[command[-1]]
         assert not given
         return self.commands.get(command[0], ABSENT)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from delegate.build import Device, build, needs_gcc, tiny_models
 from tiny_models import LABELS, classifier
 
 from edgeclassifier import compose
+from edgeclassifier.child import own_command
 from edgeclassifier.config import load_config
 from edgeclassifier.doctor import trial
 from edgeclassifier.doctor.accelerator import check_accelerator
@@ -58,6 +60,22 @@ def test_a_configuration_survives_the_way_to_a_trial() -> None:
     config = load_config(None, overrides=overrides)
     sent = json.loads(json.dumps(dataclasses.asdict(config)))
     assert trial.rebuilt(type(config), sent) == config
+
+
+def test_a_package_of_this_name_in_the_current_folder_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever types `sudo edgeclassifier doctor` may be anywhere; an installation is not needed."""
+    (tmp_path / "edgeclassifier").mkdir()
+    (tmp_path / "edgeclassifier" / "__init__.py").write_text("raise SystemExit('of the folder')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    tried = Patient(host=Host()).trial("runtime")
+    assert tried.results["ran"] is True, tried.said
+    shown = subprocess.run(
+        own_command("config", {"device.id": "mine"}), capture_output=True, check=False, text=True
+    )
+    assert 'id = "mine"' in shown.stdout, shown.stderr
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def _from_pycoral() -> list[Device] | None:
     try:
         # In a process of its own: its import loads the driver, which may take its process along.
         answer = subprocess.run(  # noqa: S603 - our own program
-            [sys.executable, "-c", _ASK_PYCORAL],
+            [sys.executable, "-P", "-c", _ASK_PYCORAL],
             capture_output=True,
             check=True,
             timeout=_PYCORAL_TIMEOUT_S,

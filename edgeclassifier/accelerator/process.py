@@ -8,7 +8,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeclassifier import launch
 from edgeclassifier.accelerator.base import Failure, Fault, TensorLayout
 from edgeclassifier.accelerator.link import (
     MAX_MESSAGE_BYTES,
@@ -79,7 +79,7 @@ class WorkerProcess:
                 }
                 # In a session of its own, so that Ctrl-C and Ctrl-Z in a terminal pass it by.
                 self._process = subprocess.Popen(  # noqa: S603 - our own program
-                    [sys.executable, "-m", f"{__package__}.worker", json.dumps(job)],
+                    [*launch.command(f"{__package__}.worker"), json.dumps(job)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,

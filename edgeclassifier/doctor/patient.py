@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from edgeclassifier import launch
 from edgeclassifier.config import Config
 from edgeclassifier.doctor.command import Said
 from edgeclassifier.doctor.host import Host, Process
@@ -55,7 +56,7 @@ class Patient:
         if name not in self._trials:
             python = self.host.python.executable
             said = self.host.run(
-                [python, "-m", "edgeclassifier.doctor.trial", name],
+                [*launch.command("edgeclassifier.doctor.trial", python=python), name],
                 timeout_s=_TIMEOUT_S[name],
                 # Not among the arguments, which everybody can see: FFmpeg's options may be secret.
                 given=json.dumps(dataclasses.asdict(self.config)),
