@@ -36,6 +36,10 @@ class ModelError(EdgeclassifierError):
     exit_code = EXIT_CONFIG
 
 
+class TrialError(EdgeclassifierError):
+    """A model could not be tried, which says nothing of it; trying again may help."""
+
+
 class InferenceError(EdgeclassifierError):
     """The interpreter failed on a frame; starting again may help."""
 

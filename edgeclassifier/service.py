@@ -15,7 +15,7 @@ from edgeclassifier.daemon.loop import Daemon
 from edgeclassifier.daemon.notify import Notifier
 from edgeclassifier.daemon.overrides import Overrides
 from edgeclassifier.daemon.stop import StopSignal
-from edgeclassifier.errors import EXIT_FAILURE, EdgeclassifierError
+from edgeclassifier.errors import EXIT_FAILURE, EdgeclassifierError, TrialError
 from edgeclassifier.extensions import build_extensions
 from edgeclassifier.mqtt.messages import offline
 from edgeclassifier.pipeline.pipeline import Pipeline
@@ -96,10 +96,9 @@ def _run(
     try:
         if last_crash is not None and last_crash.exit_code is None:
             # Perhaps it was the model: a damaged one can take the process with it.
-            log.info(
-                "the last run ended without a word: the model is tried in a process of its own"
-            )
-            compose.try_model(config, model)
+            _try(config, model, stop)
+        if stop.is_set():
+            return
         # Not kept here: another model may take its place, and all of it has to go then.
         pipeline.attach(compose.build_inference(config, model))
         log.info("model %s: %s", model.name, model.reason)
@@ -128,6 +127,17 @@ def _run(
         last = farewell if daemon is None else daemon.farewell
         session.stop(last=last, timeout_s=_STOP_S)
         notifier.close()
+
+
+def _try(config: Config, model: compose.ModelFile, stop: StopSignal) -> None:
+    """Raise ModelError where the model is known to be unusable."""
+    log.info("the last run ended without a word: the model is tried in a process of its own")
+    try:
+        compose.try_model(config, model, stopped=stop.is_set)
+    except TrialError as error:
+        # Memory may suffice for one process, time for another start: no reason to stay away.
+        if not stop.is_set():
+            log.warning("%s; it is used all the same", error)
 
 
 def _with_overrides(config: Config, overrides: Overrides) -> tuple[Config, compose.ModelFile]:

@@ -23,6 +23,8 @@ from device import (
 )
 from test_notify import Manager
 
+from edgeclassifier.daemon.exitrecord import ExitRecord
+
 pytestmark = needs_mosquitto
 
 STOP_S = 5.0
@@ -407,6 +409,65 @@ def test_a_kill_is_published_next_time_and_an_end_in_order_is_not(
     ending = signal.SIGTERM
     assert "killed" in crash_of_the_run_before()["reason"]
     assert crash_of_the_run_before() is None
+
+
+TRIED = "the model is tried in a process of its own"
+
+
+def kill(site: Site, watching: Subscriber) -> None:
+    """Have a run end without a word."""
+    with site.daemon() as daemon:
+        assert watching.wait_for(has_predictions(3)), daemon.lines
+        daemon.stop(signal.SIGKILL)
+        daemon.wait()
+    watching.clear()
+
+
+def test_a_trial_that_is_killed_does_not_keep_the_daemon_from_starting(
+    site: Site, watching: Subscriber
+) -> None:
+    """What killed the run before, such as a lack of memory, may kill the trial as well."""
+    kill(site, watching)
+    site.fault.write_text("trial is killed")
+    with site.daemon() as daemon:
+        assert watching.wait_for(has_predictions(3)), daemon.lines
+        daemon.stop()
+        assert daemon.wait() == 0
+    assert any(TRIED in line for line in daemon.lines)
+    assert any("could not be tried: its process was killed" in line for line in daemon.lines)
+
+
+def test_a_crash_in_the_trial_ends_the_daemon_for_good(site: Site, watching: Subscriber) -> None:
+    kill(site, watching)
+    site.fault.write_text("loading crashes tiny.tflite")
+    with site.daemon() as daemon:
+        assert daemon.wait() == 78
+    assert "tiny: crashes the TFLite runtime" in daemon.lines[-1]
+
+
+def test_sigterm_during_the_trial_is_an_end_in_order(site: Site, watching: Subscriber) -> None:
+    kill(site, watching)
+    site.fault.write_text("trial hangs")
+    with site.daemon() as daemon:
+        assert daemon.wait_for_line(TRIED)
+        daemon.stop()
+        assert daemon.wait() == 0
+    assert not any("could not be tried" in line for line in daemon.lines)
+    assert ExitRecord(site.state).previous() is None
+
+
+def test_a_new_model_whose_trial_is_killed_is_refused_with_the_reason(
+    site: Site, watching: Subscriber
+) -> None:
+    site.add_model("other")
+    with site.daemon() as daemon:
+        assert watching.wait_for(has_predictions(5))
+        site.fault.write_text("trial is killed")
+        swap_model(site, daemon, "other")
+        assert watching.wait_for(reload_is("refused")), daemon.lines
+        problem = newest(watching.messages, "health")["reload"]["problem"]
+        assert problem.startswith("other: could not be tried: its process was killed")
+        assert continues(watching)
 
 
 def test_an_interpreter_that_hangs_for_good_ends_the_daemon(

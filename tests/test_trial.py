@@ -1,6 +1,9 @@
 """A model on trial: in a process of its own, on the sample pictures."""
 
 import dataclasses
+import errno
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from tiny_models import LABELS, classifier
 from edgeclassifier import compose
 from edgeclassifier.compose.trial import Answers
 from edgeclassifier.config import Config, ModelConfig
-from edgeclassifier.errors import ModelError
+from edgeclassifier.errors import ModelError, TrialError
 
 
 def answers(coffee: dict[str, float], cat: dict[str, float]) -> Answers:
@@ -19,6 +22,7 @@ def answers(coffee: dict[str, float], cat: dict[str, float]) -> Answers:
     ]
 
 
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 IMAGENET = ("tabby", "espresso", "cup", "doormat")
 
 
@@ -89,9 +93,60 @@ def test_labels_that_do_not_fit_are_refused(config: ModelConfig) -> None:
         try_out(config)
 
 
-def test_a_model_that_hangs_is_refused(
+def test_a_trial_that_takes_too_long_says_nothing_of_the_model(
     config: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edgeclassifier.compose.trial._TIMEOUT_S", 0.01)
-    with pytest.raises(ModelError, match="has not answered within"):
+    with pytest.raises(TrialError, match="tiny: could not be tried: it has not answered within"):
+        try_out(config)
+
+
+def test_a_trial_ends_when_the_daemon_is_to_end(config: ModelConfig) -> None:
+    asked: list[None] = []
+
+    def stopped() -> bool:
+        asked.append(None)
+        return len(asked) > 1
+
+    with pytest.raises(TrialError, match="the daemon ends"):
+        compose.try_model(Config(model=config), compose.find_model(config), stopped=stopped)
+
+
+@pytest.mark.parametrize(
+    ("end", "kind", "words"),
+    [
+        *((f"os.kill(os.getpid(), {each:d})", ModelError, "crashes") for each in CRASHES),
+        ("bad(78)", ModelError, "^x: damaged$"),
+        ("bad(1)", TrialError, "^tiny: could not be tried: x: damaged$"),
+        ("bad(137)", TrialError, "could not be tried"),
+        ("os._exit(1)", TrialError, "could not be tried: no reason given"),
+        ("os.kill(os.getpid(), 9)", TrialError, "killed, for lack of memory or by somebody"),
+        ("os.kill(os.getpid(), 15)", TrialError, "killed, for lack of memory or by somebody"),
+    ],
+)
+def test_only_a_crash_and_its_own_verdict_speak_of_the_model(
+    config: ModelConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+    kind: type[Exception],
+    words: str,
+) -> None:
+    program = (
+        "import os, sys\n"
+        "def bad(code):\n  sys.stderr.write('edgeclassifier: x: damaged\\n')\n  sys.exit(code)\n"
+    )
+    command = [sys.executable, "-c", program + end]
+    monkeypatch.setattr("edgeclassifier.child.own_command", lambda *_: command)
+    with pytest.raises(kind, match=words):
+        try_out(config)
+
+
+def test_a_system_without_room_for_a_process_says_nothing_of_the_model(
+    config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("subprocess.Popen", fail)
+    with pytest.raises(TrialError, match="could not be tried: Resource temporarily unavailable"):
         try_out(config)

@@ -1,17 +1,23 @@
 """Tries a model in a process of its own before the daemon takes it: it may crash or hang."""
 
+import contextlib
 import dataclasses
 import json
+import signal
 import subprocess
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgeclassifier.compose.model import ModelFile
 from edgeclassifier.config import Config
-from edgeclassifier.errors import ModelError
+from edgeclassifier.errors import EXIT_CONFIG, ModelError, TrialError
 
 _TIMEOUT_S = 120.0
+_POLL_S = 0.1
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
+"""What ends a process because of what it does; other signals are sent to it."""
 GOLDEN_TOP_K = 5
 """As many answers as it takes to judge a model."""
 _GOLDEN = {
@@ -27,10 +33,13 @@ Answers = list[dict[str, Any]]
 """What `edgeclassifier classify --json` prints."""
 
 
-def try_model(config: Config, model: ModelFile) -> Answers:
+def try_model(
+    config: Config, model: ModelFile, *, stopped: Callable[[], bool] = lambda: False
+) -> Answers:
     """Load a model as configured, in a child process and let it classify the sample pictures.
 
-    Raises ModelError where it does not load, crashes or hangs.
+    Raises ModelError where it does not load or crashes, and TrialError where that did not become
+    clear: the child was killed or took too long, or `stopped`, which is asked all the time.
     """
     # Few runs of the daemon need it, and all of them want to start soon.
     from edgeclassifier.child import SAMPLES, own_command
@@ -46,24 +55,46 @@ def try_model(config: Config, model: ModelFile) -> Answers:
     command += ["--json", *(str(SAMPLES / name) for name in GOLDEN_PICTURES)]
     name = model.name
     try:
-        done = subprocess.run(  # noqa: S603 - our own program
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        raise ModelError(f"{name}: has not answered within {_TIMEOUT_S:.0f} s") from None
-    if done.returncode < 0:
+        code, output, errors = _run(command, stopped)
+    except OSError as error:
+        raise TrialError(f"{name}: could not be tried: {error.strerror or error}") from None
+    if -code in _CRASHES:
         raise ModelError(f"{name}: crashes the TFLite runtime: it is damaged, copy it again")
-    if done.returncode > 0:
-        said = done.stderr.strip().splitlines() or ["no reason given"]
-        raise ModelError(said[-1].removeprefix("edgeclassifier: "))
-    answers: Answers = json.loads(done.stdout)
+    if code < 0:
+        raise TrialError(
+            f"{name}: could not be tried: its process was killed, for lack of memory or by somebody"
+        )
+    said = (errors.strip().splitlines() or ["no reason given"])[-1]
+    said = said.removeprefix("edgeclassifier: ")
+    if code == EXIT_CONFIG:
+        raise ModelError(said)
+    if code > 0:
+        raise TrialError(f"{name}: could not be tried: {said}")
+    answers: Answers = json.loads(output)
     return answers
+
+
+def _run(command: Sequence[str], stopped: Callable[[], bool]) -> tuple[int, str, str]:
+    """Return exit code, output and errors. Raises OSError, also where it is stopped or late."""
+    deadline_s = time.monotonic() + _TIMEOUT_S
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as process:
+        try:
+            while not stopped():
+                if time.monotonic() > deadline_s:
+                    raise TimeoutError(f"it has not answered within {_TIMEOUT_S:g} s")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    output, errors = process.communicate(timeout=_POLL_S)
+                    return process.returncode, output, errors
+            raise InterruptedError("the daemon ends")
+        finally:
+            process.kill()
 
 
 def judge(name: str, answers: Answers, *, labels: Collection[str]) -> None:
