@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 from brokers import Mosquitto, Received, Subscriber, needs_mosquitto, wait_until
 from daemon import Daemon
-from device import Site, assert_no_prediction_is_missed, continues, has_predictions, newest, of
+from device import (
+    Site,
+    assert_no_prediction_is_missed,
+    continues,
+    has_predictions,
+    newest,
+    of,
+    reload_is,
+)
 from PIL import Image
 from test_contract import problems
 
@@ -183,6 +191,50 @@ def test_a_damaged_model_is_refused_and_the_old_one_kept(site: Site, watching: S
         assert continues(watching)
         info = newest(watching.messages, "info")
         assert (info["model"]["name"], info["overrides"]) == ("tiny", {})
+
+
+@pytest.mark.parametrize("how", ["command", "file"])
+def test_a_model_that_fails_at_work_takes_nothing_along_neither_then_nor_later(
+    site: Site, watching: Subscriber, how: str
+) -> None:
+    site.environment = {"EDGECLASSIFIER_LIVE": "1"}
+    for name in ("good", "bad"):
+        install(site, name)
+    with remote(site, watching) as device:
+        device.get("set_model", model="good")
+        assert device.get("set_threshold", threshold=0.75) == {"threshold": 0.75}
+        assert continues(watching)
+        device.get("pause")
+        if how == "command":
+            device.get("set_model", model="bad")
+        else:
+            # The files win over what was chosen before.
+            site.settings["model"] |= {"name": "bad", "labels": ""}
+            site.write()
+            device.get("reload")
+        site.fault.write_text("inference fails bad.tflite")
+        device.get("resume")
+        assert watching.wait_for(reload_is("refused")), device.daemon.lines
+        site.fault.unlink()
+        kept = {"model.name": "good"} if how == "command" else {}
+        assert watching.wait_for(
+            lambda got: newest(got, "info")["overrides"] == {**kept, "state.threshold": 0.75}
+        )
+        if how == "file":
+            site.use_model("tiny")
+            site.write()
+            device.get("reload")
+        assert device.get("set_threshold", threshold=0.5) == {"threshold": 0.5}
+        site.fault.write_text("camera is gone")
+        assert watching.wait_for(lambda got: newest(got, "health")["camera"]["state"] != "ok")
+        site.fault.unlink()
+        assert watching.wait_for(lambda got: newest(got, "health")["camera"]["state"] == "ok")
+        assert device.get("health")["reload"]["status"] == "applied"
+        kept_on_disk = json.loads((site.state / "overrides.json").read_text())
+        assert {key: each["value"] for key, each in kept_on_disk.items()} == {
+            **kept,
+            "state.threshold": 0.5,
+        }
 
 
 def test_a_model_that_is_gone_at_the_next_start_does_not_keep_the_daemon_from_it(

@@ -45,6 +45,44 @@ def test_a_change_that_failed_is_undone(tmp_path: Path) -> None:
     assert overrides.apply(FILES).state.threshold == 0.6
 
 
+def test_a_change_of_one_key_can_be_taken_back_alone(tmp_path: Path) -> None:
+    overrides = changed(tmp_path)
+    overrides.set(FILES, "model.name", "bad")
+    overrides.save()
+    overrides.take_back("model.name", in_force="bad")
+    assert overrides.values == {"state.threshold": 0.6, "model.name": "bad"}
+    overrides.take_back("model.name", in_force="configured")
+    assert overrides.values == Overrides(tmp_path).values == {"state.threshold": 0.6}
+    assert overrides.apply(FILES) == replace(FILES, state=replace(FILES.state, threshold=0.6))
+
+
+def test_what_was_asked_for_before_is_in_force_again(tmp_path: Path) -> None:
+    overrides = changed(tmp_path, "model.name", "good")
+    overrides.set(FILES, "model.name", "bad")
+    overrides.save()
+    overrides.set(FILES, "state.threshold", 0.6)
+    overrides.save()
+    overrides.take_back("model.name", in_force="good")
+    assert overrides.values == {"model.name": "good", "state.threshold": 0.6}
+    assert Overrides(tmp_path).apply(FILES).model.name == "good"
+
+
+def test_a_change_that_fails_before_it_is_saved_is_not_saved_afterwards(tmp_path: Path) -> None:
+    overrides = changed(tmp_path, "model.name", "good")
+    overrides.set(FILES, "model.name", "bad")
+    overrides.take_back("model.name", in_force="good")
+    overrides.save()
+    assert overrides.values == Overrides(tmp_path).values == {"model.name": "good"}
+
+
+def test_taking_back_saves_no_change_that_may_still_be_undone(tmp_path: Path) -> None:
+    overrides = changed(tmp_path, "model.name", "bad")
+    overrides.set(FILES, "state.threshold", 0.6)
+    overrides.take_back("model.name")
+    overrides.undo()
+    assert overrides.values == Overrides(tmp_path).values == {}
+
+
 def test_files_that_say_something_else_win_over_an_older_change(tmp_path: Path) -> None:
     changed(tmp_path)
     edited = replace(FILES, state=replace(FILES.state, threshold=0.4))

@@ -21,12 +21,12 @@ from edgeclassifier.daemon.reload import Reloader
 from edgeclassifier.daemon.reporter import Reporter, Vitals
 from edgeclassifier.daemon.stop import StopSignal
 from edgeclassifier.daemon.watch import Watch
-from edgeclassifier.errors import BrokerError
+from edgeclassifier.errors import BrokerError, EdgeclassifierError
 from edgeclassifier.mqtt.base import Incoming, Message
 from edgeclassifier.mqtt.messages import Payloads, offline, online
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.pipeline import Pipeline
-from edgeclassifier.results import Result
+from edgeclassifier.results import CPU, Result
 from edgeclassifier.state import StableLabel, State
 from edgeclassifier.system import System
 
@@ -129,6 +129,7 @@ class Daemon:
             restart=stop.restart,
         )
         self._reported: object = None
+        self._refused: tuple[EdgeclassifierError | None, EdgeclassifierError | None] = None, None
         self._settled = False
 
     @property
@@ -219,26 +220,27 @@ class Daemon:
         return self._stop.is_set() or not self._session.alive
 
     def _look_for_changes(self) -> None:
-        """Report at once what people wait for, and keep the old part where a new one failed."""
-        pipeline = self._pipeline
-        camera = pipeline.camera_health
-        now = (
-            pipeline.inference.backend,
-            camera.state,
-            camera.view,
-            pipeline.model_refused,
-            pipeline.camera_refused,
-        )
-        if now == self._reported:
-            return
-        if self._reported is not None:
-            self._reporter.changed()
+        """Report at once what people wait for."""
+        camera = self._pipeline.camera_health
+        now = (self._pipeline.inference.backend, camera.state, camera.view)
+        changed = self._reported not in (None, now)
         self._reported = now
-        if pipeline.model_refused is not None:
-            self._overrides.clear()
-            self._reconfiguration.model_refused(pipeline.model_refused)
-        if pipeline.camera_refused is not None:
-            self._reconfiguration.camera_refused(pipeline.camera_refused)
+        if self._take_refusals() or changed:
+            self._reporter.changed()
+
+    def _take_refusals(self) -> bool:
+        """Keep the old part where a new one failed; tell whether one has since the last call."""
+        before = self._refused
+        # They stay until the next model and the next camera.
+        self._refused = model, camera = self._pipeline.model_refused, self._pipeline.camera_refused
+        new_model, new_camera = model is not before[0], camera is not before[1]
+        if model is not None and new_model:
+            in_use = self._pipeline.inference.model(CPU).name
+            self._overrides.take_back("model.name", in_force=in_use)
+            self._reconfiguration.model_refused(model)
+        if camera is not None and new_camera:
+            self._reconfiguration.camera_refused(camera)
+        return new_model or new_camera
 
     def _wait_for_broker(self) -> None:
         """Give the broker a moment: pictures from files lose nothing by it, a camera would."""

@@ -49,6 +49,8 @@ class Overrides:
         self._directory = directory
         self._entries: Mapping[str, _Override] = dict(_read(directory))
         self._kept: Mapping[str, _Override] = self._entries
+        self._earlier: dict[str, _Override] = {}
+        """By key, what the newest change of each took the place of."""
 
     @property
     def values(self) -> Mapping[str, Any]:
@@ -65,11 +67,26 @@ class Overrides:
     def save(self) -> None:
         """Keep the changes, where there is a place for them."""
         if self._entries != self._kept:
+            for key, each in self._kept.items():
+                if self._entries.get(key) != each:
+                    self._earlier[key] = each
             self._keep(self._entries)
 
     def undo(self) -> None:
         """Go back to what was saved last."""
         self._entries = self._kept
+
+    def take_back(self, key: str, *, in_force: Any = None) -> None:
+        """Take back the change of one key, unless it is to the value that is in force.
+
+        Where that value was asked for before, it is what the key goes back to.
+        """
+        known = (self._kept.get(key), self._earlier.get(key))
+        right = next((each for each in known if each and each.value == in_force), None)
+        # A change that waits to be saved is not for this to save.
+        self._entries = _with(self._entries, key, right)
+        if (kept := _with(self._kept, key, right)) != self._kept:
+            self._keep(kept)
 
     def clear(self) -> None:
         """Take back all changes."""
@@ -101,6 +118,16 @@ class Overrides:
             write_text(self._directory / _FILE, json.dumps(content) + "\n")
         except OSError as error:
             log.warning("the change will not outlive a restart: %s", reason(error))
+
+
+def _with(
+    entries: Mapping[str, _Override], key: str, other: _Override | None
+) -> Mapping[str, _Override]:
+    """Replace an entry, where there is one; None: by nothing."""
+    if key not in entries:
+        return entries
+    rest = {name: each for name, each in entries.items() if name != key}
+    return rest if other is None else {**rest, key: other}
 
 
 def _valid(entries: Mapping[str, _Override], configured: Config) -> Mapping[str, _Override]:

@@ -66,8 +66,9 @@ class ModelSlot:
                 raise error
             if inference is self.current:
                 log.error("back to the model before, the new one fails: %s", error)
-                self.refused = InferenceError(str(error))
                 self.current, self._before = before, None
+                # Last: who sees it wants to see what is in use instead.
+                self.refused = InferenceError(str(error))
                 inference.close()
             return before
 
