@@ -15,7 +15,13 @@ from edgeclassifier.daemon.loop import Daemon
 from edgeclassifier.daemon.notify import Notifier
 from edgeclassifier.daemon.overrides import Overrides
 from edgeclassifier.daemon.stop import StopSignal
-from edgeclassifier.errors import EXIT_FAILURE, EdgeclassifierError, TrialError
+from edgeclassifier.errors import (
+    EXIT_FAILURE,
+    ConfigError,
+    EdgeclassifierError,
+    ModelError,
+    TrialError,
+)
 from edgeclassifier.extensions import build_extensions
 from edgeclassifier.mqtt.messages import offline
 from edgeclassifier.pipeline.pipeline import Pipeline
@@ -70,7 +76,8 @@ def _run(
     started_s = time.monotonic()
     notifier = Notifier(os.environ)
     overrides = Overrides(state_directory)
-    config, model = _with_overrides(config, overrides)
+    configured = config
+    config, model = _with_overrides(configured, overrides)
     settings = compose.publisher_settings(config)
     access = compose.broker_access(config.mqtt, device=settings.topics.device)
     farewell = offline(settings.topics)
@@ -94,14 +101,16 @@ def _run(
     pipeline.open()
     daemon = None
     try:
-        if last_crash is not None and last_crash.exit_code is None:
-            # Perhaps it was the model: a damaged one can take the process with it.
-            _try(config, model, stop)
+        # Perhaps it was the model: a damaged one can take the process with it.
+        unexplained = last_crash is not None and last_crash.exit_code is None
+        try:
+            _load(pipeline, config, model, stop=stop, on_trial=unexplained)
+        except ModelError as error:
+            config, model = _without_chosen_model(error, config, configured, overrides)
+            _load(pipeline, config, model, stop=stop)
         if stop.is_set():
             return
-        # Not kept here: another model may take its place, and all of it has to go then.
-        pipeline.attach(compose.build_inference(config, model))
-        log.info("model %s: %s", model.name, model.reason)
+        overrides.save()
         daemon = Daemon(
             config,
             settings=settings,
@@ -129,6 +138,24 @@ def _run(
         notifier.close()
 
 
+def _load(
+    pipeline: Pipeline,
+    config: Config,
+    model: compose.ModelFile,
+    *,
+    stop: StopSignal,
+    on_trial: bool = False,
+) -> None:
+    """Attach a model, unless `stop` is set. Raises ModelError where it cannot be used."""
+    if on_trial:
+        _try(config, model, stop)
+    if stop.is_set():
+        return
+    # Kept nowhere else: another model may take its place, and all of it has to go then.
+    pipeline.attach(compose.build_inference(config, model))
+    log.info("model %s: %s", model.name, model.reason)
+
+
 def _try(config: Config, model: compose.ModelFile, stop: StopSignal) -> None:
     """Raise ModelError where the model is known to be unusable."""
     log.info("the last run ended without a word: the model is tried in a process of its own")
@@ -140,14 +167,30 @@ def _try(config: Config, model: compose.ModelFile, stop: StopSignal) -> None:
             log.warning("%s; it is used all the same", error)
 
 
-def _with_overrides(config: Config, overrides: Overrides) -> tuple[Config, compose.ModelFile]:
+def _with_overrides(configured: Config, overrides: Overrides) -> tuple[Config, compose.ModelFile]:
     """Apply what was changed on request, unless that would keep the daemon from starting."""
     try:
-        changed = overrides.apply(config)
-        return changed, compose.find_model(changed.model)
-    except EdgeclassifierError as error:
-        if not overrides.values:
-            raise
+        config = overrides.apply(configured)
+    except ConfigError as error:
         log.warning("what was changed on request is taken back: %s", error)
         overrides.clear()
+        config = configured
+    try:
         return config, compose.find_model(config.model)
+    except ModelError as error:
+        return _without_chosen_model(error, config, configured, overrides)
+
+
+def _without_chosen_model(
+    error: ModelError, config: Config, configured: Config, overrides: Overrides
+) -> tuple[Config, compose.ModelFile]:
+    """Return to the configured model; to be saved once that is loaded.
+
+    Raises `error` where that is the one in `config`, which failed.
+    """
+    if config.model.name == configured.model.name:
+        raise error
+    log.warning("the model that was chosen on request is taken back: %s", error)
+    overrides.set(configured, "model.name", None)
+    config = overrides.apply(configured)
+    return config, compose.find_model(config.model)

@@ -3,7 +3,7 @@
 import io
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,16 +237,54 @@ def test_a_model_that_fails_at_work_takes_nothing_along_neither_then_nor_later(
         }
 
 
-def test_a_model_that_is_gone_at_the_next_start_does_not_keep_the_daemon_from_it(
-    site: Site, watching: Subscriber
+def gone(_site: Site, file: Path) -> None:
+    file.unlink()
+
+
+def damaged(_site: Site, file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:300])
+
+
+def crashing(site: Site, file: Path) -> None:
+    """Let it crash the runtime, at a start after an end without a word."""
+    record = {"state": "running", "kernel_boot": "another", "timestamp": "2026-01-02T03:04:05Z"}
+    (site.state / "last-exit.json").write_text(json.dumps(record))
+    site.fault.write_text(f"loading crashes {file.name}")
+
+
+@pytest.mark.parametrize("harm", [gone, damaged, crashing])
+def test_a_model_that_fails_at_the_next_start_does_not_keep_the_daemon_from_it(
+    site: Site, watching: Subscriber, harm: Callable[[Site, Path], None]
+) -> None:
+    install(site, "another")
+    with remote(site, watching) as device:
+        device.get("set_threshold", threshold=0.75)
+        device.get("set_model", model="another")
+    harm(site, site.folder / "store" / "another.tflite")
+    watching.clear()
+    with remote(site, watching) as device:
+        info = newest(watching.messages, "info")
+        assert info["model"]["name"] == "tiny"
+        assert info["overrides"] == {"state.threshold": 0.75}
+        assert device.get("reload")["status"] == "unchanged"
+        assert any("chosen on request is taken back: " in line for line in device.daemon.lines)
+    assert json.loads((site.state / "overrides.json").read_text()).keys() == {"state.threshold"}
+
+
+@pytest.mark.parametrize("harm", [gone, damaged])
+def test_what_was_chosen_is_not_forgotten_where_the_configured_model_fails_too(
+    site: Site, watching: Subscriber, harm: Callable[[Site, Path], None]
 ) -> None:
     install(site, "another")
     with remote(site, watching) as device:
         device.get("set_model", model="another")
-    (site.folder / "store" / "another.tflite").unlink()
-    watching.clear()
-    with remote(site, watching):
-        assert newest(watching.messages, "info")["model"]["name"] == "tiny"
+    harm(site, site.folder / "store" / "another.tflite")
+    damaged(site, site.folder / "tiny.tflite")
+    with site.daemon() as daemon:
+        assert daemon.wait() == 78
+    assert "tiny.tflite" in daemon.lines[-1]
+    assert sum("is taken back" in line for line in daemon.lines) == 1
+    assert json.loads((site.state / "overrides.json").read_text()).keys() == {"model.name"}
 
 
 def test_reload_tells_what_changed_or_why_not(site: Site, watching: Subscriber) -> None:
