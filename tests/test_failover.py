@@ -219,6 +219,7 @@ def test_a_new_model_that_fails_is_let_go_and_the_one_before_takes_over(make: Ma
     assert slot.current is old
     assert str(slot.refused) == str(FAULT)
     assert diaries == [["start"], ["stop"]]
+    assert slot.failed(new, FAULT) is old, "a second frame was on its way"
     with pytest.raises(InferenceError):
         slot.failed(old, FAULT)
 

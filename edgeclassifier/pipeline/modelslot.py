@@ -62,6 +62,8 @@ class ModelSlot:
         """Return the model that takes over. Raises `error` where there is none."""
         with self._lock:
             before = self._before
+            if before is None and inference is not self.current:
+                return self.current  # the last frames of one that was let go
             if before is None or inference is before:
                 raise error
             if inference is self.current:
