@@ -2,10 +2,11 @@
 
 import signal
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from brokers import Mosquitto, Subscriber, needs_mosquitto
+from brokers import Mosquitto, Subscriber, needs_mosquitto, wait_until
 from daemon import REPOSITORY
 from device import Site, continues, has_predictions, newest, reload_is
 from tiny_models import LABELS, classifier
@@ -14,6 +15,11 @@ from edgeclassifier import compose
 from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.config.schema import AcceleratorConfig
 from edgeclassifier.daemon.adapt import AT_THE_NEXT_START
+from edgeclassifier.daemon.notify import Notifier
+from edgeclassifier.daemon.reconfigure import Reconfiguration
+from edgeclassifier.daemon.reload import Files, Reloader
+from edgeclassifier.daemon.watch import Watch
+from edgeclassifier.errors import InferenceError
 from edgeclassifier.models.store import ModelStore
 
 
@@ -173,3 +179,31 @@ def test_a_device_with_a_new_name_says_nothing_under_the_old_one(
             topics = {each.topic for each in afterwards.messages if each.payload}
     assert f"{site.topic}/info" in topics
     assert not [topic for topic in topics if "porch" in topic]
+
+
+# What a refused part goes back to
+
+
+def test_a_refused_model_goes_back_to_the_one_before_it_whatever_came_since() -> None:
+    """A model may be refused at its first frame, and that may come after another reload."""
+    first = Config()
+    second = replace(first, model=replace(first.model, name="other"))
+    third = replace(second, state=replace(second.state, threshold=0.7))
+    coming = iter([second, third])
+    reconfiguration = Reconfiguration(
+        first,
+        reloader=Reloader(
+            first,
+            reread=lambda: next(coming),
+            files=lambda _config: Files(read={}, hidden={}),
+            prepare=lambda _old, _new, _changed: [],
+        ),
+        watch=Watch(Notifier({}), camera_deadline_s=1.0),
+    )
+    for _ in range(2):
+        future = reconfiguration.request()
+        assert wait_until(reconfiguration.advance)
+        assert future.result().status == "applied"
+    reconfiguration.model_refused(InferenceError("it fails"))
+    assert reconfiguration.config.model == first.model
+    assert reconfiguration.config.state == third.state

@@ -22,7 +22,9 @@ class Reconfiguration:
 
     def __init__(self, config: Config, *, reloader: Reloader, watch: Watch) -> None:
         """Begin with the configuration that the parts were built from."""
-        self.config = self._before = config
+        self.config = config
+        self._model_before = self._camera_before = config
+        """What was in use before the newest model, and before the newest camera."""
         self.outcome: Reload | None = None
         """Of the newest request."""
         self._reloader = reloader
@@ -49,12 +51,17 @@ class Reconfiguration:
         if prepared is None:
             return False
         # Before the steps: some have others tell of it.
-        self._before, self.config = self.config, prepared.config
+        changed = prepared.outcome.changed
+        if any(key.startswith(("model.", "accelerator.")) for key in changed):
+            self._model_before = self.config
+        if any(key.startswith("camera.") for key in changed):
+            self._camera_before = self.config
+        self.config = prepared.config
         for step in prepared.apply:
             step()
         self.outcome = _with_what_waits(prepared)
-        if prepared.outcome.changed:
-            log.info("new configuration: %s", ", ".join(prepared.outcome.changed))
+        if changed:
+            log.info("new configuration: %s", ", ".join(changed))
         self._watch.reloaded()
         while self._under_way:
             self._under_way.pop().set_result(self.outcome)
@@ -62,13 +69,13 @@ class Reconfiguration:
 
     def model_refused(self, refusal: EdgeclassifierError) -> None:
         """Note that the model before is in use again."""
-        before = self._before
+        before = self._model_before
         self.config = replace(self.config, model=before.model, accelerator=before.accelerator)
         self._note(refusal)
 
     def camera_refused(self, refusal: EdgeclassifierError) -> None:
         """Note that the camera before is in use again."""
-        self.config = replace(self.config, camera=self._before.camera)
+        self.config = replace(self.config, camera=self._camera_before.camera)
         self._note(refusal)
 
     def close(self) -> None:
