@@ -2,10 +2,11 @@
 
 import contextlib
 import dataclasses
+import errno
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -127,6 +128,19 @@ def test_an_unreadable_file_is_a_clear_error(tmp_path: Path) -> None:
     assert "cannot be read" in problems(tmp_path)[0]
     (tmp_path / "latin.toml").write_bytes("# é".encode("latin-1"))
     assert "not UTF-8 text (byte 2)" in problems(tmp_path / "latin.toml")[0]
+
+
+def test_what_an_installed_device_keeps_from_its_users_takes_sudo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    file = write(tmp_path / "a.toml", "")
+    monkeypatch.setattr(Path, "open", refuse)
+    assert problems(file) == (
+        f"{file}: cannot be read by this user: use sudo, or another file with --config",
+    )
 
 
 def test_drop_ins_are_merged_key_by_key_in_sorted_order(tmp_path: Path) -> None:

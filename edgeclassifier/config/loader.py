@@ -96,6 +96,10 @@ def _read_text(file: Path) -> str:
         return content.decode("utf-8-sig")
     except FileNotFoundError:
         raise _UnreadableError(f"{file}: no such file") from None
+    except PermissionError:
+        raise _UnreadableError(
+            f"{file}: cannot be read by this user: use sudo, or another file with --config"
+        ) from None
     except OSError as error:
         raise _UnreadableError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
