@@ -1,0 +1,114 @@
+"""How a release is made of wheels on a device."""
+
+import base64
+import hashlib
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from deployment import DEPLOY, ROLE, load
+
+
+def make_wheel(folder: Path, name: str, *, content: str) -> Path:
+    """Make a wheel of one module and one command."""
+    info = f"{name}-1.0.dist-info"
+    files = {
+        f"{name}.py": content,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{name} = {name}:main\n",
+    }
+    record = "".join(f"{path},{digest(text)},{len(text)}\n" for path, text in files.items())
+    wheel = folder / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
+            # At a fixed time, so that the same content gives the same wheel.
+            archive.writestr(zipfile.ZipInfo(path), text)
+    return wheel
+
+
+def digest(text: str) -> str:
+    encoded = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
+    return f"sha256={encoded.rstrip(b'=').decode()}"
+
+
+def install_release(
+    folder: Path, name: str, *, like: str = "", own: str = "", spoilt: bool = False
+) -> "subprocess.CompletedProcess[str]":
+    """Make a release of two wheels, the one of the project with `own` in it."""
+    (wheels := folder / f"wheels-{name}").mkdir()
+    made = [
+        make_wheel(wheels, "dependency", content="def main(): print('dependency')\n"),
+        make_wheel(wheels, "edgeclassifier", content=f"def main(): print({own!r})\n"),
+    ]
+    wheelhouse = load(DEPLOY / "wheelhouse.py")
+    (wheels / "share").mkdir()
+    (wheels / "share" / "unit").write_text("[Unit]\n")
+    wheelhouse.finish(wheels, made)
+    archive = wheels / wheelhouse.ARCHIVE
+    if spoilt:
+        with zipfile.ZipFile(archive) as whole:
+            files = {entry: whole.read(entry) for entry in whole.namelist()}
+        with zipfile.ZipFile(archive, "w") as changed:
+            for entry, content in files.items():
+                changed.writestr(entry, content + b"x" * entry.endswith(".whl"))
+    script = ROLE / "files" / "install_release.py"
+    command = [sys.executable, str(script), str(archive), str(folder / name)]
+    return subprocess.run(
+        [*command, *(["--like", str(folder / like)] if like else [])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+        text=True,
+        timeout=110,
+    )
+
+
+def says(folder: Path, command: str) -> str:
+    program = folder / "bin" / command
+    return subprocess.run([program], check=True, capture_output=True, text=True, timeout=30).stdout
+
+
+def test_a_release_takes_over_what_is_the_same_in_the_one_before(tmp_path: Path) -> None:
+    first = install_release(tmp_path, "first", own="one")
+    assert "2 wheels installed, 0 copied" in first.stdout
+    assert (tmp_path / "first" / ".complete").is_file()
+    assert (tmp_path / "first" / "share" / "unit").is_file()
+    assert not (tmp_path / "first" / "wheels").exists()
+    second = install_release(tmp_path, "second", like="first", own="two")
+    assert "1 wheels installed, 1 copied" in second.stdout
+    assert says(tmp_path / "second", "edgeclassifier") == "two\n"
+    assert says(tmp_path / "first", "edgeclassifier") == "one\n"
+    shutil.rmtree(tmp_path / "first")
+    python = str(tmp_path / "second" / "bin" / "python")
+    ran = [python, "-c", "import dependency; dependency.main()"]
+    assert subprocess.check_output(ran, text=True, timeout=30) == "dependency\n"
+
+
+def test_a_release_takes_nothing_damaged_from_the_one_before(tmp_path: Path) -> None:
+    install_release(tmp_path, "first")
+    (module,) = (tmp_path / "first").glob("lib/*/site-packages/dependency.py")
+    module.write_bytes(bytes(module.stat().st_size))
+    second = install_release(tmp_path, "second", like="first")
+    assert "2 wheels installed, 0 copied" in second.stdout
+    assert says(tmp_path / "second", "dependency") == "dependency\n"
+
+
+def test_a_release_of_the_same_wheels_has_its_command(tmp_path: Path) -> None:
+    """Commands name their environment, so they cannot be copied."""
+    install_release(tmp_path, "first")
+    second = install_release(tmp_path, "second", like="first")
+    assert "1 wheels installed, 1 copied" in second.stdout
+    assert says(tmp_path / "second", "edgeclassifier") == "\n"
+
+
+def test_a_release_with_a_damaged_wheel_is_never_complete(tmp_path: Path) -> None:
+    done = install_release(tmp_path, "first", spoilt=True)
+    assert done.returncode == 1
+    assert "pip failed" in done.stdout
+    assert not (tmp_path / "first" / ".complete").exists()
+    again = tmp_path / "wheels-first"
+    again.rename(tmp_path / "spoilt")
+    assert "2 wheels installed" in install_release(tmp_path, "first").stdout
