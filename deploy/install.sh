@@ -74,4 +74,6 @@ if ! cmp -s "$lock" "$tools/ready"; then
 fi
 
 cd "$folder"
+# SSH and sudo bring the locale of another machine, and Ansible does not start with one that is not here.
+export LC_ALL=C.UTF-8
 PATH="$tools/bin:$PATH" exec ansible-playbook --inventory inventory.local.yml "$playbook" "$@"

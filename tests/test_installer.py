@@ -1,9 +1,64 @@
 """install.sh, as far as it can be tried without a device."""
 
+import os
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
-from deployment import DEPLOY
+from deployment import DEPLOY, tool
+
+PLAYBOOK = """\
+- hosts: edgeclassifier
+  gather_facts: false
+  tasks:
+    - ansible.builtin.debug:
+        msg: "reinstall: {{ edgeclassifier_reinstall | default('not set') }}"
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Copy the installer, with Ansible, and a playbook that only says what it was given."""
+    ansible = tool("ansible-playbook")
+    if ansible is None:
+        pytest.skip("ansible-playbook is not installed (deploy/requirements)")
+    deploy = tmp_path / "deploy"
+    (deploy / "requirements").mkdir(parents=True)
+    for name in ("install.sh", "inventory.local.yml", "requirements/deploy.txt"):
+        shutil.copy(DEPLOY / name, deploy / name)
+    (deploy / "site.yml").write_text(PLAYBOOK)
+    tools = tmp_path / ".venv-deploy"
+    tools.mkdir()
+    (tools / "bin").symlink_to(Path(ansible).parent)
+    shutil.copy(DEPLOY / "requirements/deploy.txt", tools / "ready")
+    # Stands in for root, whom this playbook does not need.
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "id").write_text("#!/bin/sh\necho 0\n")
+    (tmp_path / "bin" / "id").chmod(0o755)
+    return tmp_path
+
+
+def install(checkout: Path, *arguments: str, **environment: str) -> str:
+    path = os.pathsep.join([str(checkout / "bin"), os.environ["PATH"]])
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("LC_")}
+    done = subprocess.run(
+        [str(checkout / "deploy" / "install.sh"), *arguments],
+        env={**kept, "PATH": path, "HOME": str(checkout), "NO_COLOR": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", ["LANG", "LC_ALL"])
+def test_a_locale_that_ssh_has_brought_along_does_not_matter(name: str, checkout: Path) -> None:
+    assert "reinstall: not set" in install(checkout, **{name: "xx_XX.UTF-8"})
 
 
 @pytest.mark.parametrize(
