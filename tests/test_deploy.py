@@ -80,10 +80,13 @@ def test_a_device_gets_what_its_own_python_and_machine_need(
     assert ";" not in text
 
 
-def test_the_probe_reports_what_is_not_as_it_should_be(tmp_path: Path) -> None:
-    firmware = tmp_path / "sys/devices/platform/soc/soc:firmware"
-    firmware.mkdir(parents=True)
-    (firmware / "get_throttled").write_text("50005\n")
+@pytest.mark.parametrize(
+    "firmware", ["soc/soc:firmware", "soc@107c000000/soc@107c000000:firmware"], ids=["4", "5"]
+)
+def test_the_probe_reports_what_is_not_as_it_should_be(firmware: str, tmp_path: Path) -> None:
+    throttled = tmp_path / "sys/devices/platform" / firmware / "get_throttled"
+    throttled.parent.mkdir(parents=True)
+    throttled.write_text("50005\n")
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "video0").touch()
     releases = tmp_path / "opt/edgeclassifier/releases"

@@ -150,10 +150,10 @@ def cameras(root: Path) -> list[str]:
 
 
 def throttling(root: Path) -> list[str]:
-    """Say what the firmware of a Raspberry Pi holds back now."""
-    file = root / "sys/devices/platform/soc/soc:firmware/get_throttled"
+    """Say what the firmware of a Raspberry Pi holds back now; a Pi 5 has addresses in the names."""
+    files = root.glob("sys/devices/platform/soc*/soc*:firmware/get_throttled")
     try:
-        bits = int(file.read_text(encoding="ascii"), 16)
+        bits = int(next(files, Path("none")).read_text(encoding="ascii"), 16)
     except (OSError, ValueError):
         return []
     names = {UNDER_VOLTAGE: "under-voltage", THROTTLED: "throttled"}
