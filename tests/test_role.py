@@ -1,0 +1,64 @@
+"""The role's templates and facts, by Ansible itself."""
+
+import json
+import tomllib
+from pathlib import Path
+
+from deployment import ROLE, run_tool
+
+ODD = {
+    "state": {
+        "threshold": 0.5,
+        "thresholds": {
+            "house finch": 0.6,
+            "tit, blue": 1e-05,
+            "Blaumeise \u00e4\u00f6\u00fc": 1e16,
+            'a "quoted" one': 1,
+            "back\\slash": -0.0,
+            "a.dot": 0.25,
+            "a-b_c1": 0.75,
+            "line\nbreak": 0.125,
+            "tab\tand \x7f and \x1f": 0.0625,
+            "42": 0.3,
+            "\U0001f426": 0.4,
+            "": 0.9,
+        },
+        "exclude": ["it's", 'he said "no"', "\u00e9\U0001f426", "back\\slash\n", "\x7f\x00", ""],
+    },
+    "web": {"enabled": True, "port": 8080, "more": {"off": False, "none": [], "empty": {}}},
+    "mixed": {"list": [[1, 2], ["x"], {"a key": [True, {"b": 0.5}]}], "": {"deep er": {"x": "#"}}},
+    "top": "level",
+    "empty": {},
+}
+
+
+def rendered(variables: str, folder: Path) -> str:
+    """Render the configuration as the role does, of variables in JSON or YAML."""
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {
+            "template": str(ROLE / "templates" / "config.toml.j2"),
+            "text": "{{ lookup('ansible.builtin.template', template) }}",
+        },
+        "tasks": [{"ansible.builtin.copy": {"content": "{{ text }}", "dest": f"{folder}/out"}}],
+    }
+    (folder / "play.yml").write_text(json.dumps([play]))
+    (folder / "vars.yml").write_text(variables)
+    arguments = ("-i", "localhost,", "-e", f"@{folder}/vars.yml", str(folder / "play.yml"))
+    done = run_tool("ansible-playbook", *arguments, home=folder)
+    assert done.returncode == 0, done.stdout
+    return (folder / "out").read_text(encoding="utf-8")
+
+
+def test_the_configuration_is_what_the_inventory_says(tmp_path: Path) -> None:
+    variables = json.dumps({"edgeclassifier_config": ODD})
+    assert tomllib.loads(rendered(variables, tmp_path)) == ODD
+
+
+def test_what_yaml_alone_can_say_is_understood(tmp_path: Path) -> None:
+    """Numbers as keys, and keys without a value, which have their default."""
+    config = "{state: {window_s: null, thresholds: {42: 0.5}}, web: {port: }}"
+    text = rendered(f"edgeclassifier_config: {config}", tmp_path)
+    assert text.endswith("\n\n[state]\n\n[state.thresholds]\n42 = 0.5\n\n[web]\n")
