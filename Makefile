@@ -147,16 +147,18 @@ INSTALL := -m pip install --quiet --disable-pip-version-check --no-input --root-
   --no-deps --no-build-isolation --editable .
 
 # Raspberry Pi OS brings picamera2 with its own NumPy and Pillow, which others must not replace.
-.venv/ready: $(REQUIREMENTS)/run.txt $(REQUIREMENTS)/run-system.txt pyproject.toml
-	@if $(PYTHON) -c 'import picamera2' 2>/dev/null; then \
-	  $(MAKE) --no-print-directory environment-system; \
-	else \
-	  $(MAKE) --no-print-directory environment-own; \
-	fi
+.venv/ready: .cache/environment $(REQUIREMENTS)/run.txt $(REQUIREMENTS)/run-system.txt pyproject.toml
+	@$(MAKE) --no-print-directory environment-$$(cat $< 2>/dev/null || echo own)
 	@$(BIN)/python $(INSTALL)
 	@touch $@
 
-.PHONY: environment-own environment-system
+# Which of the two it is to be. Written only when that changes: picamera2 may be installed later.
+.cache/environment: always
+	@kind=$$($(PYTHON) -c 'import sys, importlib.util as find; \
+	    sys.exit(not find.find_spec("picamera2"))' 2>/dev/null && echo system || echo own); \
+	  mkdir -p $(@D); [ "$$kind" = "$$(cat $@ 2>/dev/null)" ] || echo $$kind >$@
+
+.PHONY: always environment-own environment-system
 environment-own:
 	$(call environment,.venv,$(REQUIREMENTS)/run.txt)
 environment-system:
