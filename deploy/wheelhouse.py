@@ -5,13 +5,14 @@ usage: wheelhouse.py --python 3.13 --machine aarch64 [--system-packages]
 A release is the wheel of this checkout, the wheels of its locked dependencies for one kind of
 device, the systemd files and the health gate, in one archive. Its name is the version and a hash of
 all that: where nothing has changed, the name has not either. Prints one line of JSON: the name, the
-folder, and whether it is new. Needs hatchling and packaging beside pip, see
-deploy/requirements/deploy.txt.
+folder, and whether it is new. Needs hatchling and packaging beside pip, which are installed with
+Ansible by deploy/requirements/deploy.txt.
 """
 
 import argparse
 import fcntl
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -21,8 +22,6 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-
-from packaging.markers import Marker
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CACHE = REPOSITORY / ".cache" / "wheelhouse"
@@ -40,6 +39,7 @@ _GLIBC = range(36, 16, -1)
 _EPOCH = "1577836800"
 """In place of the time of the build, so that the same source gives the same wheel."""
 _RELEASES_KEPT = 8
+_NEEDED = ("hatchling", "packaging", "pip")
 ARCHIVE = "release.zip"
 
 
@@ -50,6 +50,12 @@ def main() -> None:
     parser.add_argument("--machine", required=True, help="of the device, such as aarch64")
     parser.add_argument("--system-packages", action="store_true", help="NumPy comes from apt")
     args = parser.parse_args()
+    if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+        sys.exit(
+            f"wheelhouse: {sys.executable}, which Ansible runs with, has no {', '.join(missing)}: "
+            "install Ansible in an environment of its own as in the README (Install it on a Pi), "
+            f"with pip install --require-hashes -r {REQUIREMENTS / 'deploy.txt'}"
+        )
     lock = REQUIREMENTS / ("device-system.txt" if args.system_packages else "device.txt")
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / ".lock").open("w") as lock_file, tempfile.TemporaryDirectory(dir=CACHE) as temp:
@@ -104,6 +110,8 @@ def applicable(lock: str, *, python: str, machine: str) -> str:
 
     pip would judge them by the machine that it runs on.
     """
+    from packaging.markers import Marker
+
     environment = {
         "implementation_name": "cpython",
         "os_name": "posix",

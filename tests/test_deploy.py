@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+import subprocess
+import venv
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,28 @@ def test_a_stream_is_refused_where_the_systems_pyav_is_too_old(
 def test_everything_that_belongs_to_a_release_is_there() -> None:
     wheelhouse = load(DEPLOY / "wheelhouse.py")
     assert [path for path in wheelhouse.SHARED if not path.is_file()] == []
+
+
+def test_the_wheelhouse_says_what_ansible_has_to_be_installed_with(tmp_path: Path) -> None:
+    venv.create(tmp_path / "bare")
+    command = [str(tmp_path / "bare/bin/python"), str(DEPLOY / "wheelhouse.py")]
+    done = subprocess.run(
+        [*command, "--python", "3.13", "--machine", "aarch64"],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "has no hatchling, packaging, pip: " in line
+    assert f"-r {DEPLOY / 'requirements' / 'deploy.txt'}" in line
+
+
+def test_nothing_on_a_device_is_changed_before_the_wheels_are_collected() -> None:
+    tasks = (ROLE / "tasks" / "main.yml").read_text(encoding="utf-8")
+    files = re.findall(r"(?:include_tasks|file): (\w+)\.yml", tasks)
+    assert files[:3] == ["preflight", "collect", "base"]
 
 
 LOCK = """\
