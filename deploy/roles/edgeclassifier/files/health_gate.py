@@ -2,7 +2,8 @@
 
 The unit has to be active, `availability` online, a prediction captured after the start of this
 program has to arrive, and after a while it all has to hold still, without a restart in between.
-Where systemd has given up, or has started the daemon again several times, it is not waited for.
+Instead of the prediction, `health` may say that somebody has paused the daemon. Where systemd has
+given up, or has started the daemon again several times, it is not waited for.
 Runs with the Python of a release, as root, on the device.
 """
 
@@ -19,6 +20,7 @@ UNIT = "edgeclassifier.service"
 CONFIG = Path("/etc/edgeclassifier/config.toml")
 _STEP_S = 0.5
 _STARTING_S = 5.0
+_HEALTH_LATE_S = 15.0
 _MOST_RESTARTS = 3
 """An old process that still holds the camera costs one; a daemon that ends each time, all."""
 
@@ -26,18 +28,24 @@ _MOST_RESTARTS = 3
 class Broker:
     """What a subscriber to this device's topics has seen."""
 
-    def __init__(self, access: Any, topics: Any) -> None:
+    def __init__(self, access: Any, topics: Any, *, health_interval_s: float) -> None:
         """Prepare to subscribe, as the daemon's own user but with a client id of its own."""
         from paho.mqtt.client import Client, MQTTv5, MQTTv311
         from paho.mqtt.enums import CallbackAPIVersion
 
         self._access = access
-        self._topics = topics
+        self._topics = [topics.availability, topics.health, topics.predictions]
         self._connecting = False
         self.problem = "not connected yet"
         self.availability = "unknown"
         self.captured = datetime.min.replace(tzinfo=UTC)
         self.label = ""
+        self.paused = False
+        self.reported = self.captured
+        self.report_lasts_s = health_interval_s + _HEALTH_LATE_S
+        who = "a client without user name" if access.username is None else access.username
+        self._may_not = f"the broker does not let {who} read {topics.base}/#, which it has to"
+        self.silence = f"nothing arrives: the daemon has not reached the broker, or {self._may_not}"
         self._client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"{access.client_id}-gate",
@@ -48,6 +56,7 @@ class Broker:
         if access.tls is not None:
             self._client.tls_set_context(access.tls)
         self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
 
     def step(self) -> None:
@@ -67,11 +76,22 @@ class Broker:
     def _on_connect(self, client: Any, _data: Any, _flags: Any, reason: Any, _more: Any) -> None:
         self.problem = f"{self._access}: {reason}" if reason.is_failure else ""
         if not reason.is_failure:
-            client.subscribe([(self._topics.availability, 1), (self._topics.predictions, 1)])
+            client.subscribe([(topic, 1) for topic in self._topics])
+
+    def _on_subscribe(self, _client: Any, _data: Any, _id: int, reasons: Any, _more: Any) -> None:
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            self.problem = f"{self._may_not} ({refused[0]})"
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
-        if message.topic == self._topics.availability:
+        availability, health, _ = self._topics
+        if message.topic == availability:
             self.availability = message.payload.decode(errors="replace")
+            return
+        if message.topic == health:
+            report = json.loads(message.payload)
+            self.paused = report.get("paused", False)
+            self.reported = datetime.fromisoformat(report["timestamp"])
             return
         prediction = json.loads(message.payload)
         self.captured = max(self.captured, datetime.fromisoformat(prediction["timestamp"]))
@@ -82,6 +102,7 @@ class Broker:
 def unit_state() -> dict[str, str]:
     """Ask systemd about the unit."""
     keys = "ActiveState,SubState,InvocationID,NRestarts,ExecMainStatus,Result"
+    keys += ",ExecMainStartTimestampMonotonic"
     shown = subprocess.run(  # noqa: S603 - fixed arguments
         ["/usr/bin/systemctl", "show", UNIT, "--property", keys],
         capture_output=True,
@@ -100,11 +121,25 @@ def missing(unit: dict[str, str], broker: Broker, *, since: datetime) -> str:
         )
     if broker.problem:
         return broker.problem
+    if broker.availability == "unknown":
+        return broker.silence
     if broker.availability != "online":
         return f"availability is {broker.availability}"
-    if broker.captured < since:
+    if broker.captured < since and not is_paused(unit, broker):
         return "no prediction of a new frame has arrived"
     return ""
+
+
+def is_paused(unit: dict[str, str], broker: Broker) -> bool:
+    """Tell whether somebody has paused this very process, as it has said of late.
+
+    A restart ends a pause, but the broker keeps what the process before it has said.
+    """
+    if not broker.paused:
+        return False
+    runs_for_s = time.monotonic() - int(unit["ExecMainStartTimestampMonotonic"]) / 1e6
+    age_s = (datetime.now(UTC) - broker.reported).total_seconds()
+    return age_s <= min(runs_for_s, broker.report_lasts_s)
 
 
 def watch(broker: Broker, *, deadline_s: float, settle_s: float) -> str:
@@ -124,7 +159,7 @@ def watch(broker: Broker, *, deadline_s: float, settle_s: float) -> str:
         if unit["SubState"] == "auto-restart":
             ended = problem
         if not problem:
-            say(f"active, online, {broker.label} after {after_s:.1f} s")
+            say(f"active, online, {broker.label or 'paused'} after {after_s:.1f} s")
             if invocation:
                 return ""
             invocation = unit["InvocationID"]
@@ -156,7 +191,11 @@ def main() -> int:
     try:
         config = load_config(CONFIG)
         topics = compose.publisher_settings(config).topics
-        broker = Broker(compose.broker_access(config.mqtt, device=topics.device), topics)
+        broker = Broker(
+            compose.broker_access(config.mqtt, device=topics.device),
+            topics,
+            health_interval_s=config.mqtt.health_interval_s,
+        )
     except EdgeclassifierError as error:
         say(f"not healthy: {error}")
         return error.exit_code
