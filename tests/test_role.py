@@ -62,3 +62,30 @@ def test_what_yaml_alone_can_say_is_understood(tmp_path: Path) -> None:
     config = "{state: {window_s: null, thresholds: {42: 0.5}}, web: {port: }}"
     text = rendered(f"edgeclassifier_config: {config}", tmp_path)
     assert text.endswith("\n\n[state]\n\n[state.thresholds]\n42 = 0.5\n\n[web]\n")
+
+
+PRUNE = """\
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: edgeclassifier, tasks_from: prune}
+"""
+
+
+def test_the_oldest_releases_are_removed(tmp_path: Path) -> None:
+    newest_first = [f"1.{number}" for number in reversed(range(12))]
+    for name in newest_first:
+        (tmp_path / "releases" / name).mkdir(parents=True)
+    given = {
+        "edgeclassifier_base": str(tmp_path),
+        "edgeclassifier_keep_releases": 6,
+        "edgeclassifier_new": "1.11",
+        "edgeclassifier_probe": {"releases": newest_first, "current": "1.11", "previous": "1.0"},
+    }
+    (tmp_path / "play.yml").write_text(PRUNE)
+    arguments = ("-i", "localhost,", "-e", json.dumps(given), f"{tmp_path}/play.yml")
+    done = run_tool("ansible-playbook", *arguments, home=tmp_path)
+    assert done.returncode == 0, done.stdout
+    left = {path.name for path in (tmp_path / "releases").iterdir()}
+    assert left == {"1.11", "1.10", "1.9", "1.8", "1.7", "1.0"}
