@@ -7,6 +7,7 @@
 #   --config FILE         the configuration (default: what is installed, else the defaults)
 #   --no-picamera2        the camera is a USB or network camera, or files
 #   --check               show what would change, and change nothing
+#   --reinstall           make the release anew, where files of it are damaged
 #   --rollback            go back to the previous release
 #   --uninstall [--purge] remove it; --purge removes configuration and state, too
 #   -e NAME=VALUE         a variable of the role, see roles/edgeclassifier/meta/argument_specs.yml
@@ -43,6 +44,7 @@ while [ "$count" -gt 0 ]; do
         ;;
     --no-picamera2) set -- "$@" -e '{"edgeclassifier_picamera2": false}' ;;
     --check) set -- "$@" --check --diff ;;
+    --reinstall) set -- "$@" -e '{"edgeclassifier_reinstall": true}' ;;
     --rollback) playbook=rollback.yml ;;
     --uninstall) playbook=uninstall.yml ;;
     --purge) purge=yes ;;

@@ -61,6 +61,10 @@ def test_a_locale_that_ssh_has_brought_along_does_not_matter(name: str, checkout
     assert "reinstall: not set" in install(checkout, **{name: "xx_XX.UTF-8"})
 
 
+def test_a_release_is_made_anew_where_that_is_asked_for(checkout: Path) -> None:
+    assert "reinstall: true" in install(checkout, "--reinstall").lower()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [

@@ -1,37 +1,12 @@
 """How a release is made of wheels on a device."""
 
-import base64
-import hashlib
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
-from deployment import DEPLOY, ROLE, load
-
-
-def make_wheel(folder: Path, name: str, *, content: str) -> Path:
-    """Make a wheel of one module and one command."""
-    info = f"{name}-1.0.dist-info"
-    files = {
-        f"{name}.py": content,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": f"[console_scripts]\n{name} = {name}:main\n",
-    }
-    record = "".join(f"{path},{digest(text)},{len(text)}\n" for path, text in files.items())
-    wheel = folder / f"{name}-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for path, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
-            # At a fixed time, so that the same content gives the same wheel.
-            archive.writestr(zipfile.ZipInfo(path), text)
-    return wheel
-
-
-def digest(text: str) -> str:
-    encoded = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
-    return f"sha256={encoded.rstrip(b'=').decode()}"
+from deployment import ROLE, make_archive, says
 
 
 def install_release(
@@ -39,15 +14,7 @@ def install_release(
 ) -> "subprocess.CompletedProcess[str]":
     """Make a release of two wheels, the one of the project with `own` in it."""
     (wheels := folder / f"wheels-{name}").mkdir()
-    made = [
-        make_wheel(wheels, "dependency", content="def main(): print('dependency')\n"),
-        make_wheel(wheels, "edgeclassifier", content=f"def main(): print({own!r})\n"),
-    ]
-    wheelhouse = load(DEPLOY / "wheelhouse.py")
-    (wheels / "share").mkdir()
-    (wheels / "share" / "unit").write_text("[Unit]\n")
-    wheelhouse.finish(wheels, made)
-    archive = wheels / wheelhouse.ARCHIVE
+    archive = make_archive(wheels, own=own)
     if spoilt:
         with zipfile.ZipFile(archive) as whole:
             files = {entry: whole.read(entry) for entry in whole.namelist()}
@@ -64,11 +31,6 @@ def install_release(
         text=True,
         timeout=110,
     )
-
-
-def says(folder: Path, command: str) -> str:
-    program = folder / "bin" / command
-    return subprocess.run([program], check=True, capture_output=True, text=True, timeout=30).stdout
 
 
 def test_a_release_takes_over_what_is_the_same_in_the_one_before(tmp_path: Path) -> None:
