@@ -1,9 +1,12 @@
 """The role's templates and facts, by Ansible itself."""
 
 import json
+import os
+import stat
 import tomllib
 from pathlib import Path
 
+import pytest
 from deployment import ROLE, run_tool
 
 ODD = {
@@ -89,3 +92,32 @@ def test_the_oldest_releases_are_removed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     left = {path.name for path in (tmp_path / "releases").iterdir()}
     assert left == {"1.11", "1.10", "1.9", "1.8", "1.7", "1.0"}
+
+
+PASSWORDS = """\
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: edgeclassifier, tasks_from: passwords}
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_each_password_belongs_to_who_reads_it_and_none_takes_nothing_away(tmp_path: Path) -> None:
+    (tmp_path / "play.yml").write_text(PASSWORDS)
+    given = {"edgeclassifier_etc": str(tmp_path), "edgeclassifier_user": "daemon"}
+    for passwords in (
+        {"mqtt": "for the broker", "web": "geh\u00e4im '\"{"},
+        {"mqtt": "", "web": ""},
+    ):
+        variables = {f"edgeclassifier_{name}_password": text for name, text in passwords.items()}
+        given_now = json.dumps(given | variables)
+        arguments = ("-i", "localhost,", "-e", given_now, "-vv", f"{tmp_path}/play.yml")
+        done = run_tool("ansible-playbook", *arguments, home=tmp_path)
+        assert done.returncode == 0, done.stdout
+        assert "for the broker" not in done.stdout
+    mqtt, web = tmp_path / "mqtt-password", tmp_path / "web-password"
+    assert (mqtt.read_text(), mqtt.owner()) == ("for the broker\n", "root")
+    assert (web.read_text(), web.owner(), web.group()) == ("geh\u00e4im '\"{\n", "daemon", "daemon")
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (mqtt, web)} == {0o600}
