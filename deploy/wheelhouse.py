@@ -68,7 +68,7 @@ def main() -> None:
         wheels = [*dependencies, project_wheel(Path(temp) / "wheel")]
         name = finish(release, sorted(wheels, key=lambda wheel: wheel.name))
         target = CACHE / name
-        is_new = not (target / ARCHIVE).is_file()
+        is_new = not is_whole(target / ARCHIVE)
         if is_new:
             shutil.rmtree(target, ignore_errors=True)
             release.rename(target)
@@ -84,10 +84,21 @@ def forget_old(*, keep: Path) -> None:
         shutil.rmtree(share.parent)
 
 
+def is_whole(archive: Path) -> bool:
+    """Tell whether an archive is there, and nothing in it is damaged."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return opened.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def locked_wheels(lock: Path, *, python: str, machine: str) -> list[Path]:
-    """Download what a lock file has for one kind of device, once."""
+    """Download what a lock file has for one kind of device, once, or again what was damaged."""
     wanted = applicable(lock.read_text(encoding="utf-8"), python=python, machine=machine)
     folder = CACHE / f"dependencies-{sha256(f'{python} {machine} {wanted}'.encode())[:16]}"
+    if any(sha256(wheel.read_bytes()) not in wanted for wheel in folder.glob("*")):
+        shutil.rmtree(folder)
     if not folder.is_dir():
         with tempfile.TemporaryDirectory(dir=CACHE) as temp:
             requirements = Path(temp) / "requirements.txt"

@@ -7,7 +7,7 @@ import venv
 from pathlib import Path
 
 import pytest
-from deployment import DEPLOY, ROLE, load, run_tool
+from deployment import DEPLOY, ROLE, load, make_archive, run_tool
 
 PLAYBOOKS = ("site.yml", "rollback.yml", "uninstall.yml")
 
@@ -74,6 +74,37 @@ def test_nothing_on_a_device_is_changed_before_the_wheels_are_collected() -> Non
     tasks = (ROLE / "tasks" / "main.yml").read_text(encoding="utf-8")
     files = re.findall(r"(?:include_tasks|file): (\w+)\.yml", tasks)
     assert files[:3] == ["preflight", "collect", "base"]
+
+
+def test_what_was_collected_before_is_not_used_where_it_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card that damages a release may be the one that the wheels are on."""
+    wheelhouse = load(DEPLOY / "wheelhouse.py")
+    downloads = []
+
+    def download(command: list[str]) -> None:
+        downloads.append(command)
+        (Path(command[command.index("--dest") + 1]) / "one.whl").write_bytes(b"a wheel")
+
+    monkeypatch.setattr(wheelhouse, "CACHE", tmp_path)
+    monkeypatch.setattr(wheelhouse, "run", download)
+    (lock := tmp_path / "lock.txt").write_text(
+        f"one==1.0 \\\n    --hash=sha256:{hashlib.sha256(b'a wheel').hexdigest()}\n"
+    )
+    (wheel,) = wheelhouse.locked_wheels(lock, python="3.13", machine="aarch64")
+    wheelhouse.locked_wheels(lock, python="3.13", machine="aarch64")
+    assert len(downloads) == 1
+    wheel.write_bytes(b"a weel!")
+    assert wheelhouse.locked_wheels(lock, python="3.13", machine="aarch64") == [wheel]
+    assert wheel.read_bytes() == b"a wheel"
+    archive = make_archive(tmp_path, own="")
+    assert wheelhouse.is_whole(archive)
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"print")] ^= 1
+    archive.write_bytes(content)
+    assert not wheelhouse.is_whole(archive)
+    assert not wheelhouse.is_whole(tmp_path / "absent")
 
 
 LOCK = """\
