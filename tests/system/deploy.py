@@ -30,6 +30,7 @@ STEPS: dict[str, Callable[[Pi], str]] = {
     "sandbox": steps.holds_its_sandbox,
     "limits": steps.needs_no_more_than_it_may_have,
     "upgrade": steps.upgrades,
+    "reinstall": trouble.makes_a_damaged_release_anew,
     "broken": trouble.goes_back_from_a_broken_release,
     "power": trouble.survives_power_cuts,
     "v4l2": steps.reads_a_v4l2_device,

@@ -21,6 +21,7 @@ _MOMENTS = (
 _LONGEST_IN_TASK_S = 5.0
 _UPGRADE_TIMEOUT_S = 600.0
 _BODY = re.compile(r'    """Run the daemon\."""\n')
+_BUNDLED = "edgeclassifier/models/bundled/*.tflite"
 _BACK = "runs again, and is healthy"
 _CRASH = "    raise SystemExit(3)\n"
 _SILENCE = "    import time\n\n    while True:\n        time.sleep(1)\n"
@@ -51,6 +52,21 @@ for path in Path('/var/lib/edgeclassifier').rglob('*.json'):
         torn.append(str(path))
 print(checked, *torn)
 """
+
+
+def makes_a_damaged_release_anew(pi: Pi) -> str:
+    """The model's file is damaged, which an ordinary run does not see."""
+    models = f"/opt/edgeclassifier/releases/{_current(pi)}/lib/python3*/site-packages/{_BUNDLED}"
+    before, model = _current(pi), pi.machine.shell.output(f"ls {models}")
+    pi.machine.run(f"mv {model} /root/model; echo damaged >{model}")
+    mark = pi.watcher.mark()
+    recap = pi.play(pi.now, "site.yml", edgeclassifier_reinstall=True)
+    pi.another_run(mark)
+    after = _current(pi)
+    if pi.deploy(pi.now).changed or after == before:
+        raise ScenarioError(f"{before} became {after}, and the next run changes something")
+    pi.machine.run(f"mv /root/model {model}")
+    return f"{before} became {after}, then changed=0; {recap.slowest}"
 
 
 def goes_back_from_a_broken_release(pi: Pi) -> str:
