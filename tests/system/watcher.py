@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -112,3 +112,13 @@ class Watcher:
         with self._changed:
             self._seen.append(Seen(time.monotonic(), message.topic, bytes(message.payload)))
             self._changed.notify_all()
+
+
+def numbers_of_the_run(seen: Sequence[Seen]) -> set[int]:
+    """Return the numbers of what the newest run of the daemon has published.
+
+    From its beginning: with each connection the daemon sends again what is retained, whose number
+    may be an old one.
+    """
+    numbered = [each.json() for each in seen if each.kind in {"predictions", "state", "event"}]
+    return {each["seq"] for each in numbered if each["boot_id"] == numbered[-1]["boot_id"]}
