@@ -122,10 +122,11 @@ def install(lines: list[str], wheels: Path, *, python: Path) -> None:
 
 
 def pip() -> Path:
-    """Return the pip that the system has for its virtual environments, which runs as it is."""
+    """Return the pip that this Python has for its virtual environments, which runs as it is."""
     import ensurepip
 
-    folders = [Path("/usr/share/python-wheels"), Path(ensurepip.__file__).parent / "_bundled"]
+    # Debian takes it out of its own Python; to another one, the one of Debian may be too old.
+    folders = [Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels")]
     found = [wheel for folder in folders for wheel in sorted(folder.glob("pip-*.whl"))]
     if not found:
         sys.exit("no pip: sudo apt install python3-venv")
