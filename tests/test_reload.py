@@ -176,8 +176,9 @@ def test_a_device_with_a_new_name_says_nothing_under_the_old_one(
         broker.start()
         with Subscriber(broker.port) as afterwards:
             assert afterwards.wait_for(has_predictions(5)), daemon.lines
+            info = f"{site.topic}/info"
+            assert afterwards.wait_for(lambda seen: any(each.topic == info for each in seen))
             topics = {each.topic for each in afterwards.messages if each.payload}
-    assert f"{site.topic}/info" in topics
     assert not [topic for topic in topics if "porch" in topic]
 
 
