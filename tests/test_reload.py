@@ -161,6 +161,8 @@ def test_a_password_file_that_is_read_itself_is_taken(guarded: Site) -> None:
 # Another device
 
 
+# The subscriber's paho leaves a pair of its sockets open where it connects again.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @needs_mosquitto
 def test_a_device_with_a_new_name_says_nothing_under_the_old_one(
     site: Site, broker: Mosquitto, watching: Subscriber
