@@ -92,6 +92,11 @@ def has_predictions(count: int) -> Callable[[list[Received]], bool]:
     return lambda got: len(of(got, "predictions")) >= count
 
 
+def has_info(messages: Sequence[Received]) -> bool:
+    """Tell whether the device has said what it is, which it may do after its first predictions."""
+    return bool(newest(messages, "info"))
+
+
 def reload_is(status: str) -> Callable[[list[Received]], bool]:
     return lambda got: (newest(got, "health").get("reload") or {}).get("status") == status
 

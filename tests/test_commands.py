@@ -16,6 +16,7 @@ from device import (
     Site,
     assert_no_prediction_is_missed,
     continues,
+    has_info,
     has_predictions,
     newest,
     of,
@@ -73,6 +74,7 @@ def site(tmp_path: Path, broker: Mosquitto) -> Site:
 def remote(site: Site, watching: Subscriber) -> Iterator[Remote]:
     with site.daemon() as daemon:
         assert watching.wait_for(has_predictions(3)), daemon.lines
+        assert watching.wait_for(has_info), daemon.lines
         yield Remote(site, watching, daemon)
         daemon.stop()
         assert daemon.wait() == 0, daemon.lines

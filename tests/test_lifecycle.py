@@ -103,7 +103,7 @@ def test_a_drop_in_is_taken_and_nothing_new_is_nothing(site: Site, watching: Sub
         (site.folder / "conf.d" / "50-slow.toml").write_text("[state]\nhold_s = 9\n")
         daemon.stop(signal.SIGHUP)
         assert watching.wait_for(reload_is("applied"))
-        assert newest(watching.messages, "info")["config"]["state"]["hold_s"] == 9
+        assert watching.wait_for(lambda got: newest(got, "info")["config"]["state"]["hold_s"] == 9)
 
 
 def test_a_file_with_another_content_counts_as_a_change(site: Site, watching: Subscriber) -> None:

@@ -161,8 +161,6 @@ def test_a_password_file_that_is_read_itself_is_taken(guarded: Site) -> None:
 # Another device
 
 
-# The subscriber's paho leaves a pair of its sockets open where it connects again.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @needs_mosquitto
 def test_a_device_with_a_new_name_says_nothing_under_the_old_one(
     site: Site, broker: Mosquitto, watching: Subscriber
@@ -174,6 +172,8 @@ def test_a_device_with_a_new_name_says_nothing_under_the_old_one(
         site.write()
         daemon.stop(signal.SIGHUP)
         assert watching.wait_for(reload_is("applied")), daemon.lines
+        # Where paho connects again it leaves a pair of its sockets open.
+        watching.close()
         broker.stop()
         broker.start()
         with Subscriber(broker.port) as afterwards:
