@@ -28,13 +28,16 @@ help: ## list the targets
 run: .venv/ready ## the demo: sample pictures, a broker of its own, live predictions
 	@$(call foreground,$(BIN)/edgeclassifier $(if $(CONFIG),run --config '$(CONFIG)',demo $(ARGS)))
 
+# Most tests wait most of the time: for a broker, a daemon, a deadline.
+PARALLEL := -n auto --maxprocesses 4 --dist
+
 .PHONY: test
 test: .venv-dev/ready .venv-ansible/ready mosquitto test-tflite-runtime ## all tests, on this Python
-	@$(DEV_BIN)/python -m pytest $(ARGS)
+	@$(DEV_BIN)/python -m pytest $(PARALLEL) loadfile $(ARGS)
 
 .PHONY: faults
 faults: .venv-dev/ready mosquitto ## the long forms of the fault tests, with their figures
-	@$(DEV_BIN)/python -m pytest tests/faults --long $(ARGS)
+	@$(DEV_BIN)/python -m pytest tests/faults --long $(PARALLEL) worksteal $(ARGS)
 
 MINUTES ?= 60
 

@@ -17,15 +17,14 @@ Figures = Callable[[str], None]
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
-_FIGURES = pytest.StashKey[list[str]]()
+_FIGURE = "figure"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="the long forms of tests/faults")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_FIGURES] = []
+def pytest_configure() -> None:
     # A shell ignores SIGINT for what it starts in the background, and so would our child processes.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -39,11 +38,9 @@ def long(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Figures:
     """Say what was measured: one line, shown at the end of the run."""
-    lines = request.config.stash[_FIGURES]
-    name = request.node.name
 
     def say(text: str) -> None:
-        lines.append(f"{name}: {text}")
+        request.node.user_properties.append((_FIGURE, text))
 
     return say
 
@@ -65,10 +62,21 @@ def watching(site: "Site") -> "Iterator[Subscriber]":
         yield subscriber
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    if lines := config.stash[_FIGURES]:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    # A test's properties come with the report of its end, from whichever process it ran in.
+    ends = [
+        report
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "teardown"
+    ]
+    lines = [
+        f"{end.nodeid.rpartition('::')[2]}: {text}"
+        for end in ends
+        for name, text in end.user_properties
+        if name == _FIGURE
+    ]
+    if lines:
         terminalreporter.section("figures")
         for line in lines:
             terminalreporter.line(line)
