@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from brokers import Mosquitto, Subscriber, needs_mosquitto, wait_until
+from brokers import Mosquitto, Subscriber, free_port, needs_mosquitto, wait_until
 from daemon import REPOSITORY
 from device import Site, continues, has_predictions, newest, reload_is
 from tiny_models import LABELS, classifier
@@ -156,6 +156,23 @@ def test_a_password_file_that_is_read_itself_is_taken(guarded: Site) -> None:
         assert reload["changed"] == ["mqtt.password_file"]
         assert reload["problem"] is None
     assert sum("connected" in line for line in daemon.lines) == 2
+
+
+@needs_mosquitto
+def test_a_new_password_for_the_page_waits_for_the_next_start(
+    site: Site, watching: Subscriber
+) -> None:
+    password = site.folder / "page-password"
+    write_secret(password, "the first\n")
+    site.settings["web"] = {"enabled": True, "port": free_port(), "password_file": str(password)}
+    with site.daemon() as daemon:
+        assert watching.wait_for(has_predictions(5)), daemon.lines
+        write_secret(password, "the second\n")
+        daemon.stop(signal.SIGHUP)
+        assert watching.wait_for(reload_is("applied")), daemon.lines
+    reload = newest(watching.messages, "health")["reload"]
+    assert reload["changed"] == ["web.password_file"]
+    assert reload["problem"] == "web.password_file: at the next start"
 
 
 # Another device

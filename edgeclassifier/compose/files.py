@@ -22,6 +22,7 @@ def files_in_use(config: Config) -> Files:
     secrets = {
         "camera.stream.password_file": config.camera.stream.password_file,
         "mqtt.password_file": mqtt.password_file,
+        "web.password_file": config.web.password_file if config.web.enabled else "",
     }
     passwords = {key: Path(name) for key, name in secrets.items() if name}
     read = {key: password_path(path) for key, path in passwords.items()}
