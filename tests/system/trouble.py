@@ -56,8 +56,9 @@ print(checked, *torn)
 
 def makes_a_damaged_release_anew(pi: Pi) -> str:
     """The model's file is damaged, which an ordinary run does not see."""
-    models = f"/opt/edgeclassifier/releases/{_current(pi)}/lib/python3*/site-packages/{_BUNDLED}"
-    before, model = _current(pi), pi.machine.shell.output(f"ls {models}")
+    before = _current(pi)
+    models = f"/opt/edgeclassifier/releases/{before}/lib/python3*/site-packages/{_BUNDLED}"
+    model = pi.machine.shell.output(f"ls {models}")
     pi.machine.run(f"mv {model} /root/model; echo damaged >{model}")
     mark = pi.watcher.mark()
     recap = pi.play(pi.now, "site.yml", edgeclassifier_reinstall=True)
