@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,9 +39,10 @@ def long(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Figures:
     """Say what was measured: one line, shown at the end of the run."""
+    node = request.node
 
     def say(text: str) -> None:
-        request.node.user_properties.append((_FIGURE, text))
+        node.user_properties.append((_FIGURE, f"{node.name}: {text}"))
 
     return say
 
@@ -64,16 +66,11 @@ def watching(site: "Site") -> "Iterator[Subscriber]":
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     # A test's properties come with the report of its end, from whichever process it ran in.
-    ends = [
-        report
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        if getattr(report, "when", None) == "teardown"
-    ]
     lines = [
-        f"{end.nodeid.rpartition('::')[2]}: {text}"
-        for end in ends
-        for name, text in end.user_properties
+        text
+        for report in chain.from_iterable(terminalreporter.stats.values())
+        if getattr(report, "when", None) == "teardown"
+        for name, text in report.user_properties
         if name == _FIGURE
     ]
     if lines:
