@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from programs import run
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 ROLE = DEPLOY / "roles" / "edgeclassifier"
@@ -37,17 +38,8 @@ def run_tool(name: str, *arguments: str, home: Path) -> "subprocess.CompletedPro
     if program is None:
         pytest.skip(f"{name} is not installed (deploy/requirements)")
     path = os.pathsep.join([str(Path(program).parent), os.environ["PATH"]])
-    return subprocess.run(
-        [program, *arguments],
-        cwd=DEPLOY,
-        env={**os.environ, "PATH": path, "HOME": str(home), "NO_COLOR": "1", "LC_ALL": "C.UTF-8"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        text=True,
-        timeout=110,
-    )
+    given = {"PATH": path, "HOME": str(home), "NO_COLOR": "1", "LC_ALL": "C.UTF-8"}
+    return run([program, *arguments], cwd=DEPLOY, env={**os.environ, **given})
 
 
 def make_wheel(folder: Path, name: str, *, content: str) -> Path:

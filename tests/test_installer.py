@@ -2,11 +2,11 @@
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 from deployment import DEPLOY, tool
+from programs import run
 
 PLAYBOOK = """\
 - hosts: edgeclassifier
@@ -42,16 +42,8 @@ def checkout(tmp_path: Path) -> Path:
 def install(checkout: Path, *arguments: str, **environment: str) -> str:
     path = os.pathsep.join([str(checkout / "bin"), os.environ["PATH"]])
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LC_")}
-    done = subprocess.run(
-        [str(checkout / "deploy" / "install.sh"), *arguments],
-        env={**kept, "PATH": path, "HOME": str(checkout), "NO_COLOR": "1", **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        text=True,
-        timeout=110,
-    )
+    given = {"PATH": path, "HOME": str(checkout), "NO_COLOR": "1", **environment}
+    done = run([checkout / "deploy" / "install.sh", *arguments], env={**kept, **given})
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -77,13 +69,6 @@ def test_a_release_is_made_anew_where_that_is_asked_for(checkout: Path) -> None:
 def test_the_installer_answers_before_it_does_anything(
     arguments: list[str], code: int, expected: str
 ) -> None:
-    done = subprocess.run(
-        [str(DEPLOY / "install.sh"), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        text=True,
-        timeout=30,
-    )
+    done = run([DEPLOY / "install.sh", *arguments], timeout_s=30)
     assert done.returncode == code
     assert expected in done.stdout

@@ -2,11 +2,11 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from programs import run
 
 MAKEFILE = Path(__file__).parent.parent / "Makefile"
 KEPT = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
@@ -26,16 +26,9 @@ esac
 
 
 def make(folder: Path) -> str:
-    done = subprocess.run(
-        ["make", f"PYTHON={folder}/python", ".venv/ready"],
-        cwd=folder,
-        env={**KEPT, "PYTHONPATH": str(folder / "packages")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        text=True,
-        timeout=60,
-    )
+    command = ["make", f"PYTHON={folder}/python", ".venv/ready"]
+    env = {**KEPT, "PYTHONPATH": str(folder / "packages")}
+    done = run(command, cwd=folder, env=env, timeout_s=60)
     assert done.returncode == 0, done.stdout
     return done.stdout
 

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 from deployment import ROLE, make_archive, says
+from programs import run
 
 
 def install_release(
@@ -22,15 +23,8 @@ def install_release(
             for entry, content in files.items():
                 changed.writestr(entry, content + b"x" * entry.endswith(".whl"))
     script = ROLE / "files" / "install_release.py"
-    command = [sys.executable, str(script), str(archive), str(folder / name)]
-    return subprocess.run(
-        [*command, *(["--like", str(folder / like)] if like else [])],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        text=True,
-        timeout=110,
-    )
+    options = [f"--like={folder / like}"] if like else []
+    return run([sys.executable, script, archive, folder / name, *options])
 
 
 def test_a_release_takes_over_what_is_the_same_in_the_one_before(tmp_path: Path) -> None:

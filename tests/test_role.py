@@ -5,6 +5,7 @@ import os
 import stat
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deployment import ROLE, run_tool
@@ -35,23 +36,29 @@ ODD = {
 }
 
 
-def rendered(variables: str, folder: Path) -> str:
-    """Render the configuration as the role does, of variables in JSON or YAML."""
-    play = {
-        "hosts": "localhost",
-        "connection": "local",
-        "gather_facts": False,
-        "vars": {
-            "template": str(ROLE / "templates" / "config.toml.j2"),
-            "text": "{{ lookup('ansible.builtin.template', template) }}",
-        },
-        "tasks": [{"ansible.builtin.copy": {"content": "{{ text }}", "dest": f"{folder}/out"}}],
-    }
-    (folder / "play.yml").write_text(json.dumps([play]))
+def play(task: dict[str, Any], variables: str, folder: Path) -> str:
+    """Let Ansible carry out a task here, with variables in JSON or YAML; return what it says."""
+    plays = [
+        {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]},
+    ]
+    (folder / "play.yml").write_text(json.dumps(plays))
     (folder / "vars.yml").write_text(variables)
-    arguments = ("-i", "localhost,", "-e", f"@{folder}/vars.yml", str(folder / "play.yml"))
+    arguments = ("-i", "localhost,", "-e", f"@{folder}/vars.yml", "-vv", f"{folder}/play.yml")
     done = run_tool("ansible-playbook", *arguments, home=folder)
     assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def part_of_the_role(name: str) -> dict[str, Any]:
+    return {"ansible.builtin.include_role": {"name": "edgeclassifier", "tasks_from": name}}
+
+
+def rendered(variables: str, folder: Path) -> str:
+    """Render the configuration as the role does, of variables in JSON or YAML."""
+    template = ROLE / "templates" / "config.toml.j2"
+    content = f"{{{{ lookup('ansible.builtin.template', '{template}') }}}}"
+    task = {"ansible.builtin.copy": {"content": content, "dest": f"{folder}/out"}}
+    play(task, variables, folder)
     return (folder / "out").read_text(encoding="utf-8")
 
 
@@ -67,15 +74,6 @@ def test_what_yaml_alone_can_say_is_understood(tmp_path: Path) -> None:
     assert text.endswith("\n\n[state]\n\n[state.thresholds]\n42 = 0.5\n\n[web]\n")
 
 
-PRUNE = """\
-- hosts: localhost
-  connection: local
-  gather_facts: false
-  tasks:
-    - ansible.builtin.include_role: {name: edgeclassifier, tasks_from: prune}
-"""
-
-
 def test_the_oldest_releases_are_removed(tmp_path: Path) -> None:
     newest_first = [f"1.{number}" for number in reversed(range(12))]
     for name in newest_first:
@@ -86,37 +84,21 @@ def test_the_oldest_releases_are_removed(tmp_path: Path) -> None:
         "edgeclassifier_new": "1.11",
         "edgeclassifier_probe": {"releases": newest_first, "current": "1.11", "previous": "1.0"},
     }
-    (tmp_path / "play.yml").write_text(PRUNE)
-    arguments = ("-i", "localhost,", "-e", json.dumps(given), f"{tmp_path}/play.yml")
-    done = run_tool("ansible-playbook", *arguments, home=tmp_path)
-    assert done.returncode == 0, done.stdout
+    play(part_of_the_role("prune"), json.dumps(given), tmp_path)
     left = {path.name for path in (tmp_path / "releases").iterdir()}
     assert left == {"1.11", "1.10", "1.9", "1.8", "1.7", "1.0"}
 
 
-PASSWORDS = """\
-- hosts: localhost
-  connection: local
-  gather_facts: false
-  tasks:
-    - ansible.builtin.include_role: {name: edgeclassifier, tasks_from: passwords}
-"""
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
 def test_each_password_belongs_to_who_reads_it_and_none_takes_nothing_away(tmp_path: Path) -> None:
-    (tmp_path / "play.yml").write_text(PASSWORDS)
     given = {"edgeclassifier_etc": str(tmp_path), "edgeclassifier_user": "daemon"}
     for passwords in (
         {"mqtt": "for the broker", "web": "geh\u00e4im '\"{"},
         {"mqtt": "", "web": ""},
     ):
         variables = {f"edgeclassifier_{name}_password": text for name, text in passwords.items()}
-        given_now = json.dumps(given | variables)
-        arguments = ("-i", "localhost,", "-e", given_now, "-vv", f"{tmp_path}/play.yml")
-        done = run_tool("ansible-playbook", *arguments, home=tmp_path)
-        assert done.returncode == 0, done.stdout
-        assert "for the broker" not in done.stdout
+        said = play(part_of_the_role("passwords"), json.dumps(given | variables), tmp_path)
+        assert "for the broker" not in said
     mqtt, web = tmp_path / "mqtt-password", tmp_path / "web-password"
     assert (mqtt.read_text(), mqtt.owner()) == ("for the broker\n", "root")
     assert (web.read_text(), web.owner(), web.group()) == ("geh\u00e4im '\"{\n", "daemon", "daemon")

@@ -2,10 +2,10 @@
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from programs import run
 
 from edgeclassifier.accelerator import devices
 from edgeclassifier.compose import trial
@@ -36,15 +36,7 @@ SETTINGS = settings(UNIT.read_text(encoding="utf-8"))
 
 
 def analyze(*arguments: str) -> str:
-    done = subprocess.run(
-        ["systemd-analyze", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        text=True,
-        timeout=60,
-    )
-    return done.stdout
+    return run(["systemd-analyze", *arguments], timeout_s=60).stdout
 
 
 def with_drop_ins(folder: Path, *names: str) -> Path:
