@@ -19,6 +19,7 @@ import pytest
 from conftest import Figures
 from delegate.build import Device, build, needs_gcc, tiny_models
 from numpy.typing import NDArray
+from open_files import open_files
 from shared_data import FOLDER, needs_shared_data
 from tiny_models import Operation, Tensor, classifier, model
 
@@ -144,10 +145,6 @@ def children() -> set[str]:
     """Processes that this one started, zombies included."""
     tasks = Path("/proc/self/task").glob("*/children")
     return {pid for task in tasks for pid in task.read_text().split()}
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a pathlib glob opens more of them
 
 
 def test_each_input_arrives_and_its_own_output_comes_back(bench: Bench) -> None:
@@ -456,7 +453,7 @@ def test_nothing_grows_over_many_lives(bench: Bench, figures: Figures) -> None:
             assert_works(accelerator)
             now = open_files(), threading.active_count(), len(children())
             before = before or now
-            assert now == before
+            assert all(count <= most for count, most in zip(now, before, strict=True)), now
     figures(f"files, threads, children in every one of 50 lives: {before}")
 
 
@@ -471,7 +468,10 @@ def test_stop_leaves_nothing(bench: Bench, order: str) -> None:
             wait_until(lambda: accelerator.status.state != "starting", lambda: accelerator.status)
     accelerator.stop(timeout_s=PATIENCE_S)  # once more does no harm
     assert_fails(accelerator)
-    assert (open_files(), threading.active_count(), children()) == before
+    files, threads, processes = before
+    assert open_files() <= files
+    assert threading.active_count() <= threads
+    assert children() == processes
 
 
 def test_stop_before_start_leaves_nothing(bench: Bench) -> None:
@@ -479,7 +479,7 @@ def test_stop_before_start_leaves_nothing(bench: Bench) -> None:
     accelerator = Accelerator(**bench.settings())
     accelerator.stop(timeout_s=1.0)
     assert accelerator.status.state == "stopped"
-    assert open_files() == before
+    assert open_files() <= before
 
 
 def test_stop_does_not_wait_for_an_answer(bench: Bench) -> None:
@@ -581,7 +581,7 @@ def test_a_process_that_cannot_be_started_is_tried_again(
     wait_for(accelerator, "ready")
     assert_works(accelerator)
     accelerator.stop(timeout_s=PATIENCE_S)
-    assert open_files() == files
+    assert open_files() <= files
 
 
 def test_pauses_are_short_again_only_after_it_worked_for_a_while(
@@ -634,4 +634,4 @@ def test_contradictions_are_rejected_at_once(bench: Bench, wrong: dict[str, Any]
     files = open_files()
     with pytest.raises(ValueError, match="not 0"):
         Accelerator(**bench.settings(**wrong))
-    assert open_files() == files
+    assert open_files() <= files

@@ -1,6 +1,5 @@
 """Loading models with whichever runtime is installed, and saying why where that fails."""
 
-import gc
 import importlib
 import importlib.metadata
 import importlib.util
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from open_files import open_files
 from tiny_models import classifier
 
 from edgeclassifier.errors import ModelError
@@ -220,13 +220,7 @@ def test_what_is_said_before_a_failure_passes_too(
 
 def test_loading_leaves_no_file_descriptor_open(path: Path) -> None:
     load_model(path)
-    gc.collect()
     before = open_files()
     for _ in range(3):
         load_model(path)
-    gc.collect()
     assert open_files() <= before
-
-
-def open_files() -> set[str]:
-    return {each.name for each in Path("/proc/self/fd").iterdir()}
