@@ -175,6 +175,7 @@ VITALS = Vitals(
     accelerator=Status(state="waiting", fault="lost", reason="killed by SIGABRT", failures=1),
     camera=CameraHealth(state="recovering", problem="no frame for 10.2 s", recoveries=2),
     paused=False,
+    excused_s=None,
     superseded_frames=1,
     unreadable_frames=2,
     dropped_messages=3,

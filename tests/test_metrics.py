@@ -412,8 +412,10 @@ def test_a_daemon_that_hangs_is_unwell_and_one_that_recovers_is_not(tmp_path: Pa
     assert value(metrics.render(), "healthy") == 0
     now = replace(now, camera=CameraHealth(state="recovering", problem="gone", recoveries=0))
     assert metrics.health().ok
-    now = VITALS
+    now = replace(VITALS, excused_s=time.monotonic())
     assert metrics.health().ok, "the first frame has the deadline from here on"
+    now = replace(VITALS, excused_s=time.monotonic() - DEADLINE_S - 1)
+    assert not metrics.health().ok
 
 
 def test_a_daemon_without_a_frame_is_given_time_to_start(tmp_path: Path) -> None:

@@ -130,6 +130,19 @@ def test_only_progress_keeps_the_watchdog_quiet(manager: Manager, watch: Watch) 
     assert manager.take() == ["STATUS=no frames: no frame for 10.0 s", "WATCHDOG=1"]
 
 
+def test_it_is_known_when_no_frame_was_due(watch: Watch) -> None:
+    watch.result(CPU)
+    assert watch.excused_s is None
+    before_s = time.monotonic()
+    watch.paused()
+    paused_s = watch.excused_s
+    watch.recovering("no frame for 10.0 s")
+    watch.result(CPU)
+    assert paused_s is not None
+    assert watch.excused_s is not None
+    assert before_s <= paused_s <= watch.excused_s <= time.monotonic()
+
+
 def test_pings_come_several_times_in_each_period_and_not_with_each_frame(
     manager: Manager, notifier: Notifier
 ) -> None:

@@ -13,6 +13,7 @@ from edgeclassifier.daemon.overrides import Overrides
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reconfigure import Reconfiguration
 from edgeclassifier.daemon.reporter import Vitals
+from edgeclassifier.daemon.watch import Watch
 from edgeclassifier.mqtt.messages import (
     SCHEMA_VERSION,
     Payloads,
@@ -34,6 +35,7 @@ class Introspection:
     publisher: Publisher
     reconfiguration: Reconfiguration
     overrides: Overrides
+    watch: Watch
     models: Callable[[], Sequence[str]]
     last_crash: Crash | None
 
@@ -72,6 +74,7 @@ class Introspection:
             accelerator=None if accelerator is None else accelerator.status,
             camera=pipeline.camera_health,
             paused=pipeline.paused,
+            excused_s=self.watch.excused_s,
             superseded_frames=pipeline.superseded,
             unreadable_frames=pipeline.unreadable,
             dropped_messages=session.dropped,

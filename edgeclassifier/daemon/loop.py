@@ -114,6 +114,7 @@ class Daemon:
             publisher=self._publisher,
             reconfiguration=self._reconfiguration,
             overrides=overrides,
+            watch=self._watch,
             models=lambda: compose.model_names(self._reconfiguration.config.model),
             last_crash=last_crash,
         )

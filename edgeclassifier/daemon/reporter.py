@@ -37,6 +37,8 @@ class Vitals:
     accelerator: Status | None
     camera: CameraHealth
     paused: bool
+    excused_s: float | None
+    """When it was paused or recovered its camera for the last time, on the monotonic clock."""
     superseded_frames: int
     unreadable_frames: int
     dropped_messages: int

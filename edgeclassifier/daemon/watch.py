@@ -26,6 +26,8 @@ class Watch:
         self._counted_since_s = time.monotonic()
         self._results = 0
         self._is_ready = False
+        self.excused_s: float | None = None
+        """When no frame was due for the last time, on the monotonic clock."""
         if notifier.watchdog_s is not None and notifier.watchdog_s <= camera_deadline_s:
             log.warning(
                 "the unit's WatchdogSec, %g s, ends the daemon before camera.deadline_s, %g s, "
@@ -51,13 +53,11 @@ class Watch:
 
     def recovering(self, problem: str) -> None:
         """Note that the camera is being opened again."""
-        self._notifier.status(f"no frames: {problem}")
-        self._ping(time.monotonic())
+        self._excuse(f"no frames: {problem}")
 
     def paused(self) -> None:
         """Note that nothing is classified because somebody wanted it so."""
-        self._notifier.status("paused")
-        self._ping(time.monotonic())
+        self._excuse("paused")
 
     def reloading(self) -> None:
         """Note that the configuration is read again."""
@@ -67,6 +67,11 @@ class Watch:
         """Note that it was, and was taken or refused."""
         if self._is_ready:
             self._notifier.ready()
+
+    def _excuse(self, status: str) -> None:
+        self.excused_s = time.monotonic()
+        self._notifier.status(status)
+        self._ping(self.excused_s)
 
     def _ping(self, now_s: float) -> None:
         if self._interval_s and now_s >= self._ping_due_s:

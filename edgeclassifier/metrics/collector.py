@@ -59,14 +59,6 @@ class Metrics:
         """Count a result, and the change of the label that it brought; from one thread."""
         self._tally.count(result, change)
 
-    def excuse(self) -> None:
-        """Note that no frame is due now: the camera is being recovered, or there is a pause.
-
-        To be called while that lasts, so that the first frame afterwards has the deadline before
-        it and not behind.
-        """
-        self._tally.excuse()
-
     def render(self) -> bytes:
         """Return all metrics in Prometheus's text format, version 0.0.4."""
         return _render(lambda: families(self._look()))
@@ -107,12 +99,10 @@ class Metrics:
         now_s = time.monotonic()
         camera = vitals.camera
         recovering = camera.state == "recovering"
-        if recovering or vitals.paused:
-            self.excuse()
         return probes.Signs(
             uptime_s=now_s - self._started_s,
             answered_ago_s=None if counts.newest_s is None else now_s - counts.newest_s,
-            excused_ago_s=None if counts.excused_s is None else now_s - counts.excused_s,
+            excused_ago_s=None if vitals.excused_s is None else now_s - vitals.excused_s,
             deadline_s=self._deadline_s(),
             start_deadline_s=self._start_deadline_s,
             paused=vitals.paused,

@@ -1,7 +1,6 @@
 """Counts every result as it comes, and lets others read the counts."""
 
 import threading
-import time
 from bisect import bisect_left
 from dataclasses import dataclass
 
@@ -60,8 +59,6 @@ class Counts:
     """How often the CPU took over from an accelerator."""
     newest_s: float | None
     """When the newest answered frame was captured, on the monotonic clock."""
-    excused_s: float | None
-    """When it was last known that no frame was due."""
     stages: dict[str, Distribution]
     latency: Distribution
 
@@ -74,7 +71,6 @@ class Tally:
         self._classified = self._repeated = self._label_changes = self._fallbacks = 0
         self._degraded = False
         self._newest_s: float | None = None
-        self._excused_s: float | None = None
         self._capture, self._preprocess, self._inference = Histogram(), Histogram(), Histogram()
         self._latency = Histogram()
 
@@ -97,10 +93,6 @@ class Tally:
             self._inference.observe(latency.inference_s)
             self._latency.observe(latency.total_s)
 
-    def excuse(self) -> None:
-        """Note that no frame is due now."""
-        self._excused_s = time.monotonic()
-
     def look(self) -> Counts:
         """Return the counts so far."""
         with self._lock:
@@ -110,7 +102,6 @@ class Tally:
                 label_changes=self._label_changes,
                 fallbacks=self._fallbacks,
                 newest_s=self._newest_s,
-                excused_s=self._excused_s,
                 stages={
                     "capture": self._capture.look(),
                     "preprocess": self._preprocess.look(),

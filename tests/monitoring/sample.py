@@ -30,6 +30,7 @@ VITALS = Vitals(
     accelerator=Status(state="ready"),
     camera=CameraHealth(state="ok", recoveries=0),
     paused=False,
+    excused_s=None,
     superseded_frames=0,
     unreadable_frames=0,
     dropped_messages=0,
