@@ -18,9 +18,11 @@ SUFFIXES = frozenset(
 )
 MAX_PIXELS = 32_000_000
 """Decoding takes 15 bytes for each, 22 of WebP, however small the file is."""
+_PLENTY_OF_PIXELS = 4_000_000
+"""More than any classifier looks at."""
 # Pillow knows dozens more; for one of them, EPS, it would run another program.
 _FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_JPEG_REDUCTIONS = (1, 2, 4)
+_MOST_REDUCED = 4
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -58,20 +60,23 @@ def load_picture(path: Path) -> NDArray[np.uint8]:
     """
     try:
         with path.open("rb") as file:
-            return _decode(file, str(path))
+            return _decode(file, str(path), enough=MAX_PIXELS)
     except OSError as error:
         raise PictureError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def decode_picture(content: bytes) -> NDArray[np.uint8]:
-    """Decode the content of a picture file, as load_picture() does."""
-    return _decode(io.BytesIO(content), "this picture")
+    """Decode the content of a picture file as load_picture() does, but large JPEGs at less.
+
+    Above four megapixels they are halved or quartered: a photo of twelve then takes 35 MB.
+    """
+    return _decode(io.BytesIO(content), "this picture", enough=_PLENTY_OF_PIXELS)
 
 
-def _decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
+def _decode(file: BinaryIO, name: str, *, enough: int) -> NDArray[np.uint8]:
     try:
         with _open(file) as image:
-            _limit_size(image, name)
+            _limit_size(image, name, enough=enough)
             image.load()
             rgb = _to_rgb(image)
             upright = _UPRIGHT.get(_orientation(image))
@@ -125,16 +130,17 @@ def _open(file: BinaryIO) -> Image.Image:
     return Image.open(file, formats=_FORMATS)
 
 
-def _limit_size(image: Image.Image, name: str) -> None:
+def _limit_size(image: Image.Image, name: str, *, enough: int) -> None:
     width, height = image.size
+    reduction = 1
+    if image.format == "JPEG":
+        while reduction < _MOST_REDUCED and width * height > enough * reduction**2:
+            reduction *= 2
+        image.draft(None, (width // reduction, height // reduction))
     # A progressive JPEG keeps all its coefficients in memory, however small it is decoded.
-    reducible = image.format == "JPEG" and "progressive" not in image.info
-    for reduction in _JPEG_REDUCTIONS if reducible else (1,):
-        if width * height <= MAX_PIXELS * reduction**2:
-            if reduction > 1:
-                image.draft(None, (width // reduction, height // reduction))
-            return
-    raise _too_large(name)
+    in_memory = 1 if "progressive" in image.info else reduction**2
+    if width * height > MAX_PIXELS * in_memory:
+        raise _too_large(name)
 
 
 def _too_large(name: str) -> PictureError:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from edgeclassifier import pictures
 from edgeclassifier.errors import PictureError
-from edgeclassifier.pictures import find_pictures, load_picture
+from edgeclassifier.pictures import decode_picture, find_pictures, load_picture
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -179,6 +179,20 @@ def test_a_200_megapixel_jpeg_is_quartered(tmp_path: Path) -> None:
     pixels = load_picture(path)
     assert pixels.shape == (2500, 5000, 3)
     assert abs(int(pixels[1250, 2500, 1]) - 77) <= 2
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_an_uploaded_photo_is_decoded_at_a_size_that_is_enough(
+    *, progressive: bool, tmp_path: Path
+) -> None:
+    teal = (0, 128, 128)
+    photo = Image.new("RGB", (4000, 3000), teal)
+    content = saved(photo, tmp_path / "phone.jpg", progressive=progressive).read_bytes()
+    pixels = decode_picture(content)
+    assert pixels.shape == (1500, 2000, 3)
+    np.testing.assert_allclose(pixels[750, 1000].astype(int), teal, atol=3)
+    small = saved(photo.resize((1600, 1200)), tmp_path / "small.jpg").read_bytes()
+    assert decode_picture(small).shape == (1200, 1600, 3)
 
 
 @pytest.mark.parametrize("size", [(8001, 8000), (10000, 10000), (20000, 20000)])
