@@ -36,12 +36,12 @@ ODD = {
 }
 
 
-def play(task: dict[str, Any], variables: str, folder: Path) -> str:
-    """Let Ansible carry out a task here, with variables in JSON or YAML; return what it says."""
-    plays = [
-        {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]},
+def play(tasks: list[dict[str, Any]], variables: str, folder: Path) -> str:
+    """Let Ansible carry out tasks here, with variables in JSON or YAML; return what it says."""
+    book = [
+        {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks},
     ]
-    (folder / "play.yml").write_text(json.dumps(plays))
+    (folder / "play.yml").write_text(json.dumps(book))
     (folder / "vars.yml").write_text(variables)
     arguments = ("-i", "localhost,", "-e", f"@{folder}/vars.yml", "-vv", f"{folder}/play.yml")
     done = run_tool("ansible-playbook", *arguments, home=folder)
@@ -58,7 +58,7 @@ def rendered(variables: str, folder: Path) -> str:
     template = ROLE / "templates" / "config.toml.j2"
     content = f"{{{{ lookup('ansible.builtin.template', '{template}') }}}}"
     task = {"ansible.builtin.copy": {"content": content, "dest": f"{folder}/out"}}
-    play(task, variables, folder)
+    play([task], variables, folder)
     return (folder / "out").read_text(encoding="utf-8")
 
 
@@ -84,7 +84,7 @@ def test_the_oldest_releases_are_removed(tmp_path: Path) -> None:
         "edgeclassifier_new": "1.11",
         "edgeclassifier_probe": {"releases": newest_first, "current": "1.11", "previous": "1.0"},
     }
-    play(part_of_the_role("prune"), json.dumps(given), tmp_path)
+    play([part_of_the_role("prune")], json.dumps(given), tmp_path)
     left = {path.name for path in (tmp_path / "releases").iterdir()}
     assert left == {"1.11", "1.10", "1.9", "1.8", "1.7", "1.0"}
 
@@ -97,9 +97,29 @@ def test_each_password_belongs_to_who_reads_it_and_none_takes_nothing_away(tmp_p
         {"mqtt": "", "web": ""},
     ):
         variables = {f"edgeclassifier_{name}_password": text for name, text in passwords.items()}
-        said = play(part_of_the_role("passwords"), json.dumps(given | variables), tmp_path)
+        said = play([part_of_the_role("passwords")], json.dumps(given | variables), tmp_path)
         assert "for the broker" not in said
     mqtt, web = tmp_path / "mqtt-password", tmp_path / "web-password"
     assert (mqtt.read_text(), mqtt.owner()) == ("for the broker\n", "root")
     assert (web.read_text(), web.owner(), web.group()) == ("geh\u00e4im '\"{\n", "daemon", "daemon")
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (mqtt, web)} == {0o600}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_a_password_that_was_replaced_comes_back_and_a_new_one_stays(tmp_path: Path) -> None:
+    given = {
+        "edgeclassifier_etc": str(tmp_path),
+        "edgeclassifier_user": "daemon",
+        "edgeclassifier_mqtt_password": "new of the broker",
+        "edgeclassifier_web_password": "new of the page",
+        "edgeclassifier_passwords_in_use": {
+            "results": [{"rc": 1, "stdout": ""}, {"rc": 0, "stdout": "old of the page"}]
+        },
+    }
+    tasks = [part_of_the_role("passwords"), part_of_the_role("passwords_back")]
+    said = play(tasks, json.dumps(given), tmp_path)
+    assert "of the page" not in said
+    mqtt, web = tmp_path / "mqtt-password", tmp_path / "web-password"
+    assert mqtt.read_text() == "new of the broker\n"
+    assert (web.read_text(), web.owner(), web.group()) == ("old of the page\n", "daemon", "daemon")
     assert {stat.S_IMODE(path.stat().st_mode) for path in (mqtt, web)} == {0o600}
