@@ -51,6 +51,17 @@ def fuzz(program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def fuzz_target(
+    program: str, name: str, *, seed: int, cases: int, folder: Path
+) -> "subprocess.CompletedProcess[str]":
+    """Feed a target; fail with what it says, and where the input is, where it broke a promise."""
+    options = ["--cases", str(cases), "--seed", str(seed), "--folder", str(folder)]
+    done = fuzz(program, name, *options)
+    said = done.stderr.partition("Uncaught Python exception")[2] or done.stderr[-2000:]
+    assert done.returncode == 0, f"seed {seed}, saved as {kept(folder, name)}:\n{said}"
+    return done
+
+
 def kept(folder: Path, name: str) -> list[str]:
     """Move inputs that broke a promise from the test's folder to where they stay."""
     found = [*folder.glob("crash-*"), *folder.glob("timeout-*")]
@@ -65,9 +76,7 @@ def test_random_damage_is_taken_or_refused_and_leaves_nothing(
 ) -> None:
     """Set FUZZ_SEED to run the cases of a seed that was printed again."""
     seed, cases = some_seed(), 10_000 if long else 150
-    options = ["--cases", str(cases), "--seed", str(seed), "--folder", str(tmp_path)]
-    done = fuzz("at_random", name, *options)
-    assert done.returncode == 0, f"seed {seed}, saved as {kept(tmp_path, name)}:\n{done.stderr}"
+    done = fuzz_target("at_random", name, seed=seed, cases=cases, folder=tmp_path)
     counts = json.loads(done.stdout)
     figures(
         f"seed {seed}: {cases} cases, {counts['accepted']} accepted, "
@@ -165,10 +174,7 @@ def test_damage_guided_by_coverage_is_taken_or_refused(
     name: str, long: bool, figures: Figures, tmp_path: Path
 ) -> None:
     seed, cases = some_seed() % 2**31 or 1, 20_000 if long else 300
-    options = ["--cases", str(cases), "--seed", str(seed), "--folder", str(tmp_path)]
-    done = fuzz("guided", name, *options)
-    said = done.stderr.partition("Uncaught Python exception")[2] or done.stderr[-2000:]
-    assert done.returncode == 0, f"seed {seed}, saved as {kept(tmp_path, name)}:\n{said}"
+    done = fuzz_target("guided", name, seed=seed, cases=cases, folder=tmp_path)
     coverage = LIBFUZZER_COUNTS.findall(done.stderr)[-1]
     figures(f"seed {seed}: {cases} cases, coverage {coverage[0]}, features {coverage[1]}")
 

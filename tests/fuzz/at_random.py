@@ -8,12 +8,14 @@ import argparse
 import json
 import logging
 import random
-import resource
 import sys
 import tempfile
 from pathlib import Path
 
+from open_files import open_files
+
 from edgeclassifier.heap import trim
+from edgeclassifier.system import System
 from fuzz.targets import TARGETS, random_input
 
 _WARM_UP = 0.25
@@ -23,8 +25,9 @@ _WARM_UP = 0.25
 def resident_kib() -> int:
     """Return what is in use: glibc keeps up to 64 MiB that large blocks have left free."""
     trim()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() >> 10
+    memory_bytes = System().memory_rss_bytes()
+    assert memory_bytes is not None
+    return memory_bytes >> 10
 
 
 def run(name: str, *, cases: int, seed: int, folder: Path) -> dict[str, int]:
@@ -34,7 +37,7 @@ def run(name: str, *, cases: int, seed: int, folder: Path) -> dict[str, int]:
     accepted = files = memory_kib = 0
     for number in range(cases):
         if number == int(cases * _WARM_UP):
-            memory_kib, files = resident_kib(), descriptors()
+            memory_kib, files = resident_kib(), open_files()
         data = random_input(seeds, chance)
         try:
             accepted += target.read(data, folder)
@@ -46,12 +49,8 @@ def run(name: str, *, cases: int, seed: int, folder: Path) -> dict[str, int]:
     return {
         "accepted": accepted,
         "memory_kib": resident_kib() - memory_kib,
-        "files": descriptors() - files,
+        "files": open_files() - files,
     }
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def main() -> None:
