@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from programs import run
+
 from system.tools import find
 
 _TIMEOUT_S = 300
@@ -93,15 +95,7 @@ class Disk:
 
     @staticmethod
     def _check(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [find("e2fsck"), *options, str(path)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=_TIMEOUT_S,
-        )
+        return run([find("e2fsck"), *options, path], timeout_s=_TIMEOUT_S)
 
     def _settle(self) -> None:
         if self._session.exists():
