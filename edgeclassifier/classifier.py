@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeclassifier.accelerator.base import TensorLayout
+from edgeclassifier.contract.results import Prediction
 from edgeclassifier.errors import InferenceError, ModelError
 from edgeclassifier.labels import fit_labels
 from edgeclassifier.preprocess import InputSpec
-from edgeclassifier.results import Prediction
 from edgeclassifier.runtime import Interpreter, LoadedModel
 
 OutputKind = Literal["auto", "probabilities", "logits"]

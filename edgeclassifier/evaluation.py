@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgeclassifier.contract.results import Prediction
 from edgeclassifier.errors import PictureError, UsageError
-from edgeclassifier.results import Prediction
 
 _FILE_COLUMNS = {"file", "filename", "image", "path"}
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeclassifier import __version__
 from edgeclassifier.config import Config
+from edgeclassifier.contract.message import Incoming
 from edgeclassifier.daemon.loop import Daemon
 from edgeclassifier.errors import ConfigError, EdgeclassifierError
-from edgeclassifier.mqtt.base import Incoming
 
 if TYPE_CHECKING:
+    from edgeclassifier.contract.results import Result
     from edgeclassifier.metrics.collector import Metrics
     from edgeclassifier.metrics.families import Identity
-    from edgeclassifier.results import Result
 
 
 class Extension(Protocol):

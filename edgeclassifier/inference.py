@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from edgeclassifier.accelerator.base import Status, Unavailable
 from edgeclassifier.classifier import Classifier
+from edgeclassifier.contract.results import CPU, Backend, ModelIdentity, Prediction
 from edgeclassifier.preprocess import Pixels, Preprocessor
-from edgeclassifier.results import CPU, Backend, ModelIdentity, Prediction
 
 _STOP_S = 1.0
 

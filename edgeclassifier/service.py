@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgeclassifier import compose
 from edgeclassifier.config import Config
+from edgeclassifier.contract.payloads import offline
 from edgeclassifier.daemon.exitrecord import Crash, ExitRecord
 from edgeclassifier.daemon.loop import Daemon
 from edgeclassifier.daemon.notify import Notifier
@@ -23,7 +24,6 @@ from edgeclassifier.errors import (
     TrialError,
 )
 from edgeclassifier.extensions import build_extensions
-from edgeclassifier.mqtt.messages import offline
 from edgeclassifier.pipeline.pipeline import Pipeline
 
 log = logging.getLogger(__name__)

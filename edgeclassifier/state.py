@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from edgeclassifier.results import Prediction
+from edgeclassifier.contract.results import Prediction
 
 UNKNOWN = "unknown"
 

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from edgeclassifier.buffer import Kept, MemoryBuffer
 from edgeclassifier.buffer.ledger import Ledger
-from edgeclassifier.mqtt.base import Message
+from edgeclassifier.contract.message import Message
 
 
 def message(payload: bytes = b"", *, topic: str = "t") -> Message:

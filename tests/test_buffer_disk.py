@@ -19,7 +19,7 @@ from edgeclassifier.buffer import writer as writer_module
 from edgeclassifier.buffer.disk import DiskBuffer
 from edgeclassifier.buffer.rows import disk_bytes
 from edgeclassifier.buffer.store import Store
-from edgeclassifier.mqtt.base import Message
+from edgeclassifier.contract.message import Message
 
 MIB = 1024 * 1024
 MakeBuffer = Callable[..., DiskBuffer]

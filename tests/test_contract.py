@@ -28,13 +28,8 @@ from edgeclassifier.accelerator.base import Status
 from edgeclassifier.buffer.base import BufferStatus
 from edgeclassifier.cameras import Frame
 from edgeclassifier.config import load_config
-from edgeclassifier.daemon.exitrecord import Crash
-from edgeclassifier.daemon.health import ProgressMeter
-from edgeclassifier.daemon.reload import Reload
-from edgeclassifier.daemon.reporter import Reporter, Vitals
-from edgeclassifier.daemon.stop import StopSignal
-from edgeclassifier.mqtt.base import Message
-from edgeclassifier.mqtt.messages import (
+from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.payloads import (
     OFFLINE,
     ONLINE,
     SCHEMA_FILE,
@@ -43,8 +38,13 @@ from edgeclassifier.mqtt.messages import (
     encode,
     timestamp,
 )
+from edgeclassifier.contract.results import CPU, Backend, Latency, ModelIdentity, Prediction, Result
+from edgeclassifier.daemon.exitrecord import Crash
+from edgeclassifier.daemon.health import ProgressMeter
+from edgeclassifier.daemon.reload import Reload
+from edgeclassifier.daemon.reporter import Reporter, Vitals
+from edgeclassifier.daemon.stop import StopSignal
 from edgeclassifier.pipeline.capture import CameraHealth
-from edgeclassifier.results import CPU, Backend, Latency, ModelIdentity, Prediction, Result
 from edgeclassifier.service import run_service
 from edgeclassifier.state import State
 from edgeclassifier.system import System

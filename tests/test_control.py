@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from test_contract import SCHEMA, problems
 
 from edgeclassifier.config import Config
-from edgeclassifier.control.arguments import COMMANDS, check_arguments
+from edgeclassifier.contract.commands import COMMANDS, check_arguments
+from edgeclassifier.contract.message import Incoming, Message
 from edgeclassifier.control.envelope import Request, failure, read_request, success
 from edgeclassifier.control.handler import RequestHandler
 from edgeclassifier.errors import ModelError, RequestError
-from edgeclassifier.mqtt.base import Incoming, Message
 from edgeclassifier.rate import TokenBucket
 
 BASE = "home/porch"

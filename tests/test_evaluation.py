@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from edgeclassifier.contract.results import Prediction
 from edgeclassifier.errors import PictureError, UsageError
 from edgeclassifier.evaluation import Evaluation, class_ids, evaluate, read_truth
-from edgeclassifier.results import Prediction
 
 LABELS = ("cat", "dog", "bird", "fish")
 

@@ -15,8 +15,8 @@ from test_contract import problems
 from test_examples import event
 from test_homeassistant import components
 
-from edgeclassifier.control.arguments import COMMANDS
-from edgeclassifier.mqtt.messages import Topics
+from edgeclassifier.contract.commands import COMMANDS
+from edgeclassifier.contract.payloads import Topics
 
 EXAMPLES = REPOSITORY / "deploy" / "examples"
 FLOW: list[dict[str, Any]] = json.loads((EXAMPLES / "node-red-flow.json").read_text())

@@ -28,7 +28,7 @@ from device import Site, has_predictions
 from paho.mqtt.client import MQTTMessage
 from test_contract import problems
 
-from edgeclassifier.mqtt.messages import timestamp
+from edgeclassifier.contract.payloads import timestamp
 
 EXAMPLES = REPOSITORY / "deploy" / "examples"
 SCRIPT = EXAMPLES / "subscribe.py"

@@ -19,11 +19,11 @@ from edgeclassifier.accelerator.devices import Device
 from edgeclassifier.classifier import Classifier
 from edgeclassifier.compose.accelerator import build_accelerator, find_accelerated_model
 from edgeclassifier.config import Config, load_config
+from edgeclassifier.contract.results import CPU, Backend, ModelIdentity
 from edgeclassifier.errors import InferenceError, ModelError
 from edgeclassifier.inference import Inference
 from edgeclassifier.pipeline.modelslot import ModelSlot
 from edgeclassifier.preprocess import Normalization, Preprocessor
-from edgeclassifier.results import CPU, Backend, ModelIdentity
 from edgeclassifier.runtime import load_model
 
 ON_THE_CPU = ModelIdentity(name="tiny", sha256="0" * 64)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeclassifier.cameras import Frame
+from edgeclassifier.contract.results import CPU, Latency, ModelIdentity, Result
 from edgeclassifier.daemon.health import Percentiles, ProgressMeter, percentiles, stage_percentiles
-from edgeclassifier.results import CPU, Latency, ModelIdentity, Result
 
 
 def latency(seconds: float) -> Latency:

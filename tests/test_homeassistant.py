@@ -16,7 +16,9 @@ from brokers import Mosquitto, Subscriber, free_port, needs_mosquitto, wait_unti
 from daemon import isolated, run_cli
 from tiny_models import classifier
 
-from edgeclassifier.control.arguments import COMMANDS, check_arguments
+from edgeclassifier.contract.commands import COMMANDS, check_arguments
+from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.payloads import SCHEMA_FILE, Topics
 from edgeclassifier.errors import ModelError
 from edgeclassifier.homeassistant import (
     Announcer,
@@ -24,8 +26,6 @@ from edgeclassifier.homeassistant import (
     discovery_message,
     removal_message,
 )
-from edgeclassifier.mqtt.base import Message
-from edgeclassifier.mqtt.messages import SCHEMA_FILE, Topics
 
 TOPICS = Topics(root="edgeclassifier", device="porch", camera="cam0")
 CONFIG_TOPIC = "homeassistant/device/edgeclassifier-porch/config"

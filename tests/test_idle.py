@@ -20,12 +20,12 @@ from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.memory import MemoryCamera
 from edgeclassifier.classifier import Classifier
 from edgeclassifier.config import Config
+from edgeclassifier.contract.results import Backend, Result
 from edgeclassifier.errors import InferenceError
 from edgeclassifier.inference import Answer, Inference
 from edgeclassifier.pipeline.capture import CameraSettings
 from edgeclassifier.pipeline.idle import IdleSettings, Look, StillScene
 from edgeclassifier.pipeline.pipeline import Pipeline
-from edgeclassifier.results import Backend, Result
 from edgeclassifier.runtime import load_model
 
 IDLE = IdleSettings(max_age_s=60.0)

@@ -38,6 +38,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edgeclassifier.accelerator.base import Status
 from edgeclassifier.buffer.base import BufferStatus
+from edgeclassifier.contract.results import Backend
 from edgeclassifier.daemon.exitrecord import Crash
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.errors import ConfigError
@@ -47,7 +48,6 @@ from edgeclassifier.metrics.routes import metrics_route, probe_route
 from edgeclassifier.metrics.tally import BOUNDS_S, Histogram
 from edgeclassifier.metrics.textfile import Textfile
 from edgeclassifier.pipeline.capture import CameraHealth
-from edgeclassifier.results import Backend
 from edgeclassifier.system import THROTTLING_CONDITIONS, System
 
 # Counting

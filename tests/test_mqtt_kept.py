@@ -25,9 +25,9 @@ from sessions import MakeSession, access, sessions
 
 from edgeclassifier.backoff import Backoff
 from edgeclassifier.buffer import MemoryBuffer
+from edgeclassifier.contract.message import Message
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.mqtt import connection as connection_module
-from edgeclassifier.mqtt.base import Message
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.mqtt.tls import make_tls_context
 

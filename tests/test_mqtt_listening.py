@@ -11,7 +11,7 @@ import pytest
 from brokers import PATIENCE_S, Mosquitto, Subscriber, needs_mosquitto, wait_until
 from sessions import Protocol, access, settings
 
-from edgeclassifier.mqtt.base import Incoming
+from edgeclassifier.contract.message import Incoming
 from edgeclassifier.mqtt.session import Message, Session
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from edgeclassifier.backoff import Backoff
 from edgeclassifier.buffer import MemoryBuffer
-from edgeclassifier.mqtt.base import Message, Parcel
+from edgeclassifier.contract.message import Message, Parcel
 from edgeclassifier.mqtt.linklog import LinkLog
 from edgeclassifier.mqtt.outbox import Outbox
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from edgeclassifier.contract.results import CPU, Backend
 from edgeclassifier.daemon import watch as watch_module
 from edgeclassifier.daemon.notify import Notifier
 from edgeclassifier.daemon.watch import Watch
-from edgeclassifier.results import CPU, Backend
 
 
 class Manager:

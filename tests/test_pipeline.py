@@ -15,6 +15,7 @@ from tiny_models import LABELS, classifier
 from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.base import FrameFactory
 from edgeclassifier.classifier import Classifier
+from edgeclassifier.contract.results import ModelIdentity, Result
 from edgeclassifier.errors import CameraError, CameraTimeout, InferenceError
 from edgeclassifier.inference import Inference
 from edgeclassifier.pipeline import pipeline as pipeline_module
@@ -22,7 +23,6 @@ from edgeclassifier.pipeline import view as view_module
 from edgeclassifier.pipeline.capture import CameraSettings
 from edgeclassifier.pipeline.pipeline import Pipeline
 from edgeclassifier.preprocess import Normalization, Preprocessor
-from edgeclassifier.results import ModelIdentity, Result
 from edgeclassifier.runtime import load_model
 
 PATIENCE_S = 20.0

@@ -16,10 +16,10 @@ from PIL import Image
 
 from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.base import FrameFactory, clock_lead_s
+from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.payloads import JSON, Payloads, Topics
+from edgeclassifier.contract.results import CPU, Latency, ModelIdentity, Prediction, Result
 from edgeclassifier.daemon.publisher import JPEG, Publisher, PublisherSettings
-from edgeclassifier.mqtt.base import Message
-from edgeclassifier.mqtt.messages import JSON, Payloads, Topics
-from edgeclassifier.results import CPU, Latency, ModelIdentity, Prediction, Result
 from edgeclassifier.state import UNKNOWN, StableLabel, StateRules
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)

@@ -10,7 +10,7 @@ from conftest import Figures
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeclassifier.results import Prediction
+from edgeclassifier.contract.results import Prediction
 from edgeclassifier.state import UNKNOWN, StableLabel, State, StateRules
 
 RECORDED = Path(__file__).parent / "recorded" / "flicker.json"

@@ -11,18 +11,18 @@ from edgeclassifier.cameras import Camera
 from edgeclassifier.cameras.memory import MemoryCamera
 from edgeclassifier.child import SAMPLES
 from edgeclassifier.config import Config
+from edgeclassifier.contract.message import Broker
+from edgeclassifier.contract.payloads import Payloads, Topics
+from edgeclassifier.contract.results import Latency
 from edgeclassifier.daemon.publisher import Publisher, PublisherSettings
 from edgeclassifier.errors import BrokerError, CameraError
 from edgeclassifier.inference import Accelerator, Inference
 from edgeclassifier.localbroker import LOOPBACK, LocalBroker
-from edgeclassifier.mqtt.base import Broker
-from edgeclassifier.mqtt.messages import Payloads, Topics
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pictures import cover, load_picture
 from edgeclassifier.pipeline.capture import CameraSettings
 from edgeclassifier.pipeline.pipeline import Pipeline
 from edgeclassifier.preprocess import Pixels
-from edgeclassifier.results import Latency
 from edgeclassifier.state import StableLabel
 from edgeclassifier.system import System
 

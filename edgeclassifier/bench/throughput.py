@@ -11,9 +11,9 @@ import numpy as np
 from edgeclassifier import compose
 from edgeclassifier.bench.rig import Rig, endless, sample_frames
 from edgeclassifier.config import Config, ModelConfig
+from edgeclassifier.contract.results import Latency
 from edgeclassifier.daemon.health import Percentiles, stage_percentiles
 from edgeclassifier.localbroker import LocalBroker
-from edgeclassifier.results import Latency
 from edgeclassifier.runtime import load_model
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from edgeclassifier.mqtt.base import Message, Parcel
+from edgeclassifier.contract.message import Message, Parcel
 
 Storage = Literal["memory", "disk"]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from edgeclassifier.mqtt.base import Message
+    from edgeclassifier.contract.message import Message
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from edgeclassifier.buffer.base import BufferStatus, Kept
 from edgeclassifier.buffer.queue import Queue
-from edgeclassifier.mqtt.base import Message
+from edgeclassifier.contract.message import Message
 
 _OVERHEAD_BYTES = 400
 """What one message takes in memory beside its topic and payload."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgeclassifier.mqtt.base import Message
+from edgeclassifier.contract.message import Message
 
 PAGE_BYTES = 4096
 _MAX_LOCAL_BYTES = 4061

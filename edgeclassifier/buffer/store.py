@@ -15,7 +15,7 @@ from edgeclassifier.buffer.rows import PAGE_BYTES, Row
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from edgeclassifier.mqtt.base import Message
+    from edgeclassifier.contract.message import Message
 
 _MIN_PAGES = 64
 _RESERVED_PAGES = 32

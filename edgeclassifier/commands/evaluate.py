@@ -53,10 +53,10 @@ def run(args: argparse.Namespace) -> int:
     """Classify all, then print the figures."""
     config = read_config(args)
     from edgeclassifier import compose
+    from edgeclassifier.contract.results import Prediction
     from edgeclassifier.evaluation import class_ids, evaluate, read_truth
     from edgeclassifier.pictures import load_picture, scale
     from edgeclassifier.progress import progress
-    from edgeclassifier.results import Prediction
 
     truth = read_truth(args.labels)
     engine = compose.build_engine(config)

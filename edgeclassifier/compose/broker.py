@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from edgeclassifier.compose.engine import around_interpreter_nice
 from edgeclassifier.config import Config, MqttConfig
 from edgeclassifier.config.schema import BufferConfig
+from edgeclassifier.contract.message import Broker
 from edgeclassifier.errors import ConfigError
-from edgeclassifier.mqtt.base import Broker
 
 if TYPE_CHECKING:
     from edgeclassifier.buffer import Buffer
-    from edgeclassifier.mqtt.base import Message
+    from edgeclassifier.contract.message import Message
     from edgeclassifier.mqtt.session import Session
 
 _PORT, _TLS_PORT = 1883, 8883

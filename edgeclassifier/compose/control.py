@@ -2,8 +2,8 @@
 
 from edgeclassifier.config import Config
 from edgeclassifier.config.schema import CommandsConfig
+from edgeclassifier.contract.payloads import Topics
 from edgeclassifier.control.handler import RequestHandler
-from edgeclassifier.mqtt.messages import Topics
 
 
 def request_handler(config: CommandsConfig, topics: Topics) -> RequestHandler:

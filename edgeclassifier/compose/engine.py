@@ -11,9 +11,9 @@ from edgeclassifier.models.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
     from edgeclassifier.classifier import Classifier
+    from edgeclassifier.contract.results import Prediction
     from edgeclassifier.models.metadata import Metadata
     from edgeclassifier.preprocess import InputSpec, Normalization, Pixels, Preprocessor
-    from edgeclassifier.results import Prediction
 
 log = logging.getLogger(__name__)
 

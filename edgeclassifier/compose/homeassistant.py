@@ -4,8 +4,8 @@ from edgeclassifier import __version__
 from edgeclassifier.compose.model import model_names
 from edgeclassifier.compose.publisher import publisher_settings
 from edgeclassifier.config import Config
+from edgeclassifier.contract.message import Message
 from edgeclassifier.homeassistant import COMPILED, discovery_message, removal_message
-from edgeclassifier.mqtt.base import Message
 
 
 def discovery(config: Config) -> Message:

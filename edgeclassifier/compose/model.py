@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeclassifier.config import ModelConfig
+from edgeclassifier.contract.results import ModelIdentity
 from edgeclassifier.errors import ModelError
 from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel
 from edgeclassifier.models.store import ModelStore, default_store_root
-from edgeclassifier.results import ModelIdentity
 
 BUNDLED_MODEL = "efficientnet_lite2_260_int8"
 PREFERRED_MODEL = "inception_v3_299_quant"

@@ -2,8 +2,8 @@
 
 from edgeclassifier.compose.broker import device_id
 from edgeclassifier.config import Config, StateConfig
+from edgeclassifier.contract.payloads import Topics
 from edgeclassifier.daemon.publisher import PublisherSettings
-from edgeclassifier.mqtt.messages import Topics
 from edgeclassifier.state import StateRules
 
 _LEAVE_FRACTION = 2 / 3

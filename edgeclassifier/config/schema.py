@@ -18,7 +18,7 @@ from edgeclassifier.config.options import (
     string_table,
     words_of,
 )
-from edgeclassifier.control.arguments import COMMANDS
+from edgeclassifier.contract.commands import COMMANDS
 
 TOPIC_ID = r"[a-zA-Z0-9_-]+"
 _topic_id = matching(TOPIC_ID, "letters, digits, '_' and '-' only, because it is part of a topic")

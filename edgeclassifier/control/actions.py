@@ -7,15 +7,15 @@ from typing import Any
 
 from edgeclassifier import compose
 from edgeclassifier.config import Config
-from edgeclassifier.control.arguments import check_arguments
+from edgeclassifier.contract.commands import check_arguments
+from edgeclassifier.contract.payloads import Payloads
+from edgeclassifier.contract.results import Result
 from edgeclassifier.daemon.overrides import Overrides
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reconfigure import Reconfiguration
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.errors import RequestError
-from edgeclassifier.mqtt.messages import Payloads
 from edgeclassifier.pipeline.pipeline import Pipeline
-from edgeclassifier.results import Result
 
 _ANSWER_S = 30.0
 _CHANGE_S = 180.0

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from edgeclassifier.control.arguments import check_arguments
+from edgeclassifier.contract.commands import check_arguments
+from edgeclassifier.contract.message import Incoming, Message
+from edgeclassifier.contract.payloads import JSON, encode
 from edgeclassifier.errors import RequestError
-from edgeclassifier.mqtt.base import Incoming, Message
-from edgeclassifier.mqtt.messages import JSON, encode
 
 _LARGEST_BYTES = 16 * 1024
 _LONGEST_TRANSACTION = 256

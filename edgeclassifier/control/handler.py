@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from edgeclassifier.contract.message import Incoming, Message
 from edgeclassifier.control.envelope import Request, failure, read_request, success
 from edgeclassifier.errors import EdgeclassifierError
-from edgeclassifier.mqtt.base import Incoming, Message
 from edgeclassifier.rate import TokenBucket
 
 _MAX_WAITING = 10

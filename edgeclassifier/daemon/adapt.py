@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from edgeclassifier import compose
 from edgeclassifier.config import Config
+from edgeclassifier.contract.payloads import Payloads, offline, online
 from edgeclassifier.control.handler import RequestHandler
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reload import Apply
 from edgeclassifier.daemon.reporter import Reporter
-from edgeclassifier.mqtt.messages import Payloads, offline, online
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.pipeline import Pipeline
 from edgeclassifier.state import StableLabel

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edgeclassifier.results import Latency, Result
+from edgeclassifier.contract.results import Latency, Result
 
 _RESULTS_KEPT = 500
 _RATE_S = 30.0

@@ -8,19 +8,19 @@ from typing import Any
 
 from edgeclassifier import __version__
 from edgeclassifier.config import masked
-from edgeclassifier.daemon.exitrecord import Crash
-from edgeclassifier.daemon.overrides import Overrides
-from edgeclassifier.daemon.publisher import Publisher
-from edgeclassifier.daemon.reconfigure import Reconfiguration
-from edgeclassifier.daemon.reporter import Vitals
-from edgeclassifier.daemon.watch import Watch
-from edgeclassifier.mqtt.messages import (
+from edgeclassifier.contract.payloads import (
     SCHEMA_VERSION,
     Payloads,
     backend_fields,
     model_identity,
     timestamp,
 )
+from edgeclassifier.daemon.exitrecord import Crash
+from edgeclassifier.daemon.overrides import Overrides
+from edgeclassifier.daemon.publisher import Publisher
+from edgeclassifier.daemon.reconfigure import Reconfiguration
+from edgeclassifier.daemon.reporter import Vitals
+from edgeclassifier.daemon.watch import Watch
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.pipeline import Pipeline
 

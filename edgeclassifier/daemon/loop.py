@@ -7,6 +7,9 @@ from typing import Any
 
 from edgeclassifier import compose
 from edgeclassifier.config import Config
+from edgeclassifier.contract.message import Incoming, Message
+from edgeclassifier.contract.payloads import Payloads, offline, online
+from edgeclassifier.contract.results import CPU, Result
 from edgeclassifier.control.actions import Actions
 from edgeclassifier.control.handler import RequestHandler
 from edgeclassifier.daemon.adapt import Adapter
@@ -22,11 +25,8 @@ from edgeclassifier.daemon.reporter import Reporter, Vitals
 from edgeclassifier.daemon.stop import StopSignal
 from edgeclassifier.daemon.watch import Watch
 from edgeclassifier.errors import BrokerError, EdgeclassifierError
-from edgeclassifier.mqtt.base import Incoming, Message
-from edgeclassifier.mqtt.messages import Payloads, offline, online
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.pipeline import Pipeline
-from edgeclassifier.results import CPU, Result
 from edgeclassifier.state import StableLabel, State
 from edgeclassifier.system import System
 

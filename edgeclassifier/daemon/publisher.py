@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeclassifier.cameras.base import Frame, clock_lead_s
-from edgeclassifier.mqtt.base import Message
-from edgeclassifier.mqtt.messages import JSON, Payloads, Topics, encode
+from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.payloads import JSON, Payloads, Topics, encode
+from edgeclassifier.contract.results import Result
 from edgeclassifier.preprocess import Pixels
 from edgeclassifier.rate import RateLimit
-from edgeclassifier.results import Result
 from edgeclassifier.state import StableLabel, State
 
 JPEG = "image/jpeg"

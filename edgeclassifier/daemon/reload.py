@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgeclassifier.contract.payloads import timestamp
 from edgeclassifier.errors import EdgeclassifierError
-from edgeclassifier.mqtt.messages import timestamp
 
 if TYPE_CHECKING:
     from edgeclassifier.config import Config

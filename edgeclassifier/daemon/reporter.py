@@ -11,11 +11,8 @@ from typing import Any
 from edgeclassifier import heap
 from edgeclassifier.accelerator.base import Status
 from edgeclassifier.buffer.base import BufferStatus
-from edgeclassifier.daemon.exitrecord import Crash
-from edgeclassifier.daemon.health import ProgressMeter
-from edgeclassifier.daemon.reload import Reload
-from edgeclassifier.mqtt.base import Message
-from edgeclassifier.mqtt.messages import (
+from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.payloads import (
     JSON,
     SCHEMA_VERSION,
     Topics,
@@ -24,8 +21,11 @@ from edgeclassifier.mqtt.messages import (
     health_latency,
     timestamp,
 )
+from edgeclassifier.contract.results import Backend
+from edgeclassifier.daemon.exitrecord import Crash
+from edgeclassifier.daemon.health import ProgressMeter
+from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.pipeline.capture import CameraHealth
-from edgeclassifier.results import Backend
 from edgeclassifier.system import System
 
 

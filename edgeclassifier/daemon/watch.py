@@ -3,8 +3,8 @@
 import logging
 import time
 
+from edgeclassifier.contract.results import Backend
 from edgeclassifier.daemon.notify import Notifier
-from edgeclassifier.results import Backend
 
 _PINGS_PER_PERIOD = 4
 _STATUS_S = 5.0

@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from edgeclassifier.contract.message import Message
 from edgeclassifier.errors import EdgeclassifierError
-from edgeclassifier.mqtt.base import Message
 
 log = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
+from edgeclassifier.contract.payloads import Topics
 from edgeclassifier.homeassistant.readings import Entity
-from edgeclassifier.mqtt.messages import Topics
 
 COMPILED = "_edgetpu"
 """How the name of a model ends that is compiled for an Edge TPU; the rest is that of its twin."""

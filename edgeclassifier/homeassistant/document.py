@@ -7,10 +7,10 @@ when nothing but its platform is left of it: so every entity is mentioned in eve
 import re
 from collections.abc import Collection, Sequence
 
+from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.payloads import JSON, Topics, encode
 from edgeclassifier.homeassistant.controls import controls as control_entities
 from edgeclassifier.homeassistant.readings import diagnostics, image, labels
-from edgeclassifier.mqtt.base import Message
-from edgeclassifier.mqtt.messages import JSON, Topics, encode
 
 _NAME = "edgeclassifier"
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from edgeclassifier.mqtt.messages import Topics
+from edgeclassifier.contract.payloads import Topics
 
 Entity = dict[str, Any]
 """What Home Assistant calls a component: its platform and that platform's options."""

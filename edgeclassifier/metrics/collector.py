@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from edgeclassifier.contract.results import Result
 from edgeclassifier.daemon.reporter import Vitals
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.metrics import probes
 from edgeclassifier.metrics.families import Identity, Snapshot, families, running
 from edgeclassifier.metrics.tally import Counts, Tally
-from edgeclassifier.results import Result
 from edgeclassifier.state import State
 from edgeclassifier.system import System
 

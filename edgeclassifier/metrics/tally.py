@@ -4,7 +4,7 @@ import threading
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from edgeclassifier.results import Result
+from edgeclassifier.contract.results import Result
 from edgeclassifier.state import State
 
 BOUNDS_S = (

@@ -27,9 +27,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edgeclassifier.contract.message import Broker, Message
 from edgeclassifier.errors import BrokerError
 from edgeclassifier.mqtt import packets, reasons
-from edgeclassifier.mqtt.base import Broker, Message
 
 if TYPE_CHECKING:
     from paho.mqtt.client import SocketLike

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgeclassifier.mqtt.base import Message, Parcel
+    from edgeclassifier.contract.message import Message, Parcel
     from edgeclassifier.mqtt.connection import Connection
     from edgeclassifier.mqtt.outbox import Outbox
 

@@ -13,7 +13,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edgeclassifier.mqtt.base import Incoming
+from edgeclassifier.contract.message import Incoming
 
 logger = logging.getLogger(__name__)
 

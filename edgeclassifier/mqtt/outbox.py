@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgeclassifier.buffer import Buffer, Kept
-from edgeclassifier.mqtt.base import Message, Parcel
+from edgeclassifier.contract.message import Message, Parcel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,7 +6,7 @@ from typing import Any
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edgeclassifier.mqtt.base import Message
+from edgeclassifier.contract.message import Message
 
 _LARGEST_INCOMING_BYTES = 256 * 1024
 """A request takes far less, and whoever may publish must not be able to fill the memory."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeclassifier.backoff import Backoff
+from edgeclassifier.contract.message import Broker, Incoming, Message
 from edgeclassifier.errors import BrokerError, ConfigError
-from edgeclassifier.mqtt.base import Broker, Incoming, Message
 from edgeclassifier.mqtt.delivery import Delivery
 from edgeclassifier.mqtt.linklog import LinkLog
 from edgeclassifier.mqtt.outbox import Outbox

@@ -11,7 +11,7 @@ from edgeclassifier.errors import BrokerError, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from edgeclassifier.mqtt.base import Broker, Message
+    from edgeclassifier.contract.message import Broker, Message
     from edgeclassifier.mqtt.connection import Connection
 
 _TIMEOUT_S = 10.0

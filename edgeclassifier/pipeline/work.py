@@ -7,10 +7,10 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from edgeclassifier.cameras import Frame
+from edgeclassifier.contract.results import Latency, Prediction, Result
 from edgeclassifier.inference import Answer, Inference
 from edgeclassifier.pipeline.idle import Look
 from edgeclassifier.preprocess import Pixels
-from edgeclassifier.results import Latency, Prediction, Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

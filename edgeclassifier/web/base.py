@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from edgeclassifier.results import Result
+from edgeclassifier.contract.results import Result
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from typing import NamedTuple
 
-from edgeclassifier.results import Result
+from edgeclassifier.contract.results import Result
 from edgeclassifier.state import State
 
 _CHANGES_KEPT = 20

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgeclassifier.results import Result
+from edgeclassifier.contract.results import Result
 from edgeclassifier.state import State
 from edgeclassifier.web.base import Box
 

@@ -18,7 +18,7 @@ from conftest import Figures
 from open_files import open_files
 
 from edgeclassifier.buffer.disk import DiskBuffer
-from edgeclassifier.mqtt.base import Broker, Message
+from edgeclassifier.contract.message import Broker, Message
 from edgeclassifier.mqtt.session import Session
 
 MIB = 1024 * 1024

@@ -12,6 +12,7 @@ from PIL import Image
 from tiny_models import LABELS, classifier, normalization_metadata, with_files
 
 from edgeclassifier.config import Config, load_config, masked, to_toml
+from edgeclassifier.contract.message import Incoming
 from edgeclassifier.control.envelope import failure, read_request, success
 from edgeclassifier.daemon.exitrecord import ExitRecord
 from edgeclassifier.daemon.overrides import Overrides
@@ -19,7 +20,6 @@ from edgeclassifier.errors import ConfigError, EdgeclassifierError
 from edgeclassifier.labels import fit_labels, read_labels
 from edgeclassifier.models.metadata import read_metadata
 from edgeclassifier.models.records import verify_model
-from edgeclassifier.mqtt.base import Incoming
 from edgeclassifier.pictures import load_picture
 from fuzz.mutations import mutate
 

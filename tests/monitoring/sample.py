@@ -14,11 +14,11 @@ from prometheus_client.samples import Sample
 from edgeclassifier.accelerator.base import Status
 from edgeclassifier.buffer.base import BufferStatus
 from edgeclassifier.cameras import Frame
+from edgeclassifier.contract.results import CPU, Backend, Latency, ModelIdentity, Result
 from edgeclassifier.daemon.reporter import Vitals
 from edgeclassifier.metrics.collector import Metrics
 from edgeclassifier.metrics.families import Identity
 from edgeclassifier.pipeline.capture import CameraHealth
-from edgeclassifier.results import CPU, Backend, Latency, ModelIdentity, Result
 from edgeclassifier.state import State
 from edgeclassifier.system import System
 

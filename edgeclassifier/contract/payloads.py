@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.results import Backend, ModelIdentity, Result
 from edgeclassifier.daemon.health import Percentiles, Progress
-from edgeclassifier.mqtt.base import Message
-from edgeclassifier.results import Backend, ModelIdentity, Result
 from edgeclassifier.state import State
 
 SCHEMA_VERSION = 1

@@ -1,4 +1,4 @@
-"""Which arguments each command takes. `mqtt/v1.schema.json` says the same formally."""
+"""Which arguments each command takes. `v1.schema.json` says the same formally."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
