@@ -106,7 +106,7 @@ def _textfile(config: Config, metrics: "Metrics") -> Extension:
 
 
 def _page(config: Config, daemon: Daemon, metrics: "Metrics") -> Extension:
-    from edgeclassifier.credentials import read_password
+    from edgeclassifier.host.credentials import read_password
     from edgeclassifier.metrics.routes import metrics_route, probe_route
     from edgeclassifier.web.live import Live
 

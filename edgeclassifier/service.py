@@ -13,9 +13,7 @@ from edgeclassifier.config import Config
 from edgeclassifier.contract.payloads import offline
 from edgeclassifier.daemon.exitrecord import Crash, ExitRecord
 from edgeclassifier.daemon.loop import Daemon
-from edgeclassifier.daemon.notify import Notifier
 from edgeclassifier.daemon.overrides import Overrides
-from edgeclassifier.daemon.stop import StopSignal
 from edgeclassifier.errors import (
     EXIT_FAILURE,
     ConfigError,
@@ -24,6 +22,8 @@ from edgeclassifier.errors import (
     TrialError,
 )
 from edgeclassifier.extensions import build_extensions
+from edgeclassifier.host.signals import StopSignal
+from edgeclassifier.host.systemd import Notifier
 from edgeclassifier.pipeline.pipeline import Pipeline
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from edgeclassifier.accelerator import link, supervisor
 from edgeclassifier.accelerator.base import Failure, Fault, State, Status, TensorLayout, Unavailable
 from edgeclassifier.accelerator.process import WorkerProcess
 from edgeclassifier.accelerator.supervisor import Accelerator
-from edgeclassifier.backoff import Backoff
+from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.runtime import load_model
 
 pytestmark = needs_gcc

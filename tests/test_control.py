@@ -17,7 +17,7 @@ from edgeclassifier.contract.message import Incoming, Message
 from edgeclassifier.control.envelope import Request, failure, read_request, success
 from edgeclassifier.control.handler import RequestHandler
 from edgeclassifier.errors import ModelError, RequestError
-from edgeclassifier.rate import TokenBucket
+from edgeclassifier.host.rates import TokenBucket
 
 BASE = "home/porch"
 

@@ -13,7 +13,6 @@ from delegate.build import Device, build, needs_gcc, tiny_models
 from tiny_models import LABELS, classifier
 
 from edgeclassifier import compose
-from edgeclassifier.child import own_command
 from edgeclassifier.config import load_config
 from edgeclassifier.doctor import trial
 from edgeclassifier.doctor.accelerator import check_accelerator
@@ -22,6 +21,7 @@ from edgeclassifier.doctor.camera import check_camera
 from edgeclassifier.doctor.host import Host
 from edgeclassifier.doctor.model import check_labels, check_model
 from edgeclassifier.doctor.patient import Patient
+from edgeclassifier.host.children import own_command
 
 Look = Callable[[Patient], Iterator[Finding]]
 

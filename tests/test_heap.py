@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from edgeclassifier import heap
+from edgeclassifier.host import memory as heap
 
 _RUN = """
 import ctypes, re, sys
 from pathlib import Path
-from edgeclassifier import heap
+from edgeclassifier.host import memory as heap
 
 def anonymous_bytes():
     rollup = Path("/proc/self/smaps_rollup").read_text()
@@ -52,7 +52,7 @@ def test_holes_are_given_back() -> None:
 
 _TUPLES = """
 import gc, sys
-from edgeclassifier import heap
+from edgeclassifier.host import memory as heap
 
 gc.freeze()
 gc.disable()
@@ -73,7 +73,7 @@ def test_tuples_that_nobody_has_any_more_do_not_stay() -> None:
 _THREADS = """
 import ctypes, threading
 from pathlib import Path
-from edgeclassifier import heap
+from edgeclassifier.host import memory as heap
 
 heap.share_arenas()
 libc = ctypes.CDLL(None)

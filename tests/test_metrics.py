@@ -42,13 +42,13 @@ from edgeclassifier.contract.results import Backend
 from edgeclassifier.daemon.exitrecord import Crash
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.system import THROTTLING_CONDITIONS, System
 from edgeclassifier.metrics import probes
 from edgeclassifier.metrics.probes import Signs
 from edgeclassifier.metrics.routes import metrics_route, probe_route
 from edgeclassifier.metrics.tally import BOUNDS_S, Histogram
 from edgeclassifier.metrics.textfile import Textfile
 from edgeclassifier.pipeline.capture import CameraHealth
-from edgeclassifier.system import THROTTLING_CONDITIONS, System
 
 # Counting
 

@@ -16,9 +16,9 @@ from tiny_models import model as tiny_model
 
 from edgeclassifier.commands import models as models_command
 from edgeclassifier.errors import ModelError
+from edgeclassifier.host.progress import progress
 from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel, Digest, DigestError
 from edgeclassifier.models.store import ModelStore, default_store_root
-from edgeclassifier.progress import progress
 
 BUNDLED = CATALOGUE["efficientnet_lite2_260_int8"]
 INCEPTION = "inception_v3_299_quant"

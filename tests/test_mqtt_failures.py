@@ -25,8 +25,8 @@ from brokers import (
 )
 from sessions import MakeSession, Protocol, access, sessions
 
-from edgeclassifier.backoff import Backoff
 from edgeclassifier.errors import BrokerError
+from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.mqtt import connection as connection_module
 from edgeclassifier.mqtt import session as session_module
 from edgeclassifier.mqtt import tls as tls_module

@@ -23,10 +23,10 @@ from brokers import (
 )
 from sessions import MakeSession, access, sessions
 
-from edgeclassifier.backoff import Backoff
 from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.contract.message import Message
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.mqtt import connection as connection_module
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.mqtt.tls import make_tls_context

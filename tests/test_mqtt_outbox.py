@@ -5,9 +5,9 @@ from typing import Literal
 
 import pytest
 
-from edgeclassifier.backoff import Backoff
 from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.contract.message import Message, Parcel
+from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.mqtt.linklog import LinkLog
 from edgeclassifier.mqtt.outbox import Outbox
 

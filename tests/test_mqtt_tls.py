@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from brokers import Certificates, make_certificates, needs_openssl
 
-from edgeclassifier.credentials import read_password
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.credentials import read_password
 from edgeclassifier.mqtt.tls import make_tls_context
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from edgeclassifier.contract.results import CPU, Backend
 from edgeclassifier.daemon import watch as watch_module
-from edgeclassifier.daemon.notify import Notifier
 from edgeclassifier.daemon.watch import Watch
+from edgeclassifier.host.systemd import Notifier
 
 
 class Manager:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from edgeclassifier.priority import LOWEST, background_nice, be_nice
+from edgeclassifier.host.priority import LOWEST, background_nice, be_nice
 
 
 @pytest.mark.parametrize(("threads", "cores", "nice"), [(4, 4, LOWEST), (3, 4, 0), (1, 1, LOWEST)])

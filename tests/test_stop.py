@@ -8,7 +8,7 @@ from daemon import REPOSITORY
 
 _LOOP = """
 import os, signal, threading, time
-from edgeclassifier.daemon.stop import StopSignal
+from edgeclassifier.host.signals import StopSignal
 
 stop = StopSignal()
 stop.install()

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgeclassifier.system import System, Throttling
+from edgeclassifier.host.system import System, Throttling
 
 TEMPERATURE = "sys/class/thermal/thermal_zone0/temp"
 THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"

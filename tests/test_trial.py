@@ -136,7 +136,7 @@ def test_only_a_crash_and_its_own_verdict_speak_of_the_model(
         "def bad(code):\n  sys.stderr.write('edgeclassifier: x: damaged\\n')\n  sys.exit(code)\n"
     )
     command = [sys.executable, "-c", program + end]
-    monkeypatch.setattr("edgeclassifier.child.own_command", lambda *_: command)
+    monkeypatch.setattr("edgeclassifier.host.children.own_command", lambda *_: command)
     with pytest.raises(kind, match=words):
         try_out(config)
 

@@ -10,9 +10,9 @@ from programs import run
 from edgeclassifier.accelerator import devices
 from edgeclassifier.compose import trial
 from edgeclassifier.config import Config
-from edgeclassifier.credentials import read_password
-from edgeclassifier.daemon.stop import STOP_WITHIN_S
 from edgeclassifier.errors import EXIT_CONFIG, ConfigError
+from edgeclassifier.host.credentials import read_password
+from edgeclassifier.host.signals import STOP_WITHIN_S
 
 SYSTEMD = Path(__file__).parent.parent / "systemd"
 UNIT = SYSTEMD / "edgeclassifier.service"

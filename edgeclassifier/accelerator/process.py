@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier import launch
 from edgeclassifier.accelerator.base import Failure, Fault, TensorLayout
 from edgeclassifier.accelerator.link import (
     MAX_MESSAGE_BYTES,
@@ -24,6 +23,7 @@ from edgeclassifier.accelerator.link import (
     check,
     new_memory,
 )
+from edgeclassifier.host import launch
 
 log = logging.getLogger(__name__)
 

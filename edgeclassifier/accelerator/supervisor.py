@@ -13,7 +13,7 @@ from edgeclassifier.accelerator.alarm import Alarm
 from edgeclassifier.accelerator.base import Failure, Fault, Status, TensorLayout, Unavailable
 from edgeclassifier.accelerator.process import Gone, WorkerProcess
 from edgeclassifier.accelerator.record import Record
-from edgeclassifier.backoff import Backoff
+from edgeclassifier.host.backoff import Backoff
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from edgeclassifier.bench.rig import Rig, endless, sample_frames
 from edgeclassifier.bench.throughput import rate_hz
 from edgeclassifier.config import Config
 from edgeclassifier.errors import InferenceError
-from edgeclassifier.localbroker import LocalBroker
+from edgeclassifier.host.localbroker import LocalBroker
 
 _LOAD_S = 120.0
 _ANSWER_S = 60.0

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeclassifier.child import SAMPLE_PICTURES, daemon
 from edgeclassifier.config import Config
 from edgeclassifier.errors import BrokerError
-from edgeclassifier.localbroker import LOOPBACK, LocalBroker
+from edgeclassifier.host.children import SAMPLE_PICTURES, daemon
+from edgeclassifier.host.localbroker import LOOPBACK, LocalBroker
 
 _DEVICE = "bench"
 _FIRST_S = 120.0

@@ -13,7 +13,7 @@ from edgeclassifier.bench.rig import Rig, endless, sample_frames
 from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.contract.results import Latency
 from edgeclassifier.daemon.health import Percentiles, stage_percentiles
-from edgeclassifier.localbroker import LocalBroker
+from edgeclassifier.host.localbroker import LocalBroker
 from edgeclassifier.runtime import load_model
 
 

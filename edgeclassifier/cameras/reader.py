@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from edgeclassifier.cameras.base import Camera, Frame
 from edgeclassifier.errors import CameraError, CameraTimeout
-from edgeclassifier.priority import be_nice
+from edgeclassifier.host.priority import be_nice
 
 POLL_S = 0.2
 """How long a read waits before it looks whether it is still wanted."""

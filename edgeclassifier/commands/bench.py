@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from edgeclassifier.bench.isolation import measure_isolation
     from edgeclassifier.bench.processes import measure_processes
     from edgeclassifier.bench.throughput import measure_camera, measure_throughput
-    from edgeclassifier.localbroker import any_broker
+    from edgeclassifier.host.localbroker import any_broker
     from edgeclassifier.runtime import runtime_module
 
     model = compose.find_model(config.model)

@@ -116,7 +116,7 @@ def _check_broker(config: "Config", *, online: bool) -> str:
 
 
 def _check_page(web: "WebConfig") -> str:
-    from edgeclassifier.credentials import read_password
+    from edgeclassifier.host.credentials import read_password
 
     if not web.enabled:
         return "the page is off"

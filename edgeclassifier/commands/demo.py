@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgeclassifier.child import SAMPLE_PICTURES, daemon
 from edgeclassifier.commands.common import Subparsers
-from edgeclassifier.daemon.stop import StopSignal
 from edgeclassifier.errors import BrokerError, DownloadError, ModelError
+from edgeclassifier.host.children import SAMPLE_PICTURES, daemon
+from edgeclassifier.host.signals import StopSignal
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show predictions until Ctrl-C."""
-    from edgeclassifier import localbroker
+    from edgeclassifier.host import localbroker
 
     try:
         model, reason = _choose_model(download=not args.no_download)
@@ -89,9 +89,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _choose_model(*, download: bool) -> tuple[str, str]:
     from edgeclassifier import compose
+    from edgeclassifier.host.progress import progress
     from edgeclassifier.models.catalogue import CATALOGUE
     from edgeclassifier.models.download import fetch
-    from edgeclassifier.progress import progress
 
     preferred = CATALOGUE[compose.PREFERRED_MODEL]
     try:
@@ -121,7 +121,7 @@ def _subscribed(port: int) -> "Iterator[queue.SimpleQueue[dict[str, Any]]]":
     from paho.mqtt.client import Client, MQTTMessage
     from paho.mqtt.enums import CallbackAPIVersion
 
-    from edgeclassifier.localbroker import LOOPBACK
+    from edgeclassifier.host.localbroker import LOOPBACK
 
     received: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 

@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
     from edgeclassifier import compose
     from edgeclassifier.contract.results import Prediction
     from edgeclassifier.evaluation import class_ids, evaluate, read_truth
+    from edgeclassifier.host.progress import progress
     from edgeclassifier.pictures import load_picture, scale
-    from edgeclassifier.progress import progress
 
     truth = read_truth(args.labels)
     engine = compose.build_engine(config)

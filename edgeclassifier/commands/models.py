@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from edgeclassifier.errors import EXIT_FAILURE, ModelError
+from edgeclassifier.host.progress import progress
 from edgeclassifier.models.catalogue import CATALOGUE
 from edgeclassifier.models.download import fetch
 from edgeclassifier.models.store import ModelStore, default_store_root, unknown_model
-from edgeclassifier.progress import progress
 
 _MB = 1e6
 

@@ -3,8 +3,8 @@
 import argparse
 
 from edgeclassifier.commands.common import Subparsers, add_config_options, read_config
-from edgeclassifier.daemon.stop import StopSignal
 from edgeclassifier.errors import EXIT_FAILURE
+from edgeclassifier.host.signals import StopSignal
 
 
 def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -23,8 +23,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the daemon."""
     stop = StopSignal()
     stop.install()
-    from edgeclassifier.heap import share_arenas
-    from edgeclassifier.log import set_up_logging
+    from edgeclassifier.host.log import set_up_logging
+    from edgeclassifier.host.memory import share_arenas
 
     share_arenas()
     config = read_config(args)

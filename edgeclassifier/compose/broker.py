@@ -42,7 +42,7 @@ def broker_access(config: MqttConfig, *, device: str) -> Broker:
         )
     password = None
     if config.password_file:
-        from edgeclassifier.credentials import read_password
+        from edgeclassifier.host.credentials import read_password
 
         password = read_password(Path(config.password_file))
     return Broker(

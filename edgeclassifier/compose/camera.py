@@ -69,7 +69,7 @@ def _with_credentials(url: str, username: str, password_file: str) -> str:
     from urllib.parse import quote
 
     from edgeclassifier.cameras.ffmpeg import redact
-    from edgeclassifier.credentials import read_password
+    from edgeclassifier.host.credentials import read_password
 
     password = f":{quote(read_password(Path(password_file)), safe='')}" if password_file else ""
     scheme, separator, rest = url.partition("://")

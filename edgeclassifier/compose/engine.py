@@ -111,7 +111,7 @@ def imagenet_labels() -> tuple[str, ...]:
 
 def around_interpreter_nice(config: ModelConfig) -> int:
     """Return the niceness of the threads that are not the interpreter's."""
-    from edgeclassifier.priority import background_nice
+    from edgeclassifier.host.priority import background_nice
     from edgeclassifier.runtime import default_threads
 
     return background_nice(config.threads or default_threads())

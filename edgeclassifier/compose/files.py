@@ -6,9 +6,9 @@ from pathlib import Path
 from edgeclassifier.compose.accelerator import compiled_model
 from edgeclassifier.compose.model import find_model
 from edgeclassifier.config import Config
-from edgeclassifier.credentials import password_path
 from edgeclassifier.daemon.reload import Files
 from edgeclassifier.errors import ModelError
+from edgeclassifier.host.credentials import password_path
 
 
 def files_in_use(config: Config) -> Files:

@@ -42,7 +42,7 @@ def try_model(
     clear: the child was killed or took too long, or `stopped`, which is asked all the time.
     """
     # Few runs of the daemon need it, and all of them want to start soon.
-    from edgeclassifier.child import SAMPLES, own_command
+    from edgeclassifier.host.children import SAMPLES, own_command
 
     options = dataclasses.asdict(config.model) | {
         "name": str(model.path),

@@ -11,7 +11,7 @@ from typing import Any
 from edgeclassifier.contract.message import Incoming, Message
 from edgeclassifier.control.envelope import Request, failure, read_request, success
 from edgeclassifier.errors import EdgeclassifierError
-from edgeclassifier.rate import TokenBucket
+from edgeclassifier.host.rates import TokenBucket
 
 _MAX_WAITING = 10
 _BURST = 10

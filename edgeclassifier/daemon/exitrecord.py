@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from edgeclassifier.durable import reason, write_text
+from edgeclassifier.host.durable import reason, write_text
 
 RECORD = "last-exit.json"
 """What the file is called."""

@@ -16,19 +16,19 @@ from edgeclassifier.daemon.adapt import Adapter
 from edgeclassifier.daemon.exitrecord import Crash
 from edgeclassifier.daemon.health import ProgressMeter
 from edgeclassifier.daemon.introspection import Introspection
-from edgeclassifier.daemon.notify import Notifier
 from edgeclassifier.daemon.overrides import Overrides
 from edgeclassifier.daemon.publisher import Publisher, PublisherSettings
 from edgeclassifier.daemon.reconfigure import Reconfiguration
 from edgeclassifier.daemon.reload import Reloader
 from edgeclassifier.daemon.reporter import Reporter, Vitals
-from edgeclassifier.daemon.stop import StopSignal
 from edgeclassifier.daemon.watch import Watch
 from edgeclassifier.errors import BrokerError, EdgeclassifierError
+from edgeclassifier.host.signals import StopSignal
+from edgeclassifier.host.system import System
+from edgeclassifier.host.systemd import Notifier
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.pipeline import Pipeline
 from edgeclassifier.state import StableLabel, State
-from edgeclassifier.system import System
 
 _FIRST_CONNECTION_S = 1.0
 

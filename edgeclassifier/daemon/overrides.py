@@ -9,8 +9,8 @@ from typing import Any
 
 from edgeclassifier.config import Config
 from edgeclassifier.config.contradictions import contradictions
-from edgeclassifier.durable import reason, write_text
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.durable import reason, write_text
 
 _FILE = "overrides.json"
 

@@ -9,8 +9,8 @@ from edgeclassifier.cameras.base import Frame, clock_lead_s
 from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.payloads import JSON, Payloads, Topics, encode
 from edgeclassifier.contract.results import Result
+from edgeclassifier.host.rates import RateLimit
 from edgeclassifier.preprocess import Pixels
-from edgeclassifier.rate import RateLimit
 from edgeclassifier.state import StableLabel, State
 
 JPEG = "image/jpeg"

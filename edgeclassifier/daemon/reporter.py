@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from edgeclassifier import heap
 from edgeclassifier.accelerator.base import Status
 from edgeclassifier.buffer.base import BufferStatus
 from edgeclassifier.contract.message import Message
@@ -25,8 +24,9 @@ from edgeclassifier.contract.results import Backend
 from edgeclassifier.daemon.exitrecord import Crash
 from edgeclassifier.daemon.health import ProgressMeter
 from edgeclassifier.daemon.reload import Reload
+from edgeclassifier.host import memory as heap
+from edgeclassifier.host.system import System
 from edgeclassifier.pipeline.capture import CameraHealth
-from edgeclassifier.system import System
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

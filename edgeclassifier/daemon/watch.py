@@ -4,7 +4,7 @@ import logging
 import time
 
 from edgeclassifier.contract.results import Backend
-from edgeclassifier.daemon.notify import Notifier
+from edgeclassifier.host.systemd import Notifier
 
 _PINGS_PER_PERIOD = 4
 _STATUS_S = 5.0

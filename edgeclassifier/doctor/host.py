@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeclassifier.doctor.command import Run, run_command
-from edgeclassifier.system import System
+from edgeclassifier.host.system import System
 
 _MOST_BYTES = 1 << 18
 _CHUNK_BYTES = 1 << 16

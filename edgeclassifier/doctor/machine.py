@@ -8,7 +8,7 @@ from edgeclassifier.doctor.base import Finding, Level, Problem, fine
 from edgeclassifier.doctor.host import Host
 from edgeclassifier.doctor.patient import Patient
 from edgeclassifier.doctor.places import storage
-from edgeclassifier.system import FIRMWARE_FILE, System, throttling_of
+from edgeclassifier.host.system import FIRMWARE_FILE, System, throttling_of
 
 _BUILT_S = 1_735_689_600
 """2025 began: no clock that is right shows an earlier time."""

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from edgeclassifier import launch
 from edgeclassifier.config import Config
 from edgeclassifier.doctor.command import Said
 from edgeclassifier.doctor.host import Host, Process
+from edgeclassifier.host import launch
 
 TrialName = Literal["runtime", "model", "camera", "accelerator"]
 

@@ -83,8 +83,8 @@ def _try_runtime(config: Config) -> None:
 def _try_model(config: Config) -> None:
     """Load the configured model, fit its labels, and classify the sample pictures."""
     from edgeclassifier import compose
-    from edgeclassifier.child import SAMPLES
     from edgeclassifier.classifier import check_image_classifier
+    from edgeclassifier.host.children import SAMPLES
     from edgeclassifier.pictures import load_picture
     from edgeclassifier.runtime import load_model
 

@@ -38,7 +38,7 @@ FOLDER = Problem(
 
 def check_web(patient: Patient) -> Iterator[Finding]:
     """Whether its password can be used."""
-    from edgeclassifier.credentials import read_password
+    from edgeclassifier.host.credentials import read_password
 
     web, host = patient.config.web, patient.host
     if not web.enabled:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from edgeclassifier.contract.results import Result
 from edgeclassifier.daemon.reporter import Vitals
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.system import System
 from edgeclassifier.metrics import probes
 from edgeclassifier.metrics.families import Identity, Snapshot, families, running
 from edgeclassifier.metrics.tally import Counts, Tally
 from edgeclassifier.state import State
-from edgeclassifier.system import System
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, get_args, get_type_hints
 
 from edgeclassifier.accelerator.base import Fault, State, Status
 from edgeclassifier.daemon.reporter import Vitals
+from edgeclassifier.host.system import THROTTLING_CONDITIONS, Throttling
 from edgeclassifier.metrics.maker import Maker
 from edgeclassifier.metrics.probes import Verdict
 from edgeclassifier.metrics.tally import Counts
 from edgeclassifier.pipeline.capture import CameraHealth
 from edgeclassifier.pipeline.view import View
-from edgeclassifier.system import THROTTLING_CONDITIONS, Throttling
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from edgeclassifier.durable import reason
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.durable import reason
 
 _SUFFIX = ".prom"
 _FOR_ALL = 0o644

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgeclassifier.errors import DownloadError
+from edgeclassifier.host.progress import ProgressFactory, silent
 from edgeclassifier.models.catalogue import CatalogueModel, DigestError
 from edgeclassifier.models.soundness import MAX_MODEL_BYTES
 from edgeclassifier.models.store import ModelStore
 from edgeclassifier.models.transfer import RangeRefusedError, Transfer, TransferError
-from edgeclassifier.progress import ProgressFactory, silent
 
 _LOG = logging.getLogger(__name__)
 

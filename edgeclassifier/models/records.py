@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from edgeclassifier.durable import reason, write_text
+from edgeclassifier.host.durable import reason, write_text
 from edgeclassifier.models.catalogue import Digest, DigestError
 
 _LARGEST_RECORD_BYTES = 64 << 10

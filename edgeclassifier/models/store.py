@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeclassifier.durable import publish, reason, write_text
 from edgeclassifier.errors import ModelError
+from edgeclassifier.host.durable import publish, reason, write_text
 from edgeclassifier.models.catalogue import (
     CATALOGUE,
     CatalogueModel,

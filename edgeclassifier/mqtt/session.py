@@ -8,14 +8,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeclassifier.backoff import Backoff
 from edgeclassifier.contract.message import Broker, Incoming, Message
 from edgeclassifier.errors import BrokerError, ConfigError
+from edgeclassifier.host.backoff import Backoff
+from edgeclassifier.host.priority import be_nice
+from edgeclassifier.host.wakeup import WakeUp
 from edgeclassifier.mqtt.delivery import Delivery
 from edgeclassifier.mqtt.linklog import LinkLog
 from edgeclassifier.mqtt.outbox import Outbox
-from edgeclassifier.mqtt.wakeup import WakeUp
-from edgeclassifier.priority import be_nice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

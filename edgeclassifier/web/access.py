@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import urlsplit
 
-from edgeclassifier.rate import TokenBucket
+from edgeclassifier.host.rates import TokenBucket
 
 _TRIES = 10
 _TRIES_HZ = 0.1

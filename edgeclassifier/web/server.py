@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import uvicorn
 from starlette.routing import Route
 
-from edgeclassifier.backoff import Backoff
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.web.access import is_loopback, problem
 from edgeclassifier.web.app import Site
 from edgeclassifier.web.base import Device

@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from edgeclassifier.errors import RequestError
-from edgeclassifier.priority import be_nice
+from edgeclassifier.host.priority import be_nice
 
 _NICE = 5
 """Whoever looks may take a little from the interpreter, and not half of it."""

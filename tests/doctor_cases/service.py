@@ -7,7 +7,7 @@ from doctor_device import HUNG, Device
 
 from doctor_cases.registry import case, fine, warns
 from edgeclassifier.doctor.command import Said
-from edgeclassifier.system import System
+from edgeclassifier.host.system import System
 
 
 # Service and crash

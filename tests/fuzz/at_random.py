@@ -14,8 +14,8 @@ from pathlib import Path
 
 from open_files import open_files
 
-from edgeclassifier.heap import trim
-from edgeclassifier.system import System
+from edgeclassifier.host.memory import trim
+from edgeclassifier.host.system import System
 from fuzz.targets import TARGETS, random_input
 
 _WARM_UP = 0.25

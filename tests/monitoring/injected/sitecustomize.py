@@ -8,7 +8,7 @@ import os
 import runpy
 from pathlib import Path
 
-from edgeclassifier.system import System
+from edgeclassifier.host.system import System
 
 runpy.run_path(str(Path(__file__).parents[2] / "injected" / "sitecustomize.py"))
 assert System.__init__.__kwdefaults__ is not None

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeclassifier.child import end
 from edgeclassifier.errors import BrokerError
+from edgeclassifier.host.children import end
 
 LOOPBACK = "127.0.0.1"
 _START_TIMEOUT_S = 20.0

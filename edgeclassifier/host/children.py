@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeclassifier import launch
+from edgeclassifier.host import launch
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = Path(__file__).parents[1] / "samples"
 """The folder of the sample pictures."""
 SAMPLE_PICTURES = str(SAMPLES / "*.*g")
 """What `camera.replay.path` is for them."""

@@ -17,7 +17,7 @@ def _run() -> None:
 
     # For a package that is not installed. Once it is imported, it finds its modules by itself, and
     # what lies beside it hides nothing.
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+    sys.path.insert(0, str(Path(__file__).parents[2]))
     import edgeclassifier  # noqa: F401
 
     del sys.path[0], sys.argv[0]

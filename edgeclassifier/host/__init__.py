@@ -1,0 +1,1 @@
+"""What the machine offers: processes, threads, durable files, secrets, signals, clocks, log."""
