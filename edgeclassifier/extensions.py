@@ -158,7 +158,7 @@ class _Visited:
         return self._daemon.actions.classify(picture)
 
     def crop_box(self, height: int, width: int) -> tuple[float, float, float, float]:
-        from edgeclassifier.preprocess import crop_box
+        from edgeclassifier.engine.preprocess import crop_box
 
         preprocess = self._daemon.config.preprocess
         box = crop_box(

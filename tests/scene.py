@@ -11,7 +11,7 @@ from daemon import SAMPLES
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgeclassifier.pictures import cover, load_picture
+from edgeclassifier.engine.pictures import cover, load_picture
 
 Pixels = NDArray[np.uint8]
 Encoding = Literal["raw", "jpeg", "h264"]

@@ -27,8 +27,8 @@ from edgeclassifier.accelerator import link, supervisor
 from edgeclassifier.accelerator.base import Failure, Fault, State, Status, TensorLayout, Unavailable
 from edgeclassifier.accelerator.process import WorkerProcess
 from edgeclassifier.accelerator.supervisor import Accelerator
+from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.host.backoff import Backoff
-from edgeclassifier.runtime import load_model
 
 pytestmark = needs_gcc
 

@@ -17,13 +17,13 @@ from shared_data import FOLDER
 
 from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.base import FrameFactory
+from edgeclassifier.engine.pictures import load_picture
+from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.errors import CameraError, CameraTimeout
-from edgeclassifier.pictures import load_picture
 from edgeclassifier.pipeline import capture as capture_module
 from edgeclassifier.pipeline.capture import CameraSettings, Capture
 from edgeclassifier.pipeline.freeze import FreezeDetector
 from edgeclassifier.pipeline.view import ViewWatch, measure, view_of
-from edgeclassifier.preprocess import Pixels
 
 PATIENCE_S = 20.0
 DEADLINE_S = 0.3

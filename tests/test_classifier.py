@@ -15,10 +15,10 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from tiny_models import LABELS, Operation, Tensor, classifier, model
 
-from edgeclassifier.classifier import Classifier, OutputKind
+from edgeclassifier.engine.classifier import Classifier, OutputKind
+from edgeclassifier.engine.labels import fit_labels
+from edgeclassifier.engine.runtime import RUNTIMES, Interpreter, LoadedModel, Runtime, load_model
 from edgeclassifier.errors import InferenceError, ModelError
-from edgeclassifier.labels import fit_labels
-from edgeclassifier.runtime import RUNTIMES, Interpreter, LoadedModel, Runtime, load_model
 
 Build = Callable[..., Classifier]
 

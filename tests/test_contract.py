@@ -43,11 +43,11 @@ from edgeclassifier.daemon.exitrecord import Crash
 from edgeclassifier.daemon.health import ProgressMeter
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.reporter import Reporter, Vitals
+from edgeclassifier.daemon.stable_label import State
 from edgeclassifier.host.signals import StopSignal
 from edgeclassifier.host.system import System
 from edgeclassifier.pipeline.capture import CameraHealth
 from edgeclassifier.service import run_service
-from edgeclassifier.state import State
 
 SCHEMA: dict[str, Any] = json.loads(SCHEMA_FILE.read_text())
 DEFINITIONS = tuple(SCHEMA["$defs"])

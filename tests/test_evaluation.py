@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from edgeclassifier.contract.results import Prediction
+from edgeclassifier.engine.evaluation import Evaluation, class_ids, evaluate, read_truth
 from edgeclassifier.errors import PictureError, UsageError
-from edgeclassifier.evaluation import Evaluation, class_ids, evaluate, read_truth
 
 LABELS = ("cat", "dog", "bird", "fish")
 

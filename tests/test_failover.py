@@ -16,15 +16,15 @@ from edgeclassifier import compose
 from edgeclassifier.accelerator import devices
 from edgeclassifier.accelerator.base import Status, TensorLayout, Unavailable
 from edgeclassifier.accelerator.devices import Device
-from edgeclassifier.classifier import Classifier
 from edgeclassifier.compose.accelerator import build_accelerator, find_accelerated_model
 from edgeclassifier.config import Config, load_config
 from edgeclassifier.contract.results import CPU, Backend, ModelIdentity
+from edgeclassifier.engine.classifier import Classifier
+from edgeclassifier.engine.inference import Inference
+from edgeclassifier.engine.preprocess import Normalization, Preprocessor
+from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.errors import InferenceError, ModelError
-from edgeclassifier.inference import Inference
 from edgeclassifier.pipeline.modelslot import ModelSlot
-from edgeclassifier.preprocess import Normalization, Preprocessor
-from edgeclassifier.runtime import load_model
 
 ON_THE_CPU = ModelIdentity(name="tiny", sha256="0" * 64)
 COMPILED = ModelIdentity(name="tiny_edgetpu", sha256="1" * 64)

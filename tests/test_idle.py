@@ -18,15 +18,15 @@ from tiny_models import LABELS, classifier
 from edgeclassifier import compose
 from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.memory import MemoryCamera
-from edgeclassifier.classifier import Classifier
 from edgeclassifier.config import Config
 from edgeclassifier.contract.results import Backend, Result
+from edgeclassifier.engine.classifier import Classifier
+from edgeclassifier.engine.inference import Answer, Inference
+from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.errors import InferenceError
-from edgeclassifier.inference import Answer, Inference
 from edgeclassifier.pipeline.capture import CameraSettings
 from edgeclassifier.pipeline.idle import IdleSettings, Look, StillScene
 from edgeclassifier.pipeline.pipeline import Pipeline
-from edgeclassifier.runtime import load_model
 
 IDLE = IdleSettings(max_age_s=60.0)
 SQUARE = IdleSettings(max_age_s=60.0, crop_fraction=CROP_FRACTION)

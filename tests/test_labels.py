@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from edgeclassifier.engine.labels import parse_labels, read_labels
 from edgeclassifier.errors import ModelError
-from edgeclassifier.labels import parse_labels, read_labels
 
 THREE = ("cat", "3 toed sloth", "tabby, tabby cat")
 

@@ -9,10 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tiny_models import LABELS, classifier, normalization_metadata, with_files
 
+from edgeclassifier.engine.preprocess import Normalization
+from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.errors import ModelError
 from edgeclassifier.models.metadata import Metadata, read_metadata
-from edgeclassifier.preprocess import Normalization
-from edgeclassifier.runtime import load_model
 
 LABEL_FILE = "\n".join(LABELS).encode()
 

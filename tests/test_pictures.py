@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgeclassifier import pictures
+from edgeclassifier.engine import pictures
+from edgeclassifier.engine.pictures import decode_picture, find_pictures, load_picture
 from edgeclassifier.errors import PictureError
-from edgeclassifier.pictures import decode_picture, find_pictures, load_picture
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -222,7 +222,7 @@ def test_the_largest_pictures_take_bounded_memory(tmp_path: Path, mode: str, kin
     assert path.stat().st_size < 150_000
     # Not getrusage(): its peak includes that of the process which started this one.
     code = (
-        "import pathlib, sys; from edgeclassifier.pictures import load_picture; "
+        "import pathlib, sys; from edgeclassifier.engine.pictures import load_picture; "
         "load_picture(pathlib.Path(sys.argv[1])); "
         "status = pathlib.Path('/proc/self/status').read_text(); "
         "print(status.partition('VmHWM:')[2].split()[0])"

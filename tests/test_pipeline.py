@@ -14,16 +14,16 @@ from tiny_models import LABELS, classifier
 
 from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.base import FrameFactory
-from edgeclassifier.classifier import Classifier
 from edgeclassifier.contract.results import ModelIdentity, Result
+from edgeclassifier.engine.classifier import Classifier
+from edgeclassifier.engine.inference import Inference
+from edgeclassifier.engine.preprocess import Normalization, Preprocessor
+from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.errors import CameraError, CameraTimeout, InferenceError
-from edgeclassifier.inference import Inference
 from edgeclassifier.pipeline import pipeline as pipeline_module
 from edgeclassifier.pipeline import view as view_module
 from edgeclassifier.pipeline.capture import CameraSettings
 from edgeclassifier.pipeline.pipeline import Pipeline
-from edgeclassifier.preprocess import Normalization, Preprocessor
-from edgeclassifier.runtime import load_model
 
 PATIENCE_S = 20.0
 CLASSES = len(LABELS)

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgeclassifier.preprocess import (
+from edgeclassifier.engine.preprocess import (
     Box,
     InputSpec,
     Normalization,

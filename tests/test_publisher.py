@@ -20,7 +20,7 @@ from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.payloads import JSON, Payloads, Topics
 from edgeclassifier.contract.results import CPU, Latency, ModelIdentity, Prediction, Result
 from edgeclassifier.daemon.publisher import JPEG, Publisher, PublisherSettings
-from edgeclassifier.state import UNKNOWN, StableLabel, StateRules
+from edgeclassifier.daemon.stable_label import UNKNOWN, StableLabel, StateRules
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 LEAD_S = START.timestamp() - 1000

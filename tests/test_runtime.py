@@ -16,8 +16,14 @@ import pytest
 from open_files import open_files
 from tiny_models import classifier
 
+from edgeclassifier.engine.runtime import (
+    LITERT,
+    TFLITE,
+    default_threads,
+    load_model,
+    runtime_module,
+)
 from edgeclassifier.errors import ModelError
-from edgeclassifier.runtime import LITERT, TFLITE, default_threads, load_model, runtime_module
 
 HAS_LITERT = importlib.util.find_spec("ai_edge_litert") is not None
 INSTALLED, OTHER = (LITERT, TFLITE) if HAS_LITERT else (TFLITE, LITERT)
@@ -167,7 +173,7 @@ BARE = (
     f"from {INSTALLED.module} import Interpreter; "
     "Interpreter(model_path=sys.argv[1]).allocate_tensors()"
 )
-QUIET = "from edgeclassifier.runtime import load_model; load_model(Path(sys.argv[1]))"
+QUIET = "from edgeclassifier.engine.runtime import load_model; load_model(Path(sys.argv[1]))"
 
 
 def stderr_of(load: str, path: Path) -> str:
@@ -198,7 +204,7 @@ def test_announcements_are_logged_and_everything_else_passes(
         return make(**given)
 
     intercept(monkeypatch, chatter)
-    caplog.set_level(logging.DEBUG, logger="edgeclassifier.runtime")
+    caplog.set_level(logging.DEBUG, logger="edgeclassifier.engine.runtime")
     load_model(path)
     assert capfd.readouterr().err == "ERROR: node 3\nWARNING: slow\nwithout an end"
     assert "runtime: Created a delegate" in caplog.messages

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeclassifier.contract.results import Prediction
-from edgeclassifier.state import UNKNOWN, StableLabel, State, StateRules
+from edgeclassifier.daemon.stable_label import UNKNOWN, StableLabel, State, StateRules
 
 RECORDED = Path(__file__).parent / "recorded" / "flicker.json"
 

@@ -22,8 +22,8 @@ from web_client import ask, basic, get, post, watching
 from web_device import Hanging, WebDevice, bundled_inference, sample_pictures, web_threads
 
 from edgeclassifier import web
+from edgeclassifier.engine.inference import Inference
 from edgeclassifier.errors import CameraError, ConfigError
-from edgeclassifier.inference import Inference
 from edgeclassifier.web import picture as picture_module
 from edgeclassifier.web.access import problem
 from edgeclassifier.web.server import WebServer

@@ -21,7 +21,7 @@ from web_device import (
     web_threads,
 )
 
-from edgeclassifier.inference import Inference
+from edgeclassifier.engine.inference import Inference
 from edgeclassifier.web import access, connection
 from edgeclassifier.web.access import PasswordCheck, Verdict, is_foreign, names_loopback
 from edgeclassifier.web.server import WebServer

@@ -19,7 +19,7 @@ from daemon import REPOSITORY, SAMPLES
 from web_client import basic, get, post
 from web_device import WebDevice, bundled_inference, sample_pictures, serving
 
-from edgeclassifier.inference import Inference
+from edgeclassifier.engine.inference import Inference
 from edgeclassifier.web.server import WebServer
 
 README = (REPOSITORY / "README.md").read_text()

@@ -15,8 +15,8 @@ from device import Site, has_predictions
 from web_client import get
 from web_device import WebDevice, bundled_inference, sample_pictures, serving, web_threads
 
+from edgeclassifier.engine.inference import Inference
 from edgeclassifier.errors import ConfigError
-from edgeclassifier.inference import Inference
 from edgeclassifier.web import server as server_module
 from edgeclassifier.web.access import problem
 from edgeclassifier.web.server import WebServer

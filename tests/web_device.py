@@ -12,11 +12,11 @@ from edgeclassifier import compose
 from edgeclassifier.cameras.base import Frame, FrameFactory
 from edgeclassifier.config import Config
 from edgeclassifier.contract.results import Latency, Result
+from edgeclassifier.daemon.stable_label import StableLabel
+from edgeclassifier.engine.inference import Inference
+from edgeclassifier.engine.pictures import decode_picture, load_picture
+from edgeclassifier.engine.preprocess import Pixels, crop_box
 from edgeclassifier.errors import EdgeclassifierError, RequestError
-from edgeclassifier.inference import Inference
-from edgeclassifier.pictures import decode_picture, load_picture
-from edgeclassifier.preprocess import Pixels, crop_box
-from edgeclassifier.state import StableLabel
 from edgeclassifier.web.live import Live
 from edgeclassifier.web.server import WebServer
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from edgeclassifier.runtime import Interpreter
+from edgeclassifier.engine.runtime import Interpreter
 
 Fault = Literal["absent", "lost", "hung", "slow", "error", "crashed", "unfit"]
 """absent: the library or the device is not there; lost: the worker died while it served; hung: no

@@ -8,8 +8,8 @@ from typing import Any
 
 from edgeclassifier.accelerator.base import Failure, TensorLayout
 from edgeclassifier.accelerator.link import DONE, MAX_MESSAGE_BYTES, TensorMemory, encode
+from edgeclassifier.engine.runtime import Interpreter, load_delegate, load_model
 from edgeclassifier.errors import InferenceError, ModelError
-from edgeclassifier.runtime import Interpreter, load_delegate, load_model
 
 _WARM_UP_RUNS = 3
 

@@ -14,17 +14,17 @@ from edgeclassifier.contract.message import Broker
 from edgeclassifier.contract.payloads import Payloads, Topics
 from edgeclassifier.contract.results import Latency
 from edgeclassifier.daemon.publisher import Publisher, PublisherSettings
+from edgeclassifier.daemon.stable_label import StableLabel
+from edgeclassifier.engine.inference import Accelerator, Inference
+from edgeclassifier.engine.pictures import cover, load_picture
+from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.errors import BrokerError, CameraError
 from edgeclassifier.host.children import SAMPLES
 from edgeclassifier.host.localbroker import LOOPBACK, LocalBroker
 from edgeclassifier.host.system import System
-from edgeclassifier.inference import Accelerator, Inference
 from edgeclassifier.mqtt.session import Session
-from edgeclassifier.pictures import cover, load_picture
 from edgeclassifier.pipeline.capture import CameraSettings
 from edgeclassifier.pipeline.pipeline import Pipeline
-from edgeclassifier.preprocess import Pixels
-from edgeclassifier.state import StableLabel
 
 _DRAIN_S = 10.0
 _BUFFER_BYTES = 8 * 1024 * 1024

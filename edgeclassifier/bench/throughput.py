@@ -13,8 +13,8 @@ from edgeclassifier.bench.rig import Rig, endless, sample_frames
 from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.contract.results import Latency
 from edgeclassifier.daemon.health import Percentiles, stage_percentiles
+from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.host.localbroker import LocalBroker
-from edgeclassifier.runtime import load_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from edgeclassifier.cameras.base import Frame, FrameFactory
 from edgeclassifier.cameras.pacing import Pace
+from edgeclassifier.engine.pictures import find_pictures, load_picture
 from edgeclassifier.errors import CameraError, CameraTimeout, PictureError
-from edgeclassifier.pictures import find_pictures, load_picture
 
 _CACHE_PICTURES = 8
 _CACHE_BYTES = 64 * 2**20

@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     from edgeclassifier.bench.isolation import measure_isolation
     from edgeclassifier.bench.processes import measure_processes
     from edgeclassifier.bench.throughput import measure_camera, measure_throughput
+    from edgeclassifier.engine.runtime import runtime_module
     from edgeclassifier.host.localbroker import any_broker
-    from edgeclassifier.runtime import runtime_module
 
     model = compose.find_model(config.model)
     say = _Printer(as_json=args.json)

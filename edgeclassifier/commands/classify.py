@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Classify one picture after the other; those that cannot be read do not stop the rest."""
     config = read_config(args)
     from edgeclassifier import compose
-    from edgeclassifier.pictures import load_picture
+    from edgeclassifier.engine.pictures import load_picture
 
     engine = compose.build_engine(config)
     answers: list[dict[str, Any]] = []

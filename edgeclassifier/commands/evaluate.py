@@ -16,7 +16,7 @@ from edgeclassifier.commands.common import (
 from edgeclassifier.errors import EXIT_FAILURE
 
 if TYPE_CHECKING:
-    from edgeclassifier.evaluation import Evaluation
+    from edgeclassifier.engine.evaluation import Evaluation
 
 _WORST = 10
 
@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
     config = read_config(args)
     from edgeclassifier import compose
     from edgeclassifier.contract.results import Prediction
-    from edgeclassifier.evaluation import class_ids, evaluate, read_truth
+    from edgeclassifier.engine.evaluation import class_ids, evaluate, read_truth
+    from edgeclassifier.engine.pictures import load_picture, scale
     from edgeclassifier.host.progress import progress
-    from edgeclassifier.pictures import load_picture, scale
 
     truth = read_truth(args.labels)
     engine = compose.build_engine(config)

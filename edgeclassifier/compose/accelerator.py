@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from edgeclassifier.accelerator.base import Status
     from edgeclassifier.accelerator.supervisor import Accelerator
-    from edgeclassifier.classifier import Classifier
+    from edgeclassifier.engine.classifier import Classifier
 
 _EDGE_TPU = "edgetpu"
 

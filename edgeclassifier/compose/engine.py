@@ -10,10 +10,10 @@ from edgeclassifier.errors import ModelError
 from edgeclassifier.models.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
-    from edgeclassifier.classifier import Classifier
     from edgeclassifier.contract.results import Prediction
+    from edgeclassifier.engine.classifier import Classifier
+    from edgeclassifier.engine.preprocess import InputSpec, Normalization, Pixels, Preprocessor
     from edgeclassifier.models.metadata import Metadata
-    from edgeclassifier.preprocess import InputSpec, Normalization, Pixels, Preprocessor
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +37,10 @@ def build_engine(config: Config, model: ModelFile | None = None) -> Engine:
 
     Raises ModelError where it, its labels or the runtime is not usable.
     """
-    from edgeclassifier.classifier import Classifier, OutputKind, check_image_classifier
+    from edgeclassifier.engine.classifier import Classifier, OutputKind, check_image_classifier
+    from edgeclassifier.engine.preprocess import Preprocessor
+    from edgeclassifier.engine.runtime import load_model
     from edgeclassifier.models.metadata import read_metadata
-    from edgeclassifier.preprocess import Preprocessor
-    from edgeclassifier.runtime import load_model
 
     model = model or find_model(config.model)
     loaded = load_model(model.path, runtime=config.model.runtime, threads=config.model.threads)
@@ -68,7 +68,7 @@ def build_engine(config: Config, model: ModelFile | None = None) -> Engine:
 
 def _labels(model: ModelFile, metadata: "Metadata") -> tuple[tuple[str, ...], str]:
     if model.labels is not None:
-        from edgeclassifier.labels import read_labels
+        from edgeclassifier.engine.labels import read_labels
 
         return read_labels(model.labels), str(model.labels)
     if metadata.labels is not None:
@@ -81,7 +81,7 @@ def _labels(model: ModelFile, metadata: "Metadata") -> tuple[tuple[str, ...], st
 def _normalization(
     config: ModelConfig, model: ModelFile, metadata: "Metadata", spec: "InputSpec"
 ) -> "Normalization":
-    from edgeclassifier.preprocess import Normalization, usual_normalization
+    from edgeclassifier.engine.preprocess import Normalization, usual_normalization
 
     if config.mean:
         return Normalization(mean=config.mean, std=config.std)
@@ -111,7 +111,7 @@ def imagenet_labels() -> tuple[str, ...]:
 
 def around_interpreter_nice(config: ModelConfig) -> int:
     """Return the niceness of the threads that are not the interpreter's."""
+    from edgeclassifier.engine.runtime import default_threads
     from edgeclassifier.host.priority import background_nice
-    from edgeclassifier.runtime import default_threads
 
     return background_nice(config.threads or default_threads())

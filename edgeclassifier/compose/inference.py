@@ -4,7 +4,7 @@ from edgeclassifier.compose.accelerator import build_accelerator, find_accelerat
 from edgeclassifier.compose.engine import build_engine
 from edgeclassifier.compose.model import ModelFile
 from edgeclassifier.config import Config
-from edgeclassifier.inference import Inference
+from edgeclassifier.engine.inference import Inference
 
 
 def build_inference(config: Config, model: ModelFile) -> Inference:

@@ -4,7 +4,7 @@ from edgeclassifier.compose.broker import device_id
 from edgeclassifier.config import Config, StateConfig
 from edgeclassifier.contract.payloads import Topics
 from edgeclassifier.daemon.publisher import PublisherSettings
-from edgeclassifier.state import StateRules
+from edgeclassifier.daemon.stable_label import StateRules
 
 _LEAVE_FRACTION = 2 / 3
 

@@ -11,7 +11,7 @@ from typing import Any
 from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.results import Backend, ModelIdentity, Result
 from edgeclassifier.daemon.health import Percentiles, Progress
-from edgeclassifier.state import State
+from edgeclassifier.daemon.stable_label import State
 
 SCHEMA_VERSION = 1
 SCHEMA_FILE = Path(__file__).parent / "v1.schema.json"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from edgeclassifier.cameras import Frame
-from edgeclassifier.preprocess import Pixels
+from edgeclassifier.engine.preprocess import Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,7 +75,7 @@ class Actions:
         """Classify the next frame of the camera, or a picture in a file's format."""
         pixels = None
         if picture is not None:
-            from edgeclassifier.pictures import decode_picture
+            from edgeclassifier.engine.pictures import decode_picture
 
             pixels = decode_picture(picture)
         result = self._pipeline.classify(pixels, timeout_s=_ANSWER_S)

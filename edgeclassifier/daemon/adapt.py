@@ -11,9 +11,9 @@ from edgeclassifier.control.handler import RequestHandler
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reload import Apply
 from edgeclassifier.daemon.reporter import Reporter
+from edgeclassifier.daemon.stable_label import StableLabel
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.pipeline import Pipeline
-from edgeclassifier.state import StableLabel
 
 AT_THE_NEXT_START = (
     "buffer.",

@@ -21,6 +21,7 @@ from edgeclassifier.daemon.publisher import Publisher, PublisherSettings
 from edgeclassifier.daemon.reconfigure import Reconfiguration
 from edgeclassifier.daemon.reload import Reloader
 from edgeclassifier.daemon.reporter import Reporter, Vitals
+from edgeclassifier.daemon.stable_label import StableLabel, State
 from edgeclassifier.daemon.watch import Watch
 from edgeclassifier.errors import BrokerError, EdgeclassifierError
 from edgeclassifier.host.signals import StopSignal
@@ -28,7 +29,6 @@ from edgeclassifier.host.system import System
 from edgeclassifier.host.systemd import Notifier
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.pipeline import Pipeline
-from edgeclassifier.state import StableLabel, State
 
 _FIRST_CONNECTION_S = 1.0
 

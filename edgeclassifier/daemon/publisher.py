@@ -9,9 +9,9 @@ from edgeclassifier.cameras.base import Frame, clock_lead_s
 from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.payloads import JSON, Payloads, Topics, encode
 from edgeclassifier.contract.results import Result
+from edgeclassifier.daemon.stable_label import StableLabel, State
+from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.host.rates import RateLimit
-from edgeclassifier.preprocess import Pixels
-from edgeclassifier.state import StableLabel, State
 
 JPEG = "image/jpeg"
 

@@ -66,8 +66,8 @@ def _try_runtime(config: Config) -> None:
         tell(numpy_error=" ".join(str(error).split()))
         return
     tell(numpy=np.__version__, numpy_file=np.__file__)
+    from edgeclassifier.engine.runtime import load_model, runtime_module
     from edgeclassifier.models.catalogue import CATALOGUE
-    from edgeclassifier.runtime import load_model, runtime_module
 
     tell(module=runtime_module(config.model.runtime))
     bundled = next(model for model in CATALOGUE.values() if model.bundled)
@@ -83,10 +83,10 @@ def _try_runtime(config: Config) -> None:
 def _try_model(config: Config) -> None:
     """Load the configured model, fit its labels, and classify the sample pictures."""
     from edgeclassifier import compose
-    from edgeclassifier.classifier import check_image_classifier
+    from edgeclassifier.engine.classifier import check_image_classifier
+    from edgeclassifier.engine.pictures import load_picture
+    from edgeclassifier.engine.runtime import load_model
     from edgeclassifier.host.children import SAMPLES
-    from edgeclassifier.pictures import load_picture
-    from edgeclassifier.runtime import load_model
 
     model = compose.find_model(config.model)
     loaded = load_model(model.path, runtime=config.model.runtime, threads=config.model.threads)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from edgeclassifier.contract.results import Result
 from edgeclassifier.daemon.reporter import Vitals
+from edgeclassifier.daemon.stable_label import State
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.host.system import System
 from edgeclassifier.metrics import probes
 from edgeclassifier.metrics.families import Identity, Snapshot, families, running
 from edgeclassifier.metrics.tally import Counts, Tally
-from edgeclassifier.state import State
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

@@ -5,7 +5,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from edgeclassifier.contract.results import Result
-from edgeclassifier.state import State
+from edgeclassifier.daemon.stable_label import State
 
 BOUNDS_S = (
     *(0.001, 0.002, 0.003, 0.005, 0.007),

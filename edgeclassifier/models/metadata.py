@@ -16,9 +16,9 @@ from pathlib import Path
 from flatbuffers import number_types
 from flatbuffers.table import Table
 
+from edgeclassifier.engine.labels import parse_labels
+from edgeclassifier.engine.preprocess import Normalization
 from edgeclassifier.errors import ModelError
-from edgeclassifier.labels import parse_labels
-from edgeclassifier.preprocess import Normalization
 
 _LARGEST_LABEL_FILE_BYTES = 10_000_000
 _COMPRESSIONS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from edgeclassifier.preprocess import Pixels
+from edgeclassifier.engine.preprocess import Pixels
 
 _ROW_STEP = 16
 

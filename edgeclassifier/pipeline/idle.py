@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeclassifier.engine.preprocess import Pixels, crop_box
 from edgeclassifier.pipeline.cells import GRID, Cells, mean_colours
-from edgeclassifier.preprocess import Pixels, crop_box
 
 _ROWS = 128
 """Of a picture, which makes each cell the mean of dozens of pixels."""

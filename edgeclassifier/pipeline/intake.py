@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.reader import POLL_S
-from edgeclassifier.inference import Inference
+from edgeclassifier.engine.inference import Inference
+from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.pipeline.freeze import FreezeDetector
 from edgeclassifier.pipeline.idle import StillScene
 from edgeclassifier.pipeline.mailbox import Mailbox
@@ -14,7 +15,6 @@ from edgeclassifier.pipeline.modelslot import ModelSlot
 from edgeclassifier.pipeline.ondemand import OnDemand
 from edgeclassifier.pipeline.view import ViewWatch
 from edgeclassifier.pipeline.work import Unchanged, Work, prepare
-from edgeclassifier.preprocess import Pixels
 
 
 class Intake:

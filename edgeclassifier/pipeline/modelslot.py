@@ -3,8 +3,8 @@
 import logging
 import threading
 
+from edgeclassifier.engine.inference import Inference
 from edgeclassifier.errors import InferenceError
-from edgeclassifier.inference import Inference
 
 _PROBATION = 5
 """How many frames a new model has to answer before the one before it is let go."""

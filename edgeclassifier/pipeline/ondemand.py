@@ -9,10 +9,10 @@ from collections.abc import Callable
 from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.base import FrameFactory
 from edgeclassifier.contract.results import Result
+from edgeclassifier.engine.inference import Inference
+from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.errors import CameraError, InferenceError
-from edgeclassifier.inference import Inference
 from edgeclassifier.pipeline.work import Answered, Prepared, prepare
-from edgeclassifier.preprocess import Pixels
 
 _CLOSED = "stopping: nothing is classified any more"
 _ON_REQUEST = "request"

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from edgeclassifier.cameras.reader import POLL_S
 from edgeclassifier.contract.results import Result
+from edgeclassifier.engine.inference import Inference
+from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.errors import CameraError, EdgeclassifierError, InferenceError
 from edgeclassifier.host.priority import be_nice
-from edgeclassifier.inference import Inference
 from edgeclassifier.pipeline.capture import CameraHealth, CameraSettings, Capture
 from edgeclassifier.pipeline.idle import IdleSettings, StillScene
 from edgeclassifier.pipeline.intake import Intake
@@ -20,7 +21,6 @@ from edgeclassifier.pipeline.modelslot import ModelSlot
 from edgeclassifier.pipeline.ondemand import OnDemand
 from edgeclassifier.pipeline.runner import Runner
 from edgeclassifier.pipeline.work import Done, Work
-from edgeclassifier.preprocess import Pixels
 
 _JOIN_S = 2.0
 _CHECK_S = 1.0

@@ -5,8 +5,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.pipeline.cells import mean_colours
-from edgeclassifier.preprocess import Pixels
 
 View = Literal["clear", "dark", "covered"]
 

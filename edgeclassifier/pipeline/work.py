@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from edgeclassifier.cameras import Frame
 from edgeclassifier.contract.results import Latency, Prediction, Result
-from edgeclassifier.inference import Answer, Inference
+from edgeclassifier.engine.inference import Answer, Inference
+from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.pipeline.idle import Look
-from edgeclassifier.preprocess import Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ import contextlib
 from typing import NamedTuple
 
 from edgeclassifier.contract.results import Result
-from edgeclassifier.state import State
+from edgeclassifier.daemon.stable_label import State
 
 _CHANGES_KEPT = 20
 

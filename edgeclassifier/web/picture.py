@@ -5,7 +5,7 @@ import io
 import time
 from concurrent.futures import Executor
 
-from edgeclassifier.preprocess import Pixels
+from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.web.live import Live, Seen
 
 _LONG_SIDE = 960

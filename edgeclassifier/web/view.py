@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeclassifier.contract.results import Result
-from edgeclassifier.state import State
+from edgeclassifier.daemon.stable_label import State
 from edgeclassifier.web.base import Box
 
 

@@ -16,11 +16,11 @@ from edgeclassifier.contract.message import Incoming
 from edgeclassifier.control.envelope import failure, read_request, success
 from edgeclassifier.daemon.exitrecord import ExitRecord
 from edgeclassifier.daemon.overrides import Overrides
+from edgeclassifier.engine.labels import fit_labels, read_labels
+from edgeclassifier.engine.pictures import load_picture
 from edgeclassifier.errors import ConfigError, EdgeclassifierError
-from edgeclassifier.labels import fit_labels, read_labels
 from edgeclassifier.models.metadata import read_metadata
 from edgeclassifier.models.records import verify_model
-from edgeclassifier.pictures import load_picture
 from fuzz.mutations import mutate
 
 _ROOT = Path(__file__).parents[2]

@@ -27,9 +27,9 @@ def _hang_while(file: Path, fault: str) -> None:
 
 
 def _install(file: Path) -> None:
-    from edgeclassifier import runtime
     from edgeclassifier.cameras.replay import ReplayCamera
-    from edgeclassifier.classifier import Classifier
+    from edgeclassifier.engine import runtime
+    from edgeclassifier.engine.classifier import Classifier
     from edgeclassifier.errors import CameraError, CameraTimeout, InferenceError
 
     load = runtime.load_model

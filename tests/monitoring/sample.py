@@ -16,11 +16,11 @@ from edgeclassifier.buffer.base import BufferStatus
 from edgeclassifier.cameras import Frame
 from edgeclassifier.contract.results import CPU, Backend, Latency, ModelIdentity, Result
 from edgeclassifier.daemon.reporter import Vitals
+from edgeclassifier.daemon.stable_label import State
 from edgeclassifier.host.system import System
 from edgeclassifier.metrics.collector import Metrics
 from edgeclassifier.metrics.families import Identity
 from edgeclassifier.pipeline.capture import CameraHealth
-from edgeclassifier.state import State
 
 DEADLINE_S, START_DEADLINE_S = 20.0, 300.0
 DEGRADED = Backend(name="cpu", degraded=True, reason="it is gone")

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeclassifier import compose
 from edgeclassifier.config import Config, ModelConfig
-from edgeclassifier.pictures import load_picture
+from edgeclassifier.engine.pictures import load_picture
 
 SAMPLES = Path(__file__).parents[2] / "edgeclassifier" / "samples"
 SCENES = ("chelsea.png", "coffee.png", "rocket.jpg")

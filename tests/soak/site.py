@@ -17,7 +17,7 @@ from tiny_models import LABELS, Operation, Tensor, classifier, model
 
 from edgeclassifier.accelerator.base import TensorForm, TensorLayout
 from edgeclassifier.compose.model import BUNDLED_MODEL, model_store
-from edgeclassifier.runtime import load_model
+from edgeclassifier.engine.runtime import load_model
 from soak.camera import IpCamera
 from soak.door import Door
 from soak.process import find_child

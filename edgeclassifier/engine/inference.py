@@ -7,9 +7,9 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from edgeclassifier.accelerator.base import Status, Unavailable
-from edgeclassifier.classifier import Classifier
 from edgeclassifier.contract.results import CPU, Backend, ModelIdentity, Prediction
-from edgeclassifier.preprocess import Pixels, Preprocessor
+from edgeclassifier.engine.classifier import Classifier
+from edgeclassifier.engine.preprocess import Pixels, Preprocessor
 
 _STOP_S = 1.0
 

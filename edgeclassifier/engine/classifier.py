@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from edgeclassifier.accelerator.base import TensorLayout
 from edgeclassifier.contract.results import Prediction
+from edgeclassifier.engine.labels import fit_labels
+from edgeclassifier.engine.preprocess import InputSpec
+from edgeclassifier.engine.runtime import Interpreter, LoadedModel
 from edgeclassifier.errors import InferenceError, ModelError
-from edgeclassifier.labels import fit_labels
-from edgeclassifier.preprocess import InputSpec
-from edgeclassifier.runtime import Interpreter, LoadedModel
 
 OutputKind = Literal["auto", "probabilities", "logits"]
 

@@ -1,0 +1,1 @@
+"""From pixels to labels: the runtime, the classifier, what prepares pictures for it."""
