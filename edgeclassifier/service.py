@@ -10,10 +10,10 @@ from pathlib import Path
 
 from edgeclassifier import compose
 from edgeclassifier.config import Config
+from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.contract.payloads import offline
-from edgeclassifier.daemon.exitrecord import Crash, ExitRecord
+from edgeclassifier.daemon.exit_record import Crash, ExitRecord
 from edgeclassifier.daemon.loop import Daemon
-from edgeclassifier.daemon.overrides import Overrides
 from edgeclassifier.errors import (
     EXIT_FAILURE,
     ConfigError,

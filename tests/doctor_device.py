@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from edgeclassifier import compose
-from edgeclassifier.doctor.base import Finding, Level
 from edgeclassifier.doctor.command import Said
 from edgeclassifier.doctor.examination import CHECKS, Check, examine
+from edgeclassifier.doctor.findings import Finding, Level
 from edgeclassifier.doctor.host import Host, Python
 
 USER_ID = 54_321
@@ -157,7 +157,7 @@ class Device:
 
     def run(self, command: Sequence[str], *, timeout_s: float, given: str = "") -> Said:
         assert timeout_s <= 90
-        if "edgeclassifier.doctor.trial" in command:
+        if "edgeclassifier.doctor.trials" in command:
             json.loads(given)
             return self.trials[command[-1]]
         assert not given

@@ -24,7 +24,14 @@ from shared_data import FOLDER, needs_shared_data
 from tiny_models import Operation, Tensor, classifier, model
 
 from edgeclassifier.accelerator import link, supervisor
-from edgeclassifier.accelerator.base import Failure, Fault, State, Status, TensorLayout, Unavailable
+from edgeclassifier.accelerator.faults import (
+    Failure,
+    Fault,
+    State,
+    Status,
+    TensorLayout,
+    Unavailable,
+)
 from edgeclassifier.accelerator.process import WorkerProcess
 from edgeclassifier.accelerator.supervisor import Accelerator
 from edgeclassifier.engine.runtime import load_model
@@ -505,7 +512,7 @@ def test_stop_does_not_wait_for_an_answer(bench: Bench) -> None:
 PARENT = """
 import json, sys, time
 from pathlib import Path
-from edgeclassifier.accelerator.base import TensorLayout
+from edgeclassifier.accelerator.faults import TensorLayout
 from edgeclassifier.accelerator.supervisor import Accelerator
 settings = json.loads(sys.argv[1])
 settings["expected"] = TensorLayout.from_fields(settings["expected"])

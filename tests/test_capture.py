@@ -16,7 +16,7 @@ from PIL.ImageFilter import GaussianBlur
 from shared_data import FOLDER
 
 from edgeclassifier.cameras import Frame
-from edgeclassifier.cameras.base import FrameFactory
+from edgeclassifier.cameras.camera import FrameFactory
 from edgeclassifier.engine.pictures import load_picture
 from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.errors import CameraError, CameraTimeout

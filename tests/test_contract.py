@@ -24,7 +24,7 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 from tiny_models import LABELS, classifier
 
-from edgeclassifier.accelerator.base import Status
+from edgeclassifier.accelerator.faults import Status
 from edgeclassifier.buffer.base import BufferStatus
 from edgeclassifier.cameras import Frame
 from edgeclassifier.config import load_config
@@ -39,7 +39,7 @@ from edgeclassifier.contract.payloads import (
     timestamp,
 )
 from edgeclassifier.contract.results import CPU, Backend, Latency, ModelIdentity, Prediction, Result
-from edgeclassifier.daemon.exitrecord import Crash
+from edgeclassifier.daemon.exit_record import Crash
 from edgeclassifier.daemon.health import ProgressMeter
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.reporter import Reporter, Vitals

@@ -16,8 +16,8 @@ from jsonschema import Draft202012Validator
 from edgeclassifier import doctor
 from edgeclassifier.commands.doctor import _in_colour, _lines
 from edgeclassifier.doctor import examination
-from edgeclassifier.doctor.base import NOT_TRIED
 from edgeclassifier.doctor.examination import CHECKS, HANGS, examine
+from edgeclassifier.doctor.findings import NOT_TRIED
 from edgeclassifier.doctor.host import Host
 
 SCHEMA = json.loads(Path(doctor.__file__).with_name("findings.schema.json").read_text())

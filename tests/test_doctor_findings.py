@@ -14,8 +14,8 @@ from jsonschema import Draft202012Validator
 
 from edgeclassifier import doctor
 from edgeclassifier.cli import main
-from edgeclassifier.doctor.base import Finding, Level
 from edgeclassifier.doctor.examination import CHECKS, problems
+from edgeclassifier.doctor.findings import Finding, Level
 from edgeclassifier.doctor.table import BEGIN, END, render, replaced
 
 README = Path(__file__).parents[1] / "README.md"

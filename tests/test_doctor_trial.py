@@ -14,10 +14,10 @@ from tiny_models import LABELS, classifier
 
 from edgeclassifier import compose
 from edgeclassifier.config import load_config
-from edgeclassifier.doctor import trial
+from edgeclassifier.doctor import trials as trial
 from edgeclassifier.doctor.accelerator import check_accelerator
-from edgeclassifier.doctor.base import Finding
 from edgeclassifier.doctor.camera import check_camera
+from edgeclassifier.doctor.findings import Finding
 from edgeclassifier.doctor.host import Host
 from edgeclassifier.doctor.model import check_labels, check_model
 from edgeclassifier.doctor.patient import Patient

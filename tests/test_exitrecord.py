@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from edgeclassifier.daemon.exitrecord import ExitRecord
+from edgeclassifier.daemon.exit_record import ExitRecord
 
 _RUN = """
 import ctypes, os, sys, signal
 from pathlib import Path
-from edgeclassifier.daemon.exitrecord import ExitRecord
+from edgeclassifier.daemon.exit_record import ExitRecord
 record = ExitRecord(Path(sys.argv[1]))
 record.begin()
 exec(sys.argv[2])

@@ -14,8 +14,8 @@ from tiny_models import LABELS, classifier
 
 from edgeclassifier import compose
 from edgeclassifier.accelerator import devices
-from edgeclassifier.accelerator.base import Status, TensorLayout, Unavailable
 from edgeclassifier.accelerator.devices import Device
+from edgeclassifier.accelerator.faults import Status, TensorLayout, Unavailable
 from edgeclassifier.compose.accelerator import build_accelerator, find_accelerated_model
 from edgeclassifier.config import Config, load_config
 from edgeclassifier.contract.results import CPU, Backend, ModelIdentity

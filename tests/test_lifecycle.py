@@ -23,7 +23,7 @@ from device import (
 )
 from test_notify import Manager
 
-from edgeclassifier.daemon.exitrecord import ExitRecord
+from edgeclassifier.daemon.exit_record import ExitRecord
 
 pytestmark = needs_mosquitto
 

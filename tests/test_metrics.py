@@ -36,10 +36,10 @@ from monitoring.sample import (
 from monitoring.served import fetch, fetch_patiently, served
 from prometheus_client.parser import text_string_to_metric_families
 
-from edgeclassifier.accelerator.base import Status
+from edgeclassifier.accelerator.faults import Status
 from edgeclassifier.buffer.base import BufferStatus
 from edgeclassifier.contract.results import Backend
-from edgeclassifier.daemon.exitrecord import Crash
+from edgeclassifier.daemon.exit_record import Crash
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.host.system import THROTTLING_CONDITIONS, System

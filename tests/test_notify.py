@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from edgeclassifier.contract.results import CPU, Backend
-from edgeclassifier.daemon import watch as watch_module
-from edgeclassifier.daemon.watch import Watch
+from edgeclassifier.daemon import watchdog as watch_module
+from edgeclassifier.daemon.watchdog import Watch
 from edgeclassifier.host.systemd import Notifier
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeclassifier.config import Config
-from edgeclassifier.daemon.overrides import Overrides
+from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.errors import ConfigError
 
 FILES = Config()

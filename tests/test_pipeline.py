@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiny_models import LABELS, classifier
 
 from edgeclassifier.cameras import Frame
-from edgeclassifier.cameras.base import FrameFactory
+from edgeclassifier.cameras.camera import FrameFactory
 from edgeclassifier.contract.results import ModelIdentity, Result
 from edgeclassifier.engine.classifier import Classifier
 from edgeclassifier.engine.inference import Inference

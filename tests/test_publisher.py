@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edgeclassifier.cameras import Frame
-from edgeclassifier.cameras.base import FrameFactory, clock_lead_s
+from edgeclassifier.cameras.camera import FrameFactory, clock_lead_s
 from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.payloads import JSON, Payloads, Topics
 from edgeclassifier.contract.results import CPU, Latency, ModelIdentity, Prediction, Result

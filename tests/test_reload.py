@@ -17,7 +17,7 @@ from edgeclassifier.config.schema import AcceleratorConfig
 from edgeclassifier.daemon.adapt import AT_THE_NEXT_START
 from edgeclassifier.daemon.reconfigure import Reconfiguration
 from edgeclassifier.daemon.reload import Files, Reloader
-from edgeclassifier.daemon.watch import Watch
+from edgeclassifier.daemon.watchdog import Watch
 from edgeclassifier.errors import InferenceError
 from edgeclassifier.host.systemd import Notifier
 from edgeclassifier.models.store import ModelStore

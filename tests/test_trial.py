@@ -10,7 +10,7 @@ import pytest
 from tiny_models import LABELS, classifier
 
 from edgeclassifier import compose
-from edgeclassifier.compose.trial import Answers
+from edgeclassifier.compose.golden import Answers
 from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.errors import ModelError, TrialError
 
@@ -96,7 +96,7 @@ def test_labels_that_do_not_fit_are_refused(config: ModelConfig) -> None:
 def test_a_trial_that_takes_too_long_says_nothing_of_the_model(
     config: ModelConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeclassifier.compose.trial._TIMEOUT_S", 0.01)
+    monkeypatch.setattr("edgeclassifier.compose.golden._TIMEOUT_S", 0.01)
     with pytest.raises(TrialError, match="tiny: could not be tried: it has not answered within"):
         try_out(config)
 

@@ -8,7 +8,7 @@ import pytest
 from programs import run
 
 from edgeclassifier.accelerator import devices
-from edgeclassifier.compose import trial
+from edgeclassifier.compose import golden as trial
 from edgeclassifier.config import Config
 from edgeclassifier.errors import EXIT_CONFIG, ConfigError
 from edgeclassifier.host.credentials import read_password

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeclassifier import compose
-from edgeclassifier.cameras.base import Frame, FrameFactory
+from edgeclassifier.cameras.camera import Frame, FrameFactory
 from edgeclassifier.config import Config
 from edgeclassifier.contract.results import Latency, Result
 from edgeclassifier.daemon.stable_label import StableLabel

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
 
-from edgeclassifier.accelerator.base import Status
+from edgeclassifier.accelerator.faults import Status
 from edgeclassifier.accelerator.supervisor import Accelerator
 
 _STOP_S = 5.0

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.accelerator.base import Failure, Fault, TensorLayout
+from edgeclassifier.accelerator.faults import Failure, Fault, TensorLayout
 
 REQUEST = b"run"
 """To the worker: the input is in the memory."""

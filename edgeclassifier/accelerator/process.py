@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.accelerator.base import Failure, Fault, TensorLayout
+from edgeclassifier.accelerator.faults import Failure, Fault, TensorLayout
 from edgeclassifier.accelerator.link import (
     MAX_MESSAGE_BYTES,
     REQUEST,

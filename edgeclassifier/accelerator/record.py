@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from edgeclassifier.accelerator.base import Failure, Status
+from edgeclassifier.accelerator.faults import Failure, Status
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeclassifier.accelerator.base import Failure, TensorLayout
+from edgeclassifier.accelerator.faults import Failure, TensorLayout
 from edgeclassifier.accelerator.link import DONE, MAX_MESSAGE_BYTES, TensorMemory, encode
 from edgeclassifier.engine.runtime import Interpreter, load_delegate, load_model
 from edgeclassifier.errors import InferenceError, ModelError

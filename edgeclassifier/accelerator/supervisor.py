@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgeclassifier.accelerator.alarm import Alarm
-from edgeclassifier.accelerator.base import Failure, Fault, Status, TensorLayout, Unavailable
+from edgeclassifier.accelerator.faults import Failure, Fault, Status, TensorLayout, Unavailable
 from edgeclassifier.accelerator.process import Gone, WorkerProcess
 from edgeclassifier.accelerator.record import Record
 from edgeclassifier.host.backoff import Backoff

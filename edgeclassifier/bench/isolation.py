@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgeclassifier import compose
 from edgeclassifier.accelerator.attempt import attempt
-from edgeclassifier.accelerator.base import Status, Unavailable
+from edgeclassifier.accelerator.faults import Status, Unavailable
 from edgeclassifier.accelerator.supervisor import Accelerator
 from edgeclassifier.bench.rig import Rig, endless, sample_frames
 from edgeclassifier.bench.throughput import rate_hz

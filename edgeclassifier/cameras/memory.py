@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.cameras.base import Frame, FrameFactory
+from edgeclassifier.cameras.camera import Frame, FrameFactory
 
 
 class MemoryCamera:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.cameras.base import Frame, FrameFactory
+from edgeclassifier.cameras.camera import Frame, FrameFactory
 from edgeclassifier.cameras.pixels import to_rgb
 from edgeclassifier.errors import CameraError, CameraTimeout
 

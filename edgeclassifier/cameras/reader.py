@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from edgeclassifier.cameras.base import Camera, Frame
+from edgeclassifier.cameras.camera import Camera, Frame
 from edgeclassifier.errors import CameraError, CameraTimeout
 from edgeclassifier.host.priority import be_nice
 

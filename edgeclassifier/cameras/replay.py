@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.cameras.base import Frame, FrameFactory
+from edgeclassifier.cameras.camera import Frame, FrameFactory
 from edgeclassifier.cameras.pacing import Pace
 from edgeclassifier.engine.pictures import find_pictures, load_picture
 from edgeclassifier.errors import CameraError, CameraTimeout, PictureError

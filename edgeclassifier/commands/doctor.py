@@ -11,7 +11,7 @@ from edgeclassifier.commands.common import Subparsers, add_config_options, confi
 from edgeclassifier.errors import EXIT_FAILURE
 
 if TYPE_CHECKING:
-    from edgeclassifier.doctor.base import Finding
+    from edgeclassifier.doctor.findings import Finding
 
 _WORDS = {"ok": "OK", "warning": "warning", "failure": "FAILURE"}
 _COLOURS = {"ok": "32", "warning": "33", "failure": "1;31"}

@@ -10,6 +10,7 @@ from edgeclassifier.compose.camera import build_camera, camera_settings
 from edgeclassifier.compose.control import request_handler, subscriptions
 from edgeclassifier.compose.engine import Engine, around_interpreter_nice, build_engine
 from edgeclassifier.compose.files import files_in_use
+from edgeclassifier.compose.golden import GOLDEN_PICTURES, GOLDEN_TOP_K, judge, try_model
 from edgeclassifier.compose.idle import idle_settings
 from edgeclassifier.compose.inference import build_inference
 from edgeclassifier.compose.model import (
@@ -23,7 +24,6 @@ from edgeclassifier.compose.model import (
 )
 from edgeclassifier.compose.publisher import publisher_settings, state_rules
 from edgeclassifier.compose.state import state_directory
-from edgeclassifier.compose.trial import GOLDEN_PICTURES, GOLDEN_TOP_K, judge, try_model
 
 __all__ = [
     "BUNDLED_MODEL",

@@ -13,7 +13,7 @@ from edgeclassifier.errors import InferenceError, ModelError
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from edgeclassifier.accelerator.base import Status
+    from edgeclassifier.accelerator.faults import Status
     from edgeclassifier.accelerator.supervisor import Accelerator
     from edgeclassifier.engine.classifier import Classifier
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeclassifier import __version__
 from edgeclassifier.config import masked
+from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.contract.payloads import (
     SCHEMA_VERSION,
     Payloads,
@@ -15,12 +16,11 @@ from edgeclassifier.contract.payloads import (
     model_identity,
     timestamp,
 )
-from edgeclassifier.daemon.exitrecord import Crash
-from edgeclassifier.daemon.overrides import Overrides
+from edgeclassifier.daemon.exit_record import Crash
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reconfigure import Reconfiguration
 from edgeclassifier.daemon.reporter import Vitals
-from edgeclassifier.daemon.watch import Watch
+from edgeclassifier.daemon.watchdog import Watch
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.pipeline import Pipeline
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgeclassifier.cameras.base import Frame, clock_lead_s
+from edgeclassifier.cameras.camera import Frame, clock_lead_s
 from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.payloads import JSON, Payloads, Topics, encode
 from edgeclassifier.contract.results import Result

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgeclassifier.config import Config
 from edgeclassifier.daemon.adapt import AT_THE_NEXT_START
 from edgeclassifier.daemon.reload import Prepared, Reload, Reloader
-from edgeclassifier.daemon.watch import Watch
+from edgeclassifier.daemon.watchdog import Watch
 from edgeclassifier.errors import EdgeclassifierError
 
 if TYPE_CHECKING:

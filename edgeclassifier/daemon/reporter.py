@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from edgeclassifier.accelerator.base import Status
+from edgeclassifier.accelerator.faults import Status
 from edgeclassifier.buffer.base import BufferStatus
 from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.payloads import (
@@ -21,7 +21,7 @@ from edgeclassifier.contract.payloads import (
     timestamp,
 )
 from edgeclassifier.contract.results import Backend
-from edgeclassifier.daemon.exitrecord import Crash
+from edgeclassifier.daemon.exit_record import Crash
 from edgeclassifier.daemon.health import ProgressMeter
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.host import memory as heap

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from edgeclassifier.accelerator.devices import Device, find_edge_tpus
-from edgeclassifier.doctor.base import NOT_TRIED, Finding, Level, Problem, fine
+from edgeclassifier.doctor.findings import NOT_TRIED, Finding, Level, Problem, fine
 from edgeclassifier.doctor.host import number
 from edgeclassifier.doctor.patient import Patient, Trial
 

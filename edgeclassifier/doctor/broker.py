@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeclassifier.doctor.base import Finding, Level, Problem, fine
+from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
 from edgeclassifier.doctor.patient import Patient
 from edgeclassifier.errors import BrokerError, ConfigError
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from edgeclassifier.doctor.base import REINSTALL, Finding, Level, Problem, fine
+from edgeclassifier.doctor.findings import REINSTALL, Finding, Level, Problem, fine
 from edgeclassifier.doctor.patient import Patient, Trial
 
 _LEGACY = re.compile(r"^\s*start_x\s*=\s*1", re.MULTILINE)

@@ -12,7 +12,7 @@ from edgeclassifier.config import Config, load_config, to_toml
 from edgeclassifier.config.loader import config_files
 from edgeclassifier.config.options import is_path
 from edgeclassifier.config.render import quoted_key
-from edgeclassifier.doctor.base import Finding, Level, Problem, fine
+from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
 from edgeclassifier.errors import ConfigError
 
 _LARGEST_FILE_BYTES = 1 << 20

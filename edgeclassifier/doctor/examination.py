@@ -18,7 +18,14 @@ from edgeclassifier.doctor import (
     service,
     web,
 )
-from edgeclassifier.doctor.base import NOT_TRIED, REINSTALL, Finding, Level, Problem, as_installed
+from edgeclassifier.doctor.findings import (
+    NOT_TRIED,
+    REINSTALL,
+    Finding,
+    Level,
+    Problem,
+    as_installed,
+)
 from edgeclassifier.doctor.host import Host
 from edgeclassifier.doctor.patient import Patient
 

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 
-from edgeclassifier.doctor.base import Finding, Level, Problem, fine
+from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
 from edgeclassifier.doctor.host import Host
 from edgeclassifier.doctor.patient import Patient
 from edgeclassifier.doctor.places import storage

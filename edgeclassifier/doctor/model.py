@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edgeclassifier.doctor.base import NOT_TRIED, REINSTALL, Finding, Level, Problem, fine
+from edgeclassifier.doctor.findings import NOT_TRIED, REINSTALL, Finding, Level, Problem, fine
 from edgeclassifier.doctor.patient import Patient
 from edgeclassifier.errors import ModelError
 

@@ -56,7 +56,7 @@ class Patient:
         if name not in self._trials:
             python = self.host.python.executable
             said = self.host.run(
-                [*launch.command("edgeclassifier.doctor.trial", python=python), name],
+                [*launch.command("edgeclassifier.doctor.trials", python=python), name],
                 timeout_s=_TIMEOUT_S[name],
                 # Not among the arguments, which everybody can see: FFmpeg's options may be secret.
                 given=json.dumps(dataclasses.asdict(self.config)),

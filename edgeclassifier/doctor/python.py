@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgeclassifier.doctor.base import REINSTALL, Finding, Level, Problem, fine
+from edgeclassifier.doctor.findings import REINSTALL, Finding, Level, Problem, fine
 from edgeclassifier.doctor.patient import Patient, Trial
 
 _OLDEST = (3, 11)

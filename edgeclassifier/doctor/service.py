@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from edgeclassifier.doctor.access import closed_secrets
-from edgeclassifier.doctor.base import Finding, Level, Problem, fine
+from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
 from edgeclassifier.doctor.host import SERVICE_USER
 from edgeclassifier.doctor.patient import Patient
 from edgeclassifier.doctor.places import state_directory
@@ -162,7 +162,7 @@ def _running(patient: Patient, how: str) -> Iterator[Finding]:
 
 def check_crash(patient: Patient) -> Iterator[Finding]:
     """How the daemon ended last time."""
-    from edgeclassifier.daemon.exitrecord import RECORD, ExitRecord
+    from edgeclassifier.daemon.exit_record import RECORD, ExitRecord
 
     directory = state_directory(patient)
     if directory is None:

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from edgeclassifier.doctor.base import Level
 from edgeclassifier.doctor.examination import problems
+from edgeclassifier.doctor.findings import Level
 from edgeclassifier.errors import EXIT_FAILURE
 
 BEGIN = "<!-- doctor: begin (python -m edgeclassifier.doctor.table README.md) -->"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeclassifier.doctor.access import closed_folder
-from edgeclassifier.doctor.base import Finding, Level, Problem, fine
+from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
 from edgeclassifier.doctor.patient import Patient
 from edgeclassifier.errors import ConfigError
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.accelerator.base import TensorLayout
+from edgeclassifier.accelerator.faults import TensorLayout
 from edgeclassifier.contract.results import Prediction
 from edgeclassifier.engine.labels import fit_labels
 from edgeclassifier.engine.preprocess import InputSpec

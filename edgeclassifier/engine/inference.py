@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from edgeclassifier.accelerator.base import Status, Unavailable
+from edgeclassifier.accelerator.faults import Status, Unavailable
 from edgeclassifier.contract.results import CPU, Backend, ModelIdentity, Prediction
 from edgeclassifier.engine.classifier import Classifier
 from edgeclassifier.engine.preprocess import Pixels, Preprocessor

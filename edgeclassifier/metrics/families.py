@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args, get_type_hints
 
-from edgeclassifier.accelerator.base import Fault, State, Status
+from edgeclassifier.accelerator.faults import Fault, State, Status
 from edgeclassifier.daemon.reporter import Vitals
 from edgeclassifier.host.system import THROTTLING_CONDITIONS, Throttling
 from edgeclassifier.metrics.maker import Maker

@@ -19,7 +19,7 @@ _TRIAL_TIMEOUT_S = 120.0
 # The signature and the version of a zip entry: a model's metadata is a zip behind the model.
 _ZIP_ENTRY = re.compile(rb"PK\x03\x04[\x0a\x14\x2d]\x00")
 
-_TRIAL = Path(__file__).with_name("trial.py")
+_TRIAL = Path(__file__).with_name("trial_run.py")
 
 
 def check_regular(file: Path, *, limit_bytes: int = MAX_MODEL_BYTES) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from edgeclassifier.cameras import Frame
-from edgeclassifier.cameras.base import FrameFactory
+from edgeclassifier.cameras.camera import FrameFactory
 from edgeclassifier.contract.results import Result
 from edgeclassifier.engine.inference import Inference
 from edgeclassifier.engine.preprocess import Pixels

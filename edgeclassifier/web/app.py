@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from edgeclassifier.errors import EdgeclassifierError, PictureError, RequestError
-from edgeclassifier.web.base import Device
+from edgeclassifier.web.device import Device
 from edgeclassifier.web.guard import Guard
 from edgeclassifier.web.live import Live
 from edgeclassifier.web.picture import Pictures, encode

@@ -14,8 +14,8 @@ from edgeclassifier.errors import ConfigError
 from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.web.access import is_loopback, problem
 from edgeclassifier.web.app import Site
-from edgeclassifier.web.base import Device
 from edgeclassifier.web.connection import Connection
+from edgeclassifier.web.device import Device
 from edgeclassifier.web.listener import BACKLOG, NotYetError, asks_nobody, listen
 from edgeclassifier.web.live import Live
 from edgeclassifier.web.workers import give_way

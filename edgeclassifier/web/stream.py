@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from edgeclassifier.web.base import Device
+from edgeclassifier.web.device import Device
 from edgeclassifier.web.live import Live
 from edgeclassifier.web.view import shown_changes, shown_result, shown_status
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from edgeclassifier.contract.results import Result
 from edgeclassifier.daemon.stable_label import State
-from edgeclassifier.web.base import Box
+from edgeclassifier.web.device import Box
 
 
 def shown_result(result: Result, crop: Box) -> dict[str, Any]:

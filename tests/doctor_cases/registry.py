@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from doctor_device import Device
 
-from edgeclassifier.doctor.base import Level
+from edgeclassifier.doctor.findings import Level
 
 Happening = Callable[[Device], object]
 

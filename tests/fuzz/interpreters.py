@@ -25,7 +25,7 @@ from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.engine.runtime import runtime_module
 from edgeclassifier.errors import EdgeclassifierError
 from edgeclassifier.models.catalogue import CATALOGUE
-from edgeclassifier.models.trial import limit_resources, run_once
+from edgeclassifier.models.trial_run import limit_resources, run_once
 from fuzz.mutations import mutate, truncate
 from fuzz.structure import structure
 from fuzz.targets import assert_one_line

@@ -12,10 +12,10 @@ from PIL import Image
 from tiny_models import LABELS, classifier, normalization_metadata, with_files
 
 from edgeclassifier.config import Config, load_config, masked, to_toml
+from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.contract.message import Incoming
 from edgeclassifier.control.envelope import failure, read_request, success
-from edgeclassifier.daemon.exitrecord import ExitRecord
-from edgeclassifier.daemon.overrides import Overrides
+from edgeclassifier.daemon.exit_record import ExitRecord
 from edgeclassifier.engine.labels import fit_labels, read_labels
 from edgeclassifier.engine.pictures import load_picture
 from edgeclassifier.errors import ConfigError, EdgeclassifierError

@@ -11,7 +11,7 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from edgeclassifier.accelerator.base import Status
+from edgeclassifier.accelerator.faults import Status
 from edgeclassifier.buffer.base import BufferStatus
 from edgeclassifier.cameras import Frame
 from edgeclassifier.contract.results import CPU, Backend, Latency, ModelIdentity, Result

@@ -15,7 +15,7 @@ from daemon import SAMPLES, Daemon, isolated
 from delegate.build import Device, build
 from tiny_models import LABELS, Operation, Tensor, classifier, model
 
-from edgeclassifier.accelerator.base import TensorForm, TensorLayout
+from edgeclassifier.accelerator.faults import TensorForm, TensorLayout
 from edgeclassifier.compose.model import BUNDLED_MODEL, model_store
 from edgeclassifier.engine.runtime import load_model
 from soak.camera import IpCamera

@@ -1,4 +1,4 @@
-"""Loads a model and runs it once, in a process that may die of that: python trial.py MODEL.
+"""Loads a model and runs it once, in a process that may die of that: python trial_run.py MODEL.
 
 A damaged file can make the runtime crash, hang, or ask for all memory there is. Run by its path,
 this needs nothing but the runtime.

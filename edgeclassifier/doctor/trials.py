@@ -1,6 +1,6 @@
 """The program of a trial: does what may crash or hang, and says how far it came.
 
-usage: python -m edgeclassifier.doctor.trial runtime|model|camera|accelerator < CONFIGURATION
+usage: python -m edgeclassifier.doctor.trials runtime|model|camera|accelerator < CONFIGURATION
 
 It reads the configuration as JSON and prints JSON objects, one a line, each as soon as it is known.
 """
