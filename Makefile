@@ -52,7 +52,7 @@ browser-test: .venv-dev/ready mosquitto ## the page in a real Chromium (apt: chr
 
 .PHONY: idle-test
 idle-test: .venv-dev/ready mosquitto ## still scenes, long: what is noticed, and what is saved
-	@$(DEV_BIN)/python -m pytest tests/test_idle.py tests/test_idle_daemon.py tests/test_capture.py \
+	@$(DEV_BIN)/python -m pytest tests/pipeline tests/daemon/test_idle_daemon.py \
 	  --long $(ARGS)
 
 .PHONY: homeassistant-test
@@ -76,8 +76,8 @@ system-test: .venv-dev/ready .venv-ansible/ready ## deploy to a virtual Pi and t
 test-tflite-runtime:
 	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
 	  $(MAKE) --no-print-directory .venv-tflite/ready && \
-	  $(TFLITE_BIN)/python -m pytest tests/test_classifier.py tests/test_runtime.py \
-	    tests/test_labels.py tests/test_metadata.py; \
+	  $(TFLITE_BIN)/python -m pytest tests/engine/test_classifier.py tests/engine/test_runtime.py \
+	    tests/engine/test_labels.py tests/models/test_metadata.py; \
 	else \
 	  echo "tflite-runtime is not tested: it has no wheel for $$($(PYTHON) --version)"; \
 	fi

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from brokers import Mosquitto, Subscriber
-    from device import Site
+    from support.brokers import Mosquitto, Subscriber
+    from support.device import Site
 
 Figures = Callable[[str], None]
 
@@ -50,7 +50,7 @@ def figures(request: pytest.FixtureRequest) -> Figures:
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Mosquitto]":
     # Here, because the environment of the older runtime has no MQTT.
-    from brokers import Mosquitto
+    from support.brokers import Mosquitto
 
     with Mosquitto(tmp_path_factory.mktemp("broker")) as broker:
         yield broker
@@ -58,7 +58,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Mosquitto]":
 
 @pytest.fixture
 def watching(site: "Site") -> "Iterator[Subscriber]":
-    from brokers import Subscriber
+    from support.brokers import Subscriber
 
     with Subscriber(site.port, f"{site.folder.name}/#") as subscriber:
         yield subscriber

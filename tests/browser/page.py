@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from brokers import Mosquitto
 from chromium import ENTER, RIGHT, SPACE, TAB, Browser, Starter, browsers, missing
-from daemon import SAMPLES
 from page_host import MARKUP, OTHER_MODEL, Host
+from support.brokers import Mosquitto
+from support.daemon import SAMPLES
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from brokers import Mosquitto, free_port, wait_until
-from daemon import SAMPLES, Daemon, isolated, run_cli
-from tiny_models import with_files
-from web_client import ask_port
+from support.brokers import Mosquitto, free_port, wait_until
+from support.daemon import SAMPLES, Daemon, isolated, run_cli
+from support.tiny_models import with_files
+from support.web_client import ask_port
 
 from edgeclassifier import compose
 from edgeclassifier.config import Config

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import Mosquitto, Subscriber, needs_mosquitto, wait_until
 from conftest import Figures
-from daemon import Daemon
-from delegate.build import Device, build, needs_gcc, tiny_models
-from device import Site
 from jsonschema import Draft202012Validator
 from paho.mqtt.client import Client, MQTTMessage
-from shared_data import FOLDER
-from test_contract import SCHEMA
-from tiny_models import Operation, Tensor, model
+from support.brokers import Mosquitto, Subscriber, needs_mosquitto, wait_until
+from support.contract import SCHEMA
+from support.daemon import Daemon
+from support.delegate.build import Device, build, needs_gcc, tiny_models
+from support.device import Site
+from support.shared_data import FOLDER
+from support.tiny_models import Operation, Tensor, model
 
 pytestmark = [needs_mosquitto, needs_gcc]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import Mosquitto, needs_mosquitto, wait_until
 from conftest import Figures
-from open_files import open_files
+from support.brokers import Mosquitto, needs_mosquitto, wait_until
+from support.open_files import open_files
 
 from edgeclassifier.buffer.disk import DiskBuffer
 from edgeclassifier.contract.message import Broker, Message

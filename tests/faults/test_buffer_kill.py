@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from brokers import Mosquitto, needs_mosquitto, wait_until
 from conftest import Figures
-from daemon import SAMPLES, Daemon, isolated
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from tiny_models import LABELS, classifier
+from support.brokers import Mosquitto, needs_mosquitto, wait_until
+from support.daemon import SAMPLES, Daemon, isolated
+from support.tiny_models import LABELS, classifier
 
 pytestmark = needs_mosquitto
 

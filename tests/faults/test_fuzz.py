@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 from conftest import Figures
-from daemon import REPOSITORY
-from fuzz.targets import GUIDED, TARGETS
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from shared_data import FOLDER, needs_shared_data
-from tiny_models import LABELS, classifier, normalization_metadata, with_files
+from support.daemon import REPOSITORY
+from support.fuzz.targets import GUIDED, TARGETS
+from support.shared_data import FOLDER, needs_shared_data
+from support.tiny_models import LABELS, classifier, normalization_metadata, with_files
 
 from edgeclassifier.config import Config
 from edgeclassifier.config.render import to_toml

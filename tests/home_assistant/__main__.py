@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from brokers import Mosquitto, Subscriber
+from support.brokers import Mosquitto, Subscriber
 
 from home_assistant.checks import Checks
 from home_assistant.environment import VERSION, SetUpError, home_assistant

@@ -3,7 +3,7 @@
 import signal
 import time
 
-from device import of
+from support.device import of
 
 from home_assistant.world import BUNDLED, ENTITIES, EXPIRE_AFTER_S, World
 

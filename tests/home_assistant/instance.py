@@ -14,7 +14,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-from brokers import free_port, wait_until
+from support.brokers import free_port, wait_until
 
 _START_S = 600.0
 """The first start installs what the integrations need."""

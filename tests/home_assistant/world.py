@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from brokers import Mosquitto, Subscriber
-from daemon import SAMPLES, Daemon, isolated, run_cli
-from delegate.build import Device as Delegate
-from delegate.build import build, tiny_models
-from device import Site, newest
+from support.brokers import Mosquitto, Subscriber
+from support.daemon import SAMPLES, Daemon, isolated, run_cli
+from support.delegate.build import Device as Delegate
+from support.delegate.build import build, tiny_models
+from support.device import Site, newest
 
 from home_assistant.checks import Checks
 from home_assistant.instance import HomeAssistant, State, without_our_paths

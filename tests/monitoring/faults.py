@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from brokers import Mosquitto, wait_until
-from daemon import SAMPLES
 from paho.mqtt.publish import single
 from PIL import Image
+from support.brokers import Mosquitto, wait_until
+from support.daemon import SAMPLES
 
 from monitoring.prometheus import Prometheus
 from monitoring.served import fetch

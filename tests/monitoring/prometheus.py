@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import PATIENCE_S, free_port
+from support.brokers import PATIENCE_S, free_port
 
 from monitoring.dashboard import RULES
 from monitoring.served import fetch_patiently

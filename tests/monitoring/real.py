@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from brokers import Mosquitto, needs_mosquitto, wait_until
 from conftest import Figures
-from delegate.build import needs_gcc
+from support.brokers import Mosquitto, needs_mosquitto, wait_until
+from support.delegate.build import needs_gcc
 
 from monitoring.dashboard import alerts, concrete, queries
 from monitoring.faults import FAULTS, Fault, World

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from email.message import Message
 
 import uvicorn
-from brokers import free_port, wait_until
 from starlette.applications import Starlette
 from starlette.routing import Route
+from support.brokers import free_port, wait_until
 
 
 @contextmanager

@@ -4,10 +4,10 @@ import signal
 from contextlib import ExitStack
 from pathlib import Path
 
-from brokers import Mosquitto, free_port
-from daemon import Daemon, isolated
-from delegate.build import Device, build, tiny_models
-from device import Site
+from support.brokers import Mosquitto, free_port
+from support.daemon import Daemon, isolated
+from support.delegate.build import Device, build, tiny_models
+from support.device import Site
 
 from monitoring.sample import pi
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from brokers import Mosquitto
-from daemon import SAMPLES, Daemon, isolated
-from delegate.build import Device, build
-from tiny_models import LABELS, Operation, Tensor, classifier, model
+from support.brokers import Mosquitto
+from support.daemon import SAMPLES, Daemon, isolated
+from support.delegate.build import Device, build
+from support.tiny_models import LABELS, Operation, Tensor, classifier, model
 
 from edgeclassifier.accelerator.faults import TensorForm, TensorLayout
 from edgeclassifier.compose.model import BUNDLED_MODEL, model_store

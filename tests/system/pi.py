@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from brokers import Mosquitto
+from support.brokers import Mosquitto
 
 from system.image import Image, Say
 from system.machine import HOST_ADDRESS, Machine

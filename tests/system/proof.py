@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from brokers import Mosquitto, Received, Subscriber
+from support.brokers import Mosquitto, Received, Subscriber
 
 from system.image import Image, Say
 from system.machine import HOST_ADDRESS, Machine

@@ -10,6 +10,6 @@ from pathlib import Path
 
 from edgeclassifier.host.system import System
 
-runpy.run_path(str(Path(__file__).parents[2] / "injected" / "sitecustomize.py"))
+runpy.run_path(str(Path(__file__).parents[2] / "support" / "injected" / "sitecustomize.py"))
 assert System.__init__.__kwdefaults__ is not None
 System.__init__.__kwdefaults__["root"] = Path(os.environ["EDGECLASSIFIER_ROOT"])

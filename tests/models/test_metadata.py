@@ -1,0 +1,231 @@
+"""What a TFLite file says of itself, whole or damaged."""
+
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from support.tiny_models import LABELS, classifier, normalization_metadata, with_files
+
+from edgeclassifier.engine.preprocess import Normalization
+from edgeclassifier.engine.runtime import load_model
+from edgeclassifier.errors import ModelError
+from edgeclassifier.models.metadata import Metadata, read_metadata
+
+LABEL_FILE = "\n".join(LABELS).encode()
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models") / "model.tflite"
+
+
+def read(path: Path, content: bytes) -> Metadata:
+    path.write_bytes(content)
+    return read_metadata(path)
+
+
+# Labels
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"labels.txt": LABEL_FILE},
+        {"anything.txt": LABEL_FILE},
+        {"a readme.txt": b"Read me", "zoo_labels.txt": LABEL_FILE},
+        {"zoo_labels.txt": LABEL_FILE, "a readme.txt": b"Read me"},
+        {"labels.txt": LABEL_FILE, "labels_de.txt": b"eins\nzwei"},
+        {"score_calibration.csv": b"1,2", "labelmap.txt": LABEL_FILE},
+        {"LABELS.txt": LABEL_FILE, "a.txt": b"Read me"},
+    ],
+)
+def test_labels_are_found_among_the_files_behind_the_model(
+    path: Path, files: dict[str, bytes], compression: int
+) -> None:
+    assert read(path, with_files(classifier(), files, compression=compression)).labels == LABELS
+
+
+def test_the_files_behind_it_do_not_disturb_the_model(path: Path) -> None:
+    path.write_bytes(with_files(classifier(), {"labels.txt": LABEL_FILE}))
+    load_model(path).interpreter.invoke()
+
+
+@pytest.mark.parametrize(
+    "content", [classifier(), with_files(classifier(), {"scores.csv": b"1,2"})]
+)
+def test_a_model_without_a_label_file_has_none(path: Path, content: bytes) -> None:
+    assert read(path, content) == Metadata(labels=None, normalization=None)
+
+
+def test_a_label_file_that_is_damaged_is_named_with_the_model(path: Path) -> None:
+    content = with_files(classifier(), {"labels.txt": b"K\xe4se"})
+    with pytest.raises(ModelError, match=r"model\.tflite:labels\.txt: line 1 is not UTF-8"):
+        read(path, content)
+
+
+def test_a_label_file_that_expands_beyond_reason_is_not_unpacked(path: Path) -> None:
+    content = with_files(
+        classifier(), {"labels.txt": bytes(10_000_001)}, compression=zipfile.ZIP_DEFLATED
+    )
+    assert len(content) < 100_000
+    with pytest.raises(ModelError, match=r"the label file labels\.txt inside has 10000001 bytes"):
+        read(path, content)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_compression_that_models_do_not_use_is_refused(path: Path, compression: int) -> None:
+    content = with_files(classifier(), {"labels.txt": LABEL_FILE}, compression=compression)
+    with pytest.raises(ModelError, match=rf"are damaged: unknown compression {compression}"):
+        read(path, content)
+
+
+def test_an_archive_in_several_parts_is_refused(path: Path) -> None:
+    """Damage can look like that, and Python 3.11 raises where it only asks whether it is a zip."""
+    content = with_files(classifier(), {"labels.txt": LABEL_FILE})
+    end = content.rindex(b"PK\5\6")
+    parts = b"PK\6\7" + struct.pack("<LQL", 0, 0, 2)
+    with pytest.raises(
+        ModelError, match=r"the files inside the model are damaged: .*multiple disks"
+    ):
+        read(path, content[:end] + parts + content[end:])
+
+
+def test_the_name_of_a_file_inside_cannot_break_the_line(path: Path) -> None:
+    content = with_files(classifier(), {"a\n\x1b[2Jb.txt": b"K\xe4se"})
+    with pytest.raises(ModelError) as caught:
+        read(path, content)
+    assert str(caught.value).isprintable()
+
+
+def test_a_wrong_checksum_in_the_archive_is_told(path: Path) -> None:
+    content = with_files(classifier(), {"labels.txt": LABEL_FILE}).replace(
+        b"label b", b"label x", 1
+    )
+    with pytest.raises(ModelError, match=r"the files inside the model are damaged: Bad CRC-32"):
+        read(path, content)
+
+
+# Normalization
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [
+        ((127.5,), (127.5,)),
+        ((0,), (255,)),
+        ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+        ((127,), (127, 128, 129)),
+    ],
+)
+def test_the_normalization_of_the_input_is_read_back(
+    path: Path, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    found = read(path, classifier(metadata=normalization_metadata(mean, std))).normalization
+    assert found is not None
+    assert found.mean == pytest.approx(mean)
+    assert found.std == pytest.approx(std)
+
+
+def test_labels_and_normalization_come_from_the_same_file(path: Path) -> None:
+    described = classifier(metadata=normalization_metadata([1], [2]))
+    assert read(path, with_files(described, {"labels.txt": LABEL_FILE})) == Metadata(
+        labels=LABELS, normalization=Normalization(mean=(1.0,), std=(2.0,))
+    )
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [
+        ((), ()),
+        ((127.5,), ()),
+        ((1, 2), (1, 2)),
+        ((127.5,), (0,)),
+        ((127.5,), (-1,)),
+        ((float("nan"),), (1,)),
+        ((float("inf"),), (1,)),
+        ((1,), (float("nan"),)),
+        ((1,), (float("inf"),)),
+    ],
+)
+def test_a_normalization_that_no_pixel_could_pass_is_none(
+    path: Path, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    content = classifier(metadata=normalization_metadata(mean, std))
+    assert read(path, content).normalization is None
+
+
+@pytest.mark.parametrize("metadata", [b"", b"\0" * 64, b"\xff" * 64, b"not a flatbuffer, by far"])
+def test_metadata_that_is_none_is_left_out(path: Path, metadata: bytes) -> None:
+    assert read(path, classifier(metadata=metadata)).normalization is None
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.tflite: .* cannot be read: No such file"):
+        read_metadata(tmp_path / "none.tflite")
+    with pytest.raises(ModelError, match="cannot be read: Is a directory"):
+        read_metadata(tmp_path)
+
+
+# Damage
+
+NORMALIZED = classifier(metadata=normalization_metadata([127.5, 127, 128], [127.5, 127, 128]))
+FILES = {"labels.txt": LABEL_FILE, "readme.txt": b"Read me"}
+COMPRESSIONS = {
+    "stored": zipfile.ZIP_STORED,
+    "deflated": zipfile.ZIP_DEFLATED,
+    "bzip2": zipfile.ZIP_BZIP2,
+    "lzma": zipfile.ZIP_LZMA,
+}
+WHOLE = [with_files(NORMALIZED, FILES, compression=each) for each in COMPRESSIONS.values()]
+DAMAGES = st.lists(st.tuples(st.integers(0), st.binary(min_size=1, max_size=8)))
+
+
+def complaint(path: Path, content: bytes) -> str | None:
+    try:
+        read(path, content)
+    except ModelError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("content", WHOLE, ids=COMPRESSIONS)
+def test_a_file_cut_anywhere_is_read_or_refused(path: Path, content: bytes) -> None:
+    """Every length, the empty file included, raises nothing but ModelError."""
+    for length in range(len(content)):
+        told = complaint(path, content[:length])
+        assert told is None or (str(path) in told and "None" not in told)
+
+
+@pytest.mark.parametrize("content", WHOLE, ids=COMPRESSIONS)
+def test_a_file_with_any_byte_damaged_is_read_or_refused(path: Path, content: bytes) -> None:
+    for position in range(len(content)):
+        for damage in (0x01, 0xFF):
+            damaged = bytearray(content)
+            damaged[position] ^= damage
+            told = complaint(path, bytes(damaged))
+            assert told is None or (str(path) in told and "None" not in told)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(WHOLE), DAMAGES)
+@example(WHOLE[0], [(0, struct.pack("<I", 0xFFFFFFF0))])
+def test_a_file_overwritten_in_places_is_read_or_refused(
+    path: Path, content: bytes, damages: list[tuple[int, bytes]]
+) -> None:
+    damaged = bytearray(content)
+    for position, data in damages:
+        start = position % len(damaged)
+        damaged[start : start + len(data)] = data
+    told = complaint(path, bytes(damaged))
+    assert told is None or (str(path) in told and "None" not in told)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(path: Path, content: bytes) -> None:
+    told = complaint(path, content)
+    assert told is None or str(path) in told

@@ -1,0 +1,152 @@
+"""A model on trial: in a process of its own, on the sample pictures."""
+
+import dataclasses
+import errno
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from support.tiny_models import LABELS, classifier
+
+from edgeclassifier import compose
+from edgeclassifier.compose.golden import Answers
+from edgeclassifier.config import Config, ModelConfig
+from edgeclassifier.errors import ModelError, TrialError
+
+
+def answers(coffee: dict[str, float], cat: dict[str, float]) -> Answers:
+    return [
+        {"file": f"/a/{name}", "predictions": [{"label": k, "score": v} for k, v in found.items()]}
+        for name, found in (("coffee.png", coffee), ("chelsea.png", cat))
+    ]
+
+
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+IMAGENET = ("tabby", "espresso", "cup", "doormat")
+
+
+def test_a_model_that_finds_one_of_both_makes_sense() -> None:
+    compose.judge("m", answers({"cup": 0.4}, {"doormat": 0.9}), labels=IMAGENET)
+
+
+def test_a_model_of_other_things_may_say_what_it_likes() -> None:
+    """Nobody knows what a classifier of birds finds in a cup of coffee."""
+    compose.judge("m", answers({"robin": 0.1}, {"robin": 0.1}), labels=("robin", "crow"))
+
+
+def test_a_model_that_knows_the_things_and_finds_neither_is_refused() -> None:
+    with pytest.raises(ModelError, match="m: finds neither the cat nor the coffee"):
+        compose.judge("m", answers({"doormat": 0.9}, {"espresso": 0.9}), labels=IMAGENET)
+
+
+def test_a_model_that_answers_nothing_is_refused() -> None:
+    with pytest.raises(ModelError, match="m: gives every label a score of 0"):
+        compose.judge("m", answers({"robin": 0.0}, {}), labels=("robin",))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> ModelConfig:
+    (tmp_path / "tiny.tflite").write_bytes(classifier("uint8", scale=1 / 256))
+    (tmp_path / "labels.txt").write_text("\n".join(LABELS))
+    return ModelConfig(name=str(tmp_path / "tiny.tflite"), labels=str(tmp_path / "labels.txt"))
+
+
+def try_out(config: ModelConfig) -> Answers:
+    return compose.try_model(Config(model=config), compose.find_model(config))
+
+
+def test_a_sound_model_answers(config: ModelConfig) -> None:
+    found = try_out(dataclasses.replace(config, threshold=1.0, top_k=1))
+    assert [Path(each["file"]).name for each in found] == ["coffee.png", "chelsea.png"]
+    assert all(len(each["predictions"]) == 5 for each in found)
+
+
+def test_the_bundled_model_passes_its_own_trial() -> None:
+    config = ModelConfig(name=compose.BUNDLED_MODEL)
+    labels = compose.build_engine(Config(model=config)).classifier.labels
+    compose.judge(config.name, try_out(config), labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda data: data[: len(data) // 2], "damaged"),
+        (lambda _: b"", "empty"),
+        (lambda data: data[:4] + b"NONE" + data[8:], "TFL3"),
+    ],
+)
+def test_a_damaged_model_is_refused_with_the_reason(
+    config: ModelConfig, damage: object, words: str
+) -> None:
+    path = Path(config.name)
+    assert callable(damage)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ModelError, match=words) as caught:
+        try_out(config)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_that_do_not_fit_are_refused(config: ModelConfig) -> None:
+    Path(config.labels).write_text("only one\n")
+    with pytest.raises(ModelError, match=r"labels\.txt"):
+        try_out(config)
+
+
+def test_a_trial_that_takes_too_long_says_nothing_of_the_model(
+    config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeclassifier.compose.golden._TIMEOUT_S", 0.01)
+    with pytest.raises(TrialError, match="tiny: could not be tried: it has not answered within"):
+        try_out(config)
+
+
+def test_a_trial_ends_when_the_daemon_is_to_end(config: ModelConfig) -> None:
+    asked: list[None] = []
+
+    def stopped() -> bool:
+        asked.append(None)
+        return len(asked) > 1
+
+    with pytest.raises(TrialError, match="the daemon ends"):
+        compose.try_model(Config(model=config), compose.find_model(config), stopped=stopped)
+
+
+@pytest.mark.parametrize(
+    ("end", "kind", "words"),
+    [
+        *((f"os.kill(os.getpid(), {each:d})", ModelError, "crashes") for each in CRASHES),
+        ("bad(78)", ModelError, "^x: damaged$"),
+        ("bad(1)", TrialError, "^tiny: could not be tried: x: damaged$"),
+        ("bad(137)", TrialError, "could not be tried"),
+        ("os._exit(1)", TrialError, "could not be tried: no reason given"),
+        ("os.kill(os.getpid(), 9)", TrialError, "killed, for lack of memory or by somebody"),
+        ("os.kill(os.getpid(), 15)", TrialError, "killed, for lack of memory or by somebody"),
+    ],
+)
+def test_only_a_crash_and_its_own_verdict_speak_of_the_model(
+    config: ModelConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+    kind: type[Exception],
+    words: str,
+) -> None:
+    program = (
+        "import os, sys\n"
+        "def bad(code):\n  sys.stderr.write('edgeclassifier: x: damaged\\n')\n  sys.exit(code)\n"
+    )
+    command = [sys.executable, "-c", program + end]
+    monkeypatch.setattr("edgeclassifier.host.children.own_command", lambda *_: command)
+    with pytest.raises(kind, match=words):
+        try_out(config)
+
+
+def test_a_system_without_room_for_a_process_says_nothing_of_the_model(
+    config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("subprocess.Popen", fail)
+    with pytest.raises(TrialError, match="could not be tried: Resource temporarily unavailable"):
+        try_out(config)

@@ -1,0 +1,1 @@
+"""What the tests share: brokers, daemons, devices, models, and who watches them."""

@@ -1,0 +1,265 @@
+"""The page's server against whoever wants to hold it, and its end."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.brokers import wait_until
+from support.open_files import open_files
+from support.web_client import basic, connect, get, is_closed, post, watching
+from support.web_device import (
+    Hanging,
+    WebDevice,
+    bundled_inference,
+    sample_pictures,
+    serving,
+    web_threads,
+)
+
+from edgeclassifier.engine.inference import Inference
+from edgeclassifier.web import access, connection
+from edgeclassifier.web.access import PasswordCheck, Verdict, is_foreign, names_loopback
+from edgeclassifier.web.server import WebServer
+
+CLIENT = "192.168.1.7"
+HALF_A_REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "
+
+
+@pytest.fixture(scope="module")
+def inference() -> Inference:
+    return bundled_inference()
+
+
+@pytest.fixture
+def device(inference: Inference) -> WebDevice:
+    device = WebDevice(inference, sample_pictures())
+    device.step()
+    return device
+
+
+@pytest.fixture
+def server(device: WebDevice) -> Iterator[WebServer]:
+    server = serving(device)
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        ("localhost:8080", True),
+        ("LOCALHOST", True),
+        ("127.0.0.1:9000", True),
+        ("127.3.2.1", True),
+        ("[::1]:8080", True),
+        ("porch.local:8080", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("evil.example:8080", False),
+        ("192.168.1.5", False),
+        ("[::1", False),
+        ("", False),
+    ],
+)
+def test_a_page_for_this_machine_answers_to_its_names_alone(
+    server: WebServer, host: str, *, ours: bool
+) -> None:
+    assert names_loopback(host) is ours
+    assert (get(server, "/", Host=host).status == 200) is ours
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "foreign"),
+    [
+        ("POST", {}, False),
+        ("POST", {"origin": "http://localhost:1"}, False),
+        ("POST", {"origin": "http://localhost:1", "fetch_site": "same-origin"}, False),
+        ("POST", {"origin": "https://localhost:1"}, False),  # a proxy speaks TLS for us
+        ("POST", {"origin": "http://localhost:2"}, True),
+        ("POST", {"origin": "http://evil.example"}, True),
+        ("POST", {"origin": "null"}, True),
+        ("POST", {"fetch_site": "cross-site"}, True),
+        ("POST", {"fetch_site": "same-site", "fetch_mode": "navigate"}, True),
+        ("GET", {"fetch_site": "none", "fetch_mode": "navigate"}, False),
+        ("GET", {"fetch_site": "cross-site", "fetch_mode": "navigate"}, False),
+        ("GET", {"fetch_site": "cross-site", "fetch_mode": "no-cors"}, True),
+        ("GET", {"fetch_site": "same-site", "fetch_mode": "cors"}, True),
+    ],
+)
+def test_pages_of_others_ask_for_nothing(
+    method: str, headers: dict[str, str], *, foreign: bool
+) -> None:
+    said = {"origin": None, "fetch_site": None, "fetch_mode": None, **headers}
+    assert is_foreign(method, host="localhost:1", **said) is foreign
+
+
+def test_a_foreign_request_does_not_reach_the_device(server: WebServer, device: WebDevice) -> None:
+    answer = post(server, "/api/request/pause", Origin="http://evil.example")
+    assert (answer.status, answer.text) == (403, "this was asked by the page of somebody else")
+    assert get(server, "/live", Sec_Fetch_Site="cross-site").status == 403
+    assert device.requests == []
+
+
+def test_guessing_is_slowed_down_for_who_guesses_and_nobody_else() -> None:
+    check = PasswordCheck("right")
+    wrong, right = basic("wrong"), basic("right")
+
+    def look(password: str, now_s: float, client: str = CLIENT) -> Verdict:
+        return check.look(password, client=client, now_s=now_s)
+
+    verdicts = [look(wrong, 0.0) for _ in range(20)]
+    assert verdicts == [Verdict.WRONG] * 10 + [Verdict.TOO_MANY] * 10
+    assert look(right, 1.0) is Verdict.TOO_MANY
+    assert look(right, 1.0, "192.168.1.8") is Verdict.RIGHT
+    assert check.look(None, client="192.168.1.8", now_s=1.0) is Verdict.MISSING
+    assert look(right, 31.0) is Verdict.RIGHT
+    hour = [look(wrong, 31.0 + second) for second in range(3600)]
+    assert hour.count(Verdict.WRONG) <= 400
+
+
+def test_an_ipv6_network_counts_as_one_and_many_addresses_are_forgotten() -> None:
+    check = PasswordCheck("right")
+    verdicts = [
+        check.look(basic("x"), client=f"2001:db8::{number:x}", now_s=0.0) for number in range(11)
+    ]
+    assert verdicts[-1] is Verdict.TOO_MANY
+    for number in range(5000):
+        check.look(basic("x"), client=f"10.0.{number // 250}.{number % 250}", now_s=0.0)
+    assert len(check._tries) <= access._ADDRESSES
+
+
+def test_it_listens_on_ipv6_too(device: WebDevice) -> None:
+    if not Path("/proc/net/if_inet6").read_text():
+        pytest.skip("this machine has no IPv6 address, not even ::1")
+    server = serving(device, host="::1")
+    try:
+        with socket.create_connection(("::1", server.port), timeout=20) as link:
+            link.sendall(b"GET / HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n")
+            assert link.recv(100).startswith(b"HTTP/1.1 200 OK")
+    finally:
+        server.stop()
+
+
+def test_it_ends_soon_whoever_looks_and_whatever_they_wait_for(
+    inference: Inference, figures: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    device = Hanging(inference, sample_pictures())
+    device.step()
+    server = serving(device)
+    asking = threading.Thread(target=post, args=(server, "/api/request/pause"))
+    asking.start()
+    assert device.asked.wait(20)
+    with ExitStack() as stack:
+        streams = [stack.enter_context(watching(server)) for _ in range(3)]
+        for stream in streams:
+            stream.next("result")
+        stack.enter_context(connect(server))
+        half = stack.enter_context(connect(server))
+        half.sendall(HALF_A_REQUEST)
+        # Answered after the others were accepted: Python 3.13 leaves those of the last moment open.
+        assert get(server, "/").status == 200
+        started_s = time.monotonic()
+        server.stop()
+        took_s = time.monotonic() - started_s
+        for stream in streams:
+            list(stream)
+        assert is_closed(half)
+    asking.join(20)
+    assert not asking.is_alive(), "who asked was left without an answer"
+    device.let_go.set()
+    device.step()
+    figures(f"{took_s:.2f} s with streams, half a request and one that hangs")
+    assert took_s < 5
+    assert wait_until(lambda: web_threads() == []), web_threads()
+    again = serving(device, port=server.port)
+    assert get(again, "/").status == 200
+    again.stop()
+    assert caplog.records == [], "the port was not free at once"
+    server.stop()
+
+
+def test_starting_and_ending_leaves_nothing_behind(device: WebDevice) -> None:
+    def once() -> None:
+        server = serving(device)
+        with watching(server) as events:
+            events.next("result")
+        server.stop()
+
+    once()
+    before = open_files()
+    for _ in range(5):
+        once()
+    assert open_files() <= before
+    assert web_threads() == []
+    device.step()
+
+
+def test_an_end_right_after_the_start_ends_it(device: WebDevice) -> None:
+    for _ in range(5):
+        serving(device).stop()
+    assert wait_until(lambda: web_threads() == []), web_threads()
+
+
+def test_half_a_request_is_not_waited_for(
+    server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_REQUEST_S", 0.3)
+    with connect(server) as silent, connect(server) as half, connect(server) as second:
+        half.sendall(HALF_A_REQUEST)
+        second.sendall(b"GET /icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert second.recv(100).startswith(b"HTTP/1.1 200")
+        second.sendall(HALF_A_REQUEST)
+        assert is_closed(silent)
+        assert is_closed(half)
+        assert is_closed(second)
+    assert get(server, "/").status == 200
+
+
+def test_headers_without_end_are_refused(server: WebServer) -> None:
+    with connect(server) as link:
+        link.sendall(HALF_A_REQUEST + b"x" * 100_000)
+        assert is_closed(link)
+
+
+def test_who_does_not_read_is_left(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory and its place go to somebody else."""
+    monkeypatch.setattr(connection, "_STALLED_S", 0.5)
+    with connect(server, receive_bytes=2048) as deaf:
+        request = b"GET /live/picture HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+        def ended() -> bool:
+            try:
+                deaf.send(request * 50)
+            except (ConnectionResetError, BrokenPipeError):
+                return True
+            except TimeoutError:
+                return False
+            return False
+
+        deaf.settimeout(0.05)
+        assert wait_until(ended)
+    assert get(server, "/live/picture").status == 200
+
+
+def test_more_connections_than_the_page_needs_are_refused(server: WebServer) -> None:
+    links = [connect(server) for _ in range(connection.MAX_CONNECTIONS + 10)]
+    try:
+        assert is_closed(links[-1])
+        for link in links[:10]:
+            link.close()
+        assert wait_until(lambda: _answers(server)), "closed connections still count"
+    finally:
+        for link in links:
+            link.close()
+
+
+def _answers(server: WebServer) -> bool:
+    try:
+        return get(server, "/").status == 200
+    except OSError:
+        return False
