@@ -66,3 +66,7 @@ class BrokerError(EdgeclassifierError):
 
 class RequestError(EdgeclassifierError):
     """A request asks for something that is not there, or not allowed."""
+
+
+class ThreadDiedError(EdgeclassifierError):
+    """A thread of the daemon ended because of a fault in this program; starting again may help."""

@@ -12,7 +12,8 @@ from edgeclassifier import compose
 from edgeclassifier.config import Config
 from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.contract.payloads import offline
-from edgeclassifier.daemon.exit_record import Crash, ExitRecord
+from edgeclassifier.contract.status import Crash
+from edgeclassifier.daemon.exit_record import ExitRecord
 from edgeclassifier.daemon.loop import Daemon
 from edgeclassifier.errors import (
     EXIT_FAILURE,

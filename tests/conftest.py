@@ -1,6 +1,7 @@
 """What all tests share: the long forms of the fault tests, figures, a broker and who watches."""
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -28,6 +29,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     # A shell ignores SIGINT for what it starts in the background, and so would our child processes.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_dies() -> Iterator[None]:
+    """A thread that dies of a fault fails the test, unless the test itself has taken note."""
+    yield
+    if (threads := sys.modules.get("edgeclassifier.host.threads")) is not None:
+        assert not threads.take_deaths()
 
 
 @pytest.fixture

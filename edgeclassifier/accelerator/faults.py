@@ -1,44 +1,12 @@
 """What is known about an accelerator: how it does, why it fails, and what it takes and gives."""
 
-import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Self
-
-import numpy as np
-
-from edgeclassifier.engine.runtime import Interpreter
-
-Fault = Literal["absent", "lost", "hung", "slow", "error", "crashed", "unfit"]
-"""absent: the library or the device is not there; lost: the worker died while it served; hung: no
-answer within the deadline; slow: answers that keep taking too long; error: the delegate reports
-one; crashed: the worker died while it loaded; unfit: the model does not suit, so only a person can
-help."""
-State = Literal["starting", "ready", "waiting", "stopped"]
-"""starting: the first attempt; waiting: for the next attempt, or for its outcome."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """How an accelerator does. `reason` is one line for people, None while nothing is wrong."""
-
-    state: State
-    fault: Fault | None = None
-    reason: str | None = None
-    failures: int = 0
-    """Faults so far, attempts that failed included."""
-    returns: int = 0
-    """How often it became ready after a fault."""
-
-
-class Unavailable(Exception):  # noqa: N818 - a state that passes, not a mistake
-    """The accelerator does not answer this request; its status says why."""
+from edgeclassifier.contract.status import AcceleratorFault
 
 
 class Failure(Exception):  # noqa: N818 - named for what it reports
     """A fault, on its way to the status."""
 
-    def __init__(self, fault: Fault, reason: str) -> None:
+    def __init__(self, fault: AcceleratorFault, reason: str) -> None:
         super().__init__(f"{fault}: {reason}")
         self.fault = fault
         self.reason = reason
@@ -46,76 +14,3 @@ class Failure(Exception):  # noqa: N818 - named for what it reports
     def on_its_own(self) -> "Failure":
         """Return the same without its traceback, which keeps a model and a frame in memory."""
         return Failure(self.fault, self.reason)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorForm:
-    """Shape, type and quantization of one tensor; a scale of 0 means not quantized."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    scale: float
-    zero_point: int
-
-    def __str__(self) -> str:
-        """Return the form as people write it."""
-        sides = "x".join(map(str, self.shape))
-        return f"{self.dtype} {sides} (scale {self.scale:g}, zero point {self.zero_point})"
-
-    @property
-    def size_bytes(self) -> int:
-        """The size of the tensor in memory."""
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
-
-    @classmethod
-    def of(cls, details: Mapping[str, Any]) -> Self:
-        """Read the form from an interpreter's details of a tensor."""
-        scale, zero_point = details["quantization"]
-        return cls(
-            shape=tuple(int(side) for side in details["shape"]),
-            dtype=np.dtype(details["dtype"]).name,
-            scale=float(scale),
-            zero_point=int(zero_point),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorLayout:
-    """The input and the output of a model that has one of each."""
-
-    input: TensorForm
-    output: TensorForm
-
-    @classmethod
-    def of(cls, interpreter: Interpreter) -> Self:
-        """Read the layout of a loaded image classifier."""
-        (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
-        return cls(input=TensorForm.of(source), output=TensorForm.of(result))
-
-    @classmethod
-    def from_fields(cls, fields: Mapping[str, Mapping[str, Any]]) -> Self:
-        """Rebuild a layout from fields(), after they went through JSON."""
-        return cls(
-            **{
-                name: TensorForm(**{**form, "shape": tuple(form["shape"])})
-                for name, form in fields.items()
-            }
-        )
-
-    def fields(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
-
-    def difference(self, interpreter: Interpreter) -> str | None:
-        """Say where the tensors of a loaded model differ from this layout; None where nowhere."""
-        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-        if len(inputs) != 1 or len(outputs) != 1:
-            return f"{len(inputs)} inputs and {len(outputs)} outputs instead of one each"
-        for name, details, expected in (
-            ("input", inputs[0], self.input),
-            ("output", outputs[0], self.output),
-        ):
-            form = TensorForm.of(details)
-            if form != expected:
-                return f"{name} {form} instead of {expected}"
-        return None

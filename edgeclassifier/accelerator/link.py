@@ -11,7 +11,9 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.accelerator.faults import Failure, Fault, TensorLayout
+from edgeclassifier.accelerator.faults import Failure
+from edgeclassifier.contract.status import AcceleratorFault
+from edgeclassifier.engine.tensors import TensorLayout
 
 REQUEST = b"run"
 """To the worker: the input is in the memory."""
@@ -68,7 +70,7 @@ def check(message: bytes) -> None:
         fault, reason = json.loads(message)
     except (ValueError, TypeError):
         fault, reason = None, None
-    if fault not in get_args(Fault) or not isinstance(reason, str):
+    if fault not in get_args(AcceleratorFault) or not isinstance(reason, str):
         raise Failure("error", f"its process answers nonsense: {message[:40]!r}")
     raise Failure(fault, reason)
 

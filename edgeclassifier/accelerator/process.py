@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.accelerator.faults import Failure, Fault, TensorLayout
+from edgeclassifier.accelerator.faults import Failure
 from edgeclassifier.accelerator.link import (
     MAX_MESSAGE_BYTES,
     REQUEST,
@@ -23,6 +23,8 @@ from edgeclassifier.accelerator.link import (
     check,
     new_memory,
 )
+from edgeclassifier.contract.status import AcceleratorFault
+from edgeclassifier.engine.tensors import TensorLayout
 from edgeclassifier.host import launch
 
 log = logging.getLogger(__name__)
@@ -144,7 +146,7 @@ class WorkerProcess:
         self.take_answer(timeout_s=timeout_s)
         return self._memory.output.flatten()
 
-    def obituary(self, fault: Fault, *, timeout_s: float) -> Failure:
+    def obituary(self, fault: AcceleratorFault, *, timeout_s: float) -> Failure:
         """Say how the process, which is Gone, came to its end."""
         self.ended(timeout_s=timeout_s)
         code = self._process.returncode

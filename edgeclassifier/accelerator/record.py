@@ -4,7 +4,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from edgeclassifier.accelerator.faults import Failure, Status
+from edgeclassifier.accelerator.faults import Failure
+from edgeclassifier.contract.status import AcceleratorStatus
 
 log = logging.getLogger(__name__)
 
@@ -12,11 +13,11 @@ log = logging.getLogger(__name__)
 class Record:
     """Written by one thread; `status` may be read by any."""
 
-    def __init__(self, *, name: str, on_change: Callable[[Status], None] | None) -> None:
+    def __init__(self, *, name: str, on_change: Callable[[AcceleratorStatus], None] | None) -> None:
         """`name` is for the log; `on_change` hears of every new state and every new fault."""
         self._name = name
         self._on_change = on_change
-        self.status = Status(state="starting")
+        self.status = AcceleratorStatus(state="starting")
 
     def ready(self) -> None:
         """Note that it works, for the first time or again."""
@@ -24,7 +25,9 @@ class Record:
         again = before.fault is not None
         log.info("%s: %s", self._name, "is back" if again else "is ready")
         self._set(
-            Status(state="ready", failures=before.failures, returns=before.returns + int(again))
+            AcceleratorStatus(
+                state="ready", failures=before.failures, returns=before.returns + int(again)
+            )
         )
 
     def failed(self, failure: Failure) -> None:
@@ -33,7 +36,7 @@ class Record:
         news = before.state != "waiting" or before.fault != failure.fault
         log.log(logging.WARNING if news else logging.DEBUG, "%s: %s", self._name, failure)
         self._set(
-            Status(
+            AcceleratorStatus(
                 state="waiting",
                 fault=failure.fault,
                 reason=failure.reason,
@@ -51,7 +54,7 @@ class Record:
         """Note that it was stopped. Once more does no harm."""
         self._set(replace(self.status, state="stopped"))
 
-    def _set(self, status: Status) -> None:
+    def _set(self, status: AcceleratorStatus) -> None:
         before, self.status = self.status, status
         changed = (before.state, before.fault) != (status.state, status.fault)
         if changed and self._on_change is not None:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeclassifier.accelerator.faults import Failure, TensorLayout
+from edgeclassifier.accelerator.faults import Failure
 from edgeclassifier.accelerator.link import DONE, MAX_MESSAGE_BYTES, TensorMemory, encode
 from edgeclassifier.engine.runtime import Interpreter, load_delegate, load_model
+from edgeclassifier.engine.tensors import TensorLayout
 from edgeclassifier.errors import InferenceError, ModelError
 
 _WARM_UP_RUNS = 3

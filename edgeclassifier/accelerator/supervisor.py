@@ -10,9 +10,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgeclassifier.accelerator.alarm import Alarm
-from edgeclassifier.accelerator.faults import Failure, Fault, Status, TensorLayout, Unavailable
+from edgeclassifier.accelerator.faults import Failure
 from edgeclassifier.accelerator.process import Gone, WorkerProcess
 from edgeclassifier.accelerator.record import Record
+from edgeclassifier.contract.status import AcceleratorFault, AcceleratorStatus
+from edgeclassifier.engine.inference import Unavailable
+from edgeclassifier.engine.tensors import TensorLayout
 from edgeclassifier.host.backoff import Backoff
 
 log = logging.getLogger(__name__)
@@ -46,7 +49,7 @@ class Accelerator:
         retry_min_s: float,
         retry_max_s: float,
         steady_s: float = 60.0,
-        on_change: Callable[[Status], None] | None = None,
+        on_change: Callable[[AcceleratorStatus], None] | None = None,
     ) -> None:
         """Say what to run; `name` is for the log.
 
@@ -86,7 +89,7 @@ class Accelerator:
         self._slow_answers = 0
 
     @property
-    def status(self) -> Status:
+    def status(self) -> AcceleratorStatus:
         """How it does now."""
         return self._record.status
 
@@ -158,7 +161,7 @@ class Accelerator:
             self._record.failed(failure)
             return failure
         end: Failure | None = None
-        fault: Fault = "crashed"
+        fault: AcceleratorFault = "crashed"
         try:
             if self._load(worker):
                 fault = "lost"

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from edgeclassifier import compose
 from edgeclassifier.accelerator.attempt import attempt
-from edgeclassifier.accelerator.faults import Status, Unavailable
 from edgeclassifier.accelerator.supervisor import Accelerator
 from edgeclassifier.bench.rig import Rig, endless, sample_frames
 from edgeclassifier.bench.throughput import rate_hz
 from edgeclassifier.config import Config
+from edgeclassifier.contract.status import AcceleratorStatus
+from edgeclassifier.engine.inference import Unavailable
 from edgeclassifier.errors import InferenceError
 from edgeclassifier.host.localbroker import LocalBroker
 
@@ -93,7 +94,7 @@ class _Borrowed:
         self._accelerator = accelerator
 
     @property
-    def status(self) -> Status:
+    def status(self) -> AcceleratorStatus:
         return self._accelerator.status
 
     def start(self) -> None:
@@ -108,7 +109,7 @@ class _Borrowed:
 
 @contextmanager
 def _in_a_process(engine: compose.Engine) -> Iterator[Accelerator]:
-    def build(on_change: Callable[[Status], None]) -> Accelerator:
+    def build(on_change: Callable[[AcceleratorStatus], None]) -> Accelerator:
         return Accelerator(
             name="isolated",
             model=engine.model.path,

@@ -10,18 +10,18 @@ from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.cameras import Camera
 from edgeclassifier.cameras.memory import MemoryCamera
 from edgeclassifier.config import Config
-from edgeclassifier.contract.message import Broker
+from edgeclassifier.contract.frame import Pixels
 from edgeclassifier.contract.payloads import Payloads, Topics
 from edgeclassifier.contract.results import Latency
 from edgeclassifier.daemon.publisher import Publisher, PublisherSettings
 from edgeclassifier.daemon.stable_label import StableLabel
 from edgeclassifier.engine.inference import Accelerator, Inference
 from edgeclassifier.engine.pictures import cover, load_picture
-from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.errors import BrokerError, CameraError
 from edgeclassifier.host.children import SAMPLES
 from edgeclassifier.host.localbroker import LOOPBACK, LocalBroker
 from edgeclassifier.host.system import System
+from edgeclassifier.mqtt.broker import Broker
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.capture import CameraSettings
 from edgeclassifier.pipeline.pipeline import Pipeline

@@ -12,7 +12,8 @@ from edgeclassifier import compose
 from edgeclassifier.bench.rig import Rig, endless, sample_frames
 from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.contract.results import Latency
-from edgeclassifier.daemon.health import Percentiles, stage_percentiles
+from edgeclassifier.contract.status import Percentiles
+from edgeclassifier.daemon.health import stage_percentiles
 from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.host.localbroker import LocalBroker
 

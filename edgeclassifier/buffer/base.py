@@ -1,47 +1,11 @@
 """What every buffer does, whatever it stores messages in."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from edgeclassifier.contract.message import Message, Parcel
-
-Storage = Literal["memory", "disk"]
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class Kept(Parcel):
-    """A message in a buffer."""
-
-    number: int
-    """Its place: counts up as messages are added; those of earlier runs are 0 and below."""
-    size_bytes: int
-    """As counted against the buffer's limit."""
-    due_s: float = 0.0
-    """When it is to be written, on the monotonic clock."""
-    written: bool = False
-    """Whether it would survive the end of the process."""
-    gone: bool = False
-    """Whether it has left the buffer: acknowledged, refused or dropped."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BufferStatus:
-    """How a buffer is."""
-
-    pending: int
-    pending_bytes: int
-    """As counted against the limit, what each message costs beside its payload included."""
-    dropped: int
-    """Messages that gave way to newer ones, or that the disk has lost."""
-    storage: Storage
-    """What keeps new messages now."""
-    problem: str | None = None
-    """Why messages are not on disk although they should be: one line."""
-    written_messages: int = 0
-    written_bytes: int = 0
-    """What the written messages occupy on disk; the journal takes as much again."""
-    commits: int = 0
+from edgeclassifier.buffer.parcel import Kept
+from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.status import BufferStatus
 
 
 class Buffer(Protocol):

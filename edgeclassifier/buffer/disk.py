@@ -7,11 +7,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from edgeclassifier.buffer.base import BufferStatus, Kept
 from edgeclassifier.buffer.ledger import Ledger
+from edgeclassifier.buffer.parcel import Kept
 from edgeclassifier.buffer.rows import disk_bytes
 from edgeclassifier.buffer.store import Store
 from edgeclassifier.buffer.writer import CHUNK_BYTES, Writer
+from edgeclassifier.contract.status import BufferStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable

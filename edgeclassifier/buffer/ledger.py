@@ -11,7 +11,7 @@ from edgeclassifier.buffer.queue import Queue
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgeclassifier.buffer.base import Kept
+    from edgeclassifier.buffer.parcel import Kept
 
 _MIN_FORGET_S = 1.0
 """How long what has gone may stay on disk, where nothing else is written."""

@@ -3,9 +3,10 @@
 import threading
 from collections.abc import Callable
 
-from edgeclassifier.buffer.base import BufferStatus, Kept
+from edgeclassifier.buffer.parcel import Kept
 from edgeclassifier.buffer.queue import Queue
 from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.status import BufferStatus
 
 _OVERHEAD_BYTES = 400
 """What one message takes in memory beside its topic and payload."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from edgeclassifier.buffer.base import Kept
+    from edgeclassifier.buffer.parcel import Kept
 
 
 class Queue:

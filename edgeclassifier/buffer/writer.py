@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from edgeclassifier.buffer.base import Kept
+from edgeclassifier.buffer.parcel import Kept
 from edgeclassifier.buffer.store import Store, StoreError
 
 if TYPE_CHECKING:

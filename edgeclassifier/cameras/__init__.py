@@ -1,5 +1,5 @@
 """Sources of frames behind one small interface."""
 
-from edgeclassifier.cameras.camera import Camera, Frame, FrameFactory
+from edgeclassifier.cameras.camera import Camera, FrameFactory
 
-__all__ = ["Camera", "Frame", "FrameFactory"]
+__all__ = ["Camera", "FrameFactory"]

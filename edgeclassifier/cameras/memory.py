@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.cameras.camera import Frame, FrameFactory
+from edgeclassifier.cameras.camera import FrameFactory
+from edgeclassifier.contract.frame import Frame
 
 
 class MemoryCamera:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.cameras.camera import Frame, FrameFactory
+from edgeclassifier.cameras.camera import FrameFactory
 from edgeclassifier.cameras.pixels import to_rgb
+from edgeclassifier.contract.frame import Frame
 from edgeclassifier.errors import CameraError, CameraTimeout
 
 # Multiples of 32, so that no row is padded; a little more than the models take.

@@ -4,7 +4,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from edgeclassifier.cameras.camera import Camera, Frame
+from edgeclassifier.cameras.camera import Camera
+from edgeclassifier.contract.frame import Frame
 from edgeclassifier.errors import CameraError, CameraTimeout
 from edgeclassifier.host.priority import be_nice
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.cameras.camera import Frame, FrameFactory
+from edgeclassifier.cameras.camera import FrameFactory
 from edgeclassifier.cameras.pacing import Pace
+from edgeclassifier.contract.frame import Frame
 from edgeclassifier.engine.pictures import find_pictures, load_picture
 from edgeclassifier.errors import CameraError, CameraTimeout, PictureError
 

@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from edgeclassifier.cameras.camera import Frame, FrameFactory
+from edgeclassifier.cameras.camera import FrameFactory
 from edgeclassifier.cameras.ffmpeg import decode, local_file, open_video, redact, to_rgb
 from edgeclassifier.cameras.live import LiveReader
 from edgeclassifier.cameras.pacing import Pace
+from edgeclassifier.contract.frame import Frame
 from edgeclassifier.errors import CameraError, CameraTimeout
 
 if TYPE_CHECKING:

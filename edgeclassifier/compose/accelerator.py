@@ -13,8 +13,8 @@ from edgeclassifier.errors import InferenceError, ModelError
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from edgeclassifier.accelerator.faults import Status
     from edgeclassifier.accelerator.supervisor import Accelerator
+    from edgeclassifier.contract.status import AcceleratorStatus
     from edgeclassifier.engine.classifier import Classifier
 
 _EDGE_TPU = "edgetpu"
@@ -66,7 +66,7 @@ def build_accelerator(
     model: ModelFile,
     *,
     twin: "Classifier",
-    on_change: "Callable[[Status], None] | None" = None,
+    on_change: "Callable[[AcceleratorStatus], None] | None" = None,
 ) -> "Accelerator":
     """Build what runs `model`, not yet started; `twin` is the same network for the CPU."""
     from edgeclassifier.accelerator.devices import library_of
@@ -106,7 +106,7 @@ def try_accelerator(config: Config, model: ModelFile, *, twin: "Classifier") -> 
 
 def first_status(
     config: Config, model: ModelFile, *, twin: "Classifier"
-) -> "AbstractContextManager[tuple[Accelerator, Status]]":
+) -> "AbstractContextManager[tuple[Accelerator, AcceleratorStatus]]":
     """Start the accelerator for as long as the context lasts, and say what came of it."""
     from edgeclassifier.accelerator.attempt import attempt
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from edgeclassifier.compose.engine import around_interpreter_nice
 from edgeclassifier.config import Config, MqttConfig
 from edgeclassifier.config.schema import BufferConfig
-from edgeclassifier.contract.message import Broker
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.mqtt.broker import Broker
 
 if TYPE_CHECKING:
     from edgeclassifier.buffer import Buffer

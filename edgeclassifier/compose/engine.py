@@ -10,9 +10,10 @@ from edgeclassifier.errors import ModelError
 from edgeclassifier.models.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
+    from edgeclassifier.contract.frame import Pixels
     from edgeclassifier.contract.results import Prediction
     from edgeclassifier.engine.classifier import Classifier
-    from edgeclassifier.engine.preprocess import InputSpec, Normalization, Pixels, Preprocessor
+    from edgeclassifier.engine.preprocess import InputSpec, Normalization, Preprocessor
     from edgeclassifier.models.metadata import Metadata
 
 log = logging.getLogger(__name__)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    import ssl
+    pass
 
 _MAX_TOPIC_BYTES = 65_535
 
@@ -45,45 +45,3 @@ class Incoming:
     """Where the answer is wanted; None where the sender did not say (MQTT 5)."""
     correlation: bytes | None = None
     """What the answer has to carry, so that the sender knows it."""
-
-
-@dataclass(slots=True, eq=False)
-class Parcel:
-    """One message on its way."""
-
-    message: Message
-    losses: int = 0
-    """How often the connection broke while this was the first large message under way."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broker:
-    """Where the broker is and as whom to talk to it."""
-
-    host: str
-    port: int
-    protocol: Literal["5", "3.1.1"]
-    client_id: str
-    username: str | None
-    password: str | None = field(repr=False)
-    tls: ssl.SSLContext | None
-    keepalive_s: int
-
-    def problems(self) -> list[str]:
-        """Contradictions that no broker would accept, one line each."""
-        problems = []
-        if not self.host:
-            problems.append("MQTT: the broker's host name is empty")
-        if not 0 < self.port < 65_536:  # noqa: PLR2004 - what TCP has
-            problems.append(f"MQTT: port {self.port} is not between 1 and 65535")
-        if not self.client_id:
-            problems.append("MQTT: the client id is empty; give every device its own")
-        if self.password is not None and self.username is None:
-            problems.append("MQTT: a password needs a user name beside it")
-        if not 0 < self.keepalive_s < 65_536:  # noqa: PLR2004 - what fits into CONNECT
-            problems.append(f"MQTT: keepalive of {self.keepalive_s} s is not between 1 and 65535")
-        return problems
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"MQTT broker {host}:{self.port}"

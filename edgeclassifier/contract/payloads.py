@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeclassifier.contract.message import Message
-from edgeclassifier.contract.results import Backend, ModelIdentity, Result
-from edgeclassifier.daemon.health import Percentiles, Progress
-from edgeclassifier.daemon.stable_label import State
+from edgeclassifier.contract.results import Backend, ModelIdentity, Result, State
+from edgeclassifier.contract.status import Percentiles, Progress
 
 SCHEMA_VERSION = 1
 SCHEMA_FILE = Path(__file__).parent / "v1.schema.json"

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from edgeclassifier.cameras import Frame
-from edgeclassifier.engine.preprocess import Pixels
+from edgeclassifier.contract.frame import Frame, Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +72,21 @@ class Result:
     def repeated(self) -> bool:
         """Whether it is the answer of an earlier frame that looks the same."""
         return self.answer_age_s > 0
+
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """The label that holds."""
+
+    label: str
+    class_id: int | None
+    """None where no label reached the threshold."""
+    score: float
+    """The average of the label's score; of the best label where it is unknown."""
+    previous_label: str | None
+    """None for the first state."""
+    since_s: float
+    """When the label took over, on the monotonic clock."""

@@ -11,9 +11,9 @@ from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.contract.commands import check_arguments
 from edgeclassifier.contract.payloads import Payloads
 from edgeclassifier.contract.results import Result
+from edgeclassifier.contract.status import Reload
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reconfigure import Reconfiguration
-from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.errors import RequestError
 from edgeclassifier.pipeline.pipeline import Pipeline
 

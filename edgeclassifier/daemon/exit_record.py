@@ -5,11 +5,11 @@ import json
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from edgeclassifier.contract.status import Crash
 from edgeclassifier.host.durable import reason, write_text
 
 RECORD = "last-exit.json"
@@ -19,17 +19,6 @@ _KERNEL_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _LONGEST = 500
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crash:
-    """An end that nobody asked for."""
-
-    reason: str
-    exit_code: int | None
-    """None where the daemon did not come to say anything."""
-    timestamp: str
-    """When it ended or, where that is not known, when it had started; UTC."""
 
 
 class ExitRecord:

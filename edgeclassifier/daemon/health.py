@@ -4,34 +4,12 @@ import math
 import threading
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from edgeclassifier.contract.results import Latency, Result
+from edgeclassifier.contract.status import Percentiles, Progress
 
 _RESULTS_KEPT = 500
 _RATE_S = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Percentiles:
-    """Of one stage, in seconds."""
-
-    p50: float
-    p95: float
-    max: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """What was classified so far."""
-
-    frames: int
-    fps: float
-    """Over the last half minute, or since the start."""
-    frame_age_s: float | None
-    """Since the newest classified frame was captured; None before the first."""
-    latency: dict[str, Percentiles]
-    """By stage, of the newest frames."""
 
 
 class ProgressMeter:

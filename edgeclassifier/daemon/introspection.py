@@ -16,10 +16,9 @@ from edgeclassifier.contract.payloads import (
     model_identity,
     timestamp,
 )
-from edgeclassifier.daemon.exit_record import Crash
+from edgeclassifier.contract.status import Crash, Vitals
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reconfigure import Reconfiguration
-from edgeclassifier.daemon.reporter import Vitals
 from edgeclassifier.daemon.watchdog import Watch
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.pipeline import Pipeline

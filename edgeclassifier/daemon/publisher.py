@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgeclassifier.cameras.camera import Frame, clock_lead_s
+from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.payloads import JSON, Payloads, Topics, encode
-from edgeclassifier.contract.results import Result
-from edgeclassifier.daemon.stable_label import StableLabel, State
-from edgeclassifier.engine.preprocess import Pixels
+from edgeclassifier.contract.results import Result, State
+from edgeclassifier.daemon.stable_label import StableLabel
 from edgeclassifier.host.rates import RateLimit
+from edgeclassifier.host.system import clock_lead_s
 
 JPEG = "image/jpeg"
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgeclassifier.config import Config
+from edgeclassifier.contract.status import Reload
 from edgeclassifier.daemon.adapt import AT_THE_NEXT_START
-from edgeclassifier.daemon.reload import Prepared, Reload, Reloader
+from edgeclassifier.daemon.reload import Prepared, Reloader
 from edgeclassifier.daemon.watchdog import Watch
 from edgeclassifier.errors import EdgeclassifierError
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from edgeclassifier.contract.payloads import timestamp
+from edgeclassifier.contract.status import Reload
 from edgeclassifier.errors import EdgeclassifierError
 
 if TYPE_CHECKING:
@@ -30,18 +31,6 @@ class Files:
     read: Mapping[str, Path]
     hidden: Mapping[str, Path]
     """In place of these, something is read that is renewed at the next start."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reload:
-    """What became of the newest request to read the configuration again."""
-
-    timestamp: str
-    status: Literal["applied", "unchanged", "refused"]
-    changed: tuple[str, ...] = ()
-    """The keys whose values are other ones now."""
-    problem: str | None = None
-    """Why the old configuration is kept, or a part of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from edgeclassifier.accelerator.faults import Status
-from edgeclassifier.buffer.base import BufferStatus
 from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.payloads import (
     JSON,
@@ -20,35 +18,10 @@ from edgeclassifier.contract.payloads import (
     health_latency,
     timestamp,
 )
-from edgeclassifier.contract.results import Backend
-from edgeclassifier.daemon.exit_record import Crash
+from edgeclassifier.contract.status import Vitals
 from edgeclassifier.daemon.health import ProgressMeter
-from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.host import memory as heap
 from edgeclassifier.host.system import System
-from edgeclassifier.pipeline.capture import CameraHealth
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vitals:
-    """What the other parts say of themselves at one moment."""
-
-    backend: Backend
-    accelerator: Status | None
-    camera: CameraHealth
-    paused: bool
-    excused_s: float | None
-    """When it was paused or recovered its camera for the last time, on the monotonic clock."""
-    superseded_frames: int
-    unreadable_frames: int
-    dropped_messages: int
-    published_messages: int
-    buffer: BufferStatus
-    connected: bool
-    reconnects: int
-    last_error: str | None
-    reload: Reload | None
-    last_crash: Crash | None
 
 
 class Reporter:

@@ -12,9 +12,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from edgeclassifier.contract.results import Prediction
-
-UNKNOWN = "unknown"
+from edgeclassifier.contract.results import UNKNOWN, Prediction, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,21 +40,6 @@ class StateRules:
         """Return the leave threshold of a label."""
         fraction = self.leave_threshold / self.threshold if self.threshold else 1.0
         return self.enters_at(label) * fraction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """The label that holds."""
-
-    label: str
-    class_id: int | None
-    """None where no label reached the threshold."""
-    score: float
-    """The average of the label's score; of the best label where it is unknown."""
-    previous_label: str | None
-    """None for the first state."""
-    since_s: float
-    """When the label took over, on the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)

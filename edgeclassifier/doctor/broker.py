@@ -12,7 +12,7 @@ from edgeclassifier.doctor.patient import Patient
 from edgeclassifier.errors import BrokerError, ConfigError
 
 if TYPE_CHECKING:
-    from edgeclassifier.contract.message import Broker
+    from edgeclassifier.mqtt.broker import Broker
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 

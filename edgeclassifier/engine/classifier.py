@@ -6,11 +6,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.accelerator.faults import TensorLayout
 from edgeclassifier.contract.results import Prediction
 from edgeclassifier.engine.labels import fit_labels
 from edgeclassifier.engine.preprocess import InputSpec
 from edgeclassifier.engine.runtime import Interpreter, LoadedModel
+from edgeclassifier.engine.tensors import TensorLayout
 from edgeclassifier.errors import InferenceError, ModelError
 
 OutputKind = Literal["auto", "probabilities", "logits"]

@@ -6,22 +6,27 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from edgeclassifier.accelerator.faults import Status, Unavailable
+from edgeclassifier.contract.frame import Pixels
 from edgeclassifier.contract.results import CPU, Backend, ModelIdentity, Prediction
+from edgeclassifier.contract.status import AcceleratorStatus
 from edgeclassifier.engine.classifier import Classifier
-from edgeclassifier.engine.preprocess import Pixels, Preprocessor
+from edgeclassifier.engine.preprocess import Preprocessor
 
 _STOP_S = 1.0
 
 
+class Unavailable(Exception):  # noqa: N818 - a state that passes, not a mistake
+    """The accelerator does not answer this request; its status says why."""
+
+
 class Accelerator(Protocol):
-    """What is used of `edgeclassifier.accelerator`; it runs the same network as the CPU."""
+    """Runs the same network as the CPU."""
 
     name: str
     """What predictions call it."""
 
     @property
-    def status(self) -> Status:
+    def status(self) -> AcceleratorStatus:
         """Whether it serves, and if not, why."""
 
     def start(self) -> None:
@@ -106,7 +111,7 @@ class Inference:
         return self._model() if backend.name == CPU.name else self._accelerated_model()
 
 
-def _stand_in(status: Status) -> Backend:
+def _stand_in(status: AcceleratorStatus) -> Backend:
     # It notices a fault a moment before it knows the reason.
     reason = "it has just failed" if status.state == "ready" else status.state
     return Backend(name=CPU.name, degraded=True, reason=status.reason or reason)

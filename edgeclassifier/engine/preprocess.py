@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Pixels = NDArray[np.uint8]
+from edgeclassifier.contract.frame import Pixels
 
 _REDUCING_GAP = 1.5
 """Pillow averages whole blocks of pixels first where a crop is at least three times what is wanted,

@@ -3,8 +3,9 @@
 import ctypes
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+from edgeclassifier.contract.status import Throttling
 
 _TIME_ERROR = 5
 """adjtimex(2): the clock is not synchronized."""
@@ -22,14 +23,6 @@ _SINCE_BOOT_SHIFT = 16
 FIRMWARE_FILE = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
 """Where the firmware says what it holds back; a Pi 5 has addresses in the names."""
 _NO_FILE = Path("none")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Throttling:
-    """What the Raspberry Pi firmware held back, now and at any time since boot."""
-
-    now: tuple[str, ...]
-    since_boot: tuple[str, ...]
 
 
 class System:
@@ -89,3 +82,8 @@ def throttling_of(bits: int) -> Throttling:
 
 def _names(bits: int) -> tuple[str, ...]:
     return tuple(name for bit, name in _THROTTLING_BITS.items() if bits >> bit & 1)
+
+
+def clock_lead_s() -> float:
+    """Tell how far the wall clock is ahead of the monotonic one, which changes as it is set."""
+    return time.time() - time.monotonic()

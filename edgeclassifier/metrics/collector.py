@@ -4,9 +4,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from edgeclassifier.contract.results import Result
-from edgeclassifier.daemon.reporter import Vitals
-from edgeclassifier.daemon.stable_label import State
+from edgeclassifier.contract.results import Result, State
+from edgeclassifier.contract.status import Vitals
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.host.system import System
 from edgeclassifier.metrics import probes

@@ -13,22 +13,27 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args, get_type_hints
 
-from edgeclassifier.accelerator.faults import Fault, State, Status
-from edgeclassifier.daemon.reporter import Vitals
-from edgeclassifier.host.system import THROTTLING_CONDITIONS, Throttling
+from edgeclassifier.contract.status import (
+    AcceleratorFault,
+    AcceleratorState,
+    AcceleratorStatus,
+    CameraStatus,
+    Throttling,
+    View,
+    Vitals,
+)
+from edgeclassifier.host.system import THROTTLING_CONDITIONS
 from edgeclassifier.metrics.maker import Maker
 from edgeclassifier.metrics.probes import Verdict
 from edgeclassifier.metrics.tally import Counts
-from edgeclassifier.pipeline.capture import CameraHealth
-from edgeclassifier.pipeline.view import View
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-_CAMERA_STATES: Collection[str] = get_args(get_type_hints(CameraHealth)["state"])
+_CAMERA_STATES: Collection[str] = get_args(get_type_hints(CameraStatus)["state"])
 _VIEWS: Collection[str] = get_args(View)
-_ACCELERATOR_STATES: Collection[str] = get_args(State)
-_FAULTS: Collection[str] = get_args(Fault)
+_ACCELERATOR_STATES: Collection[str] = get_args(AcceleratorState)
+_FAULTS: Collection[str] = get_args(AcceleratorFault)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +176,7 @@ def _backend(make: Maker, at: Snapshot) -> Iterator["Metric"]:
     )
 
 
-def _accelerator(make: Maker, status: Status) -> Iterator["Metric"]:
+def _accelerator(make: Maker, status: AcceleratorStatus) -> Iterator["Metric"]:
     text = "How the accelerator is: 1 for the state that holds."
     yield make.states("accelerator_state", text, "state", _ACCELERATOR_STATES, [status.state])
     faults = [] if status.fault is None else [status.fault]

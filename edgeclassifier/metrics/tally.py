@@ -4,8 +4,7 @@ import threading
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from edgeclassifier.contract.results import Result
-from edgeclassifier.daemon.stable_label import State
+from edgeclassifier.contract.results import Result, State
 
 BOUNDS_S = (
     *(0.001, 0.002, 0.003, 0.005, 0.007),

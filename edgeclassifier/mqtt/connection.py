@@ -27,9 +27,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edgeclassifier.contract.message import Broker, Message
+from edgeclassifier.contract.message import Message
 from edgeclassifier.errors import BrokerError
 from edgeclassifier.mqtt import packets, reasons
+from edgeclassifier.mqtt.broker import Broker
 
 if TYPE_CHECKING:
     from paho.mqtt.client import SocketLike

@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgeclassifier.contract.message import Message, Parcel
+    from edgeclassifier.buffer.parcel import Parcel
+    from edgeclassifier.contract.message import Message
     from edgeclassifier.mqtt.connection import Connection
     from edgeclassifier.mqtt.outbox import Outbox
 

@@ -7,8 +7,9 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from edgeclassifier.buffer import Buffer, Kept
-from edgeclassifier.contract.message import Message, Parcel
+from edgeclassifier.buffer import Buffer
+from edgeclassifier.buffer.parcel import Kept, Parcel
+from edgeclassifier.contract.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """One try, to see whether the broker lets this client in."""
 
-from edgeclassifier.contract.message import Broker
+from edgeclassifier.mqtt.broker import Broker
 from edgeclassifier.mqtt.single import connected
 
 

@@ -8,11 +8,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeclassifier.contract.message import Broker, Incoming, Message
+from edgeclassifier.contract.message import Incoming, Message
 from edgeclassifier.errors import BrokerError, ConfigError
 from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.host.priority import be_nice
 from edgeclassifier.host.wakeup import WakeUp
+from edgeclassifier.mqtt.broker import Broker
 from edgeclassifier.mqtt.delivery import Delivery
 from edgeclassifier.mqtt.linklog import LinkLog
 from edgeclassifier.mqtt.outbox import Outbox
@@ -20,7 +21,8 @@ from edgeclassifier.mqtt.outbox import Outbox
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edgeclassifier.buffer import Buffer, BufferStatus
+    from edgeclassifier.buffer import Buffer
+    from edgeclassifier.contract.status import BufferStatus
     from edgeclassifier.mqtt.connection import Connection
 
 __all__ = ["Message", "Session"]

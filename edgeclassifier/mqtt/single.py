@@ -11,7 +11,8 @@ from edgeclassifier.errors import BrokerError, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from edgeclassifier.contract.message import Broker, Message
+    from edgeclassifier.contract.message import Message
+    from edgeclassifier.mqtt.broker import Broker
     from edgeclassifier.mqtt.connection import Connection
 
 _TIMEOUT_S = 10.0

@@ -4,12 +4,12 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
-from edgeclassifier.cameras import Camera, Frame
+from edgeclassifier.cameras import Camera
 from edgeclassifier.cameras.reader import POLL_S, Reader, no_frame
+from edgeclassifier.contract.frame import Frame
+from edgeclassifier.contract.status import CameraStatus
 from edgeclassifier.errors import CameraError
-from edgeclassifier.pipeline.view import View
 
 _OPEN_S = 30.0
 """What open() may take beyond the deadline: cameras bound it themselves."""
@@ -34,19 +34,6 @@ class CameraSettings:
     """How often in a row a live camera that fails is opened again."""
     frozen_after_s: float = 0.0
     """A live camera whose picture stays the same for this long is reported; 0: never."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CameraHealth:
-    """How the camera is."""
-
-    state: Literal["starting", "ok", "recovering", "undecodable", "frozen"]
-    problem: str | None = None
-    """What is wrong, for people."""
-    recoveries: int
-    """How often it was opened again since the start."""
-    view: View = "clear"
-    """Whether a live camera sees anything: "dark" at night, "covered" where nothing has an edge."""
 
 
 class Capture:
@@ -124,17 +111,17 @@ class Capture:
         return self._unreadable_before + self._reader.camera.unreadable
 
     @property
-    def health(self) -> CameraHealth:
+    def health(self) -> CameraStatus:
         """How the camera is, as far as the thread that reads it knows."""
         reader, trouble, recoveries = self._reader, self._trouble, self._recoveries
         if trouble is not None:
-            return CameraHealth(state="recovering", problem=str(trouble), recoveries=recoveries)
+            return CameraStatus(state="recovering", problem=str(trouble), recoveries=recoveries)
         if reader.last_frame_s is None:
-            return CameraHealth(state="starting", recoveries=recoveries)
+            return CameraStatus(state="starting", recoveries=recoveries)
         if broken := reader.camera.unreadable - reader.unreadable_at_last_frame:
             problem = f"{broken} frames in a row could not be decoded"
-            return CameraHealth(state="undecodable", problem=problem, recoveries=recoveries)
-        return CameraHealth(state="ok", recoveries=recoveries)
+            return CameraStatus(state="undecodable", problem=problem, recoveries=recoveries)
+        return CameraStatus(state="ok", recoveries=recoveries)
 
     def check(self) -> None:
         """Look after the camera; to be called a few times each second, from one thread.

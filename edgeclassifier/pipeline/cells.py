@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgeclassifier.engine.preprocess import Pixels
+from edgeclassifier.contract.frame import Pixels
 
 GRID = 32
 """Cells in each direction."""

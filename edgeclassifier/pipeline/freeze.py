@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from edgeclassifier.engine.preprocess import Pixels
+from edgeclassifier.contract.frame import Pixels
 
 _ROW_STEP = 16
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.engine.preprocess import Pixels, crop_box
+from edgeclassifier.contract.frame import Pixels
+from edgeclassifier.engine.preprocess import crop_box
 from edgeclassifier.pipeline.cells import GRID, Cells, mean_colours
 
 _ROWS = 128

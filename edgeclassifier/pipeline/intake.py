@@ -4,10 +4,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.reader import POLL_S
+from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.engine.inference import Inference
-from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.pipeline.freeze import FreezeDetector
 from edgeclassifier.pipeline.idle import StillScene
 from edgeclassifier.pipeline.mailbox import Mailbox

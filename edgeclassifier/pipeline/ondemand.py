@@ -6,11 +6,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.camera import FrameFactory
+from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.results import Result
 from edgeclassifier.engine.inference import Inference
-from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.errors import CameraError, InferenceError
 from edgeclassifier.pipeline.work import Answered, Prepared, prepare
 

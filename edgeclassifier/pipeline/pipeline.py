@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from edgeclassifier.cameras.reader import POLL_S
+from edgeclassifier.contract.frame import Pixels
 from edgeclassifier.contract.results import Result
+from edgeclassifier.contract.status import CameraStatus
 from edgeclassifier.engine.inference import Inference
-from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.errors import CameraError, EdgeclassifierError, InferenceError
 from edgeclassifier.host.priority import be_nice
-from edgeclassifier.pipeline.capture import CameraHealth, CameraSettings, Capture
+from edgeclassifier.pipeline.capture import CameraSettings, Capture
 from edgeclassifier.pipeline.idle import IdleSettings, StillScene
 from edgeclassifier.pipeline.intake import Intake
 from edgeclassifier.pipeline.mailbox import Closed, Mailbox
@@ -153,7 +154,7 @@ class Pipeline:
         return self._capture.recovering
 
     @property
-    def camera_health(self) -> CameraHealth:
+    def camera_health(self) -> CameraStatus:
         """How the camera is."""
         health, view = self._capture.health, self._intake.view.view
         if health.view != view:

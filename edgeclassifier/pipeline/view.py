@@ -1,14 +1,11 @@
 """Notices that a camera sees nothing: at night, or with something in front of its lens."""
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.engine.preprocess import Pixels
+from edgeclassifier.contract.frame import Pixels
+from edgeclassifier.contract.status import View
 from edgeclassifier.pipeline.cells import mean_colours
-
-View = Literal["clear", "dark", "covered"]
 
 _INTERVAL_S = 1.0
 _HOLD_S = 5.0

@@ -6,10 +6,9 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from edgeclassifier.cameras import Frame
+from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.results import Latency, Prediction, Result
 from edgeclassifier.engine.inference import Answer, Inference
-from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.pipeline.idle import Look
 
 

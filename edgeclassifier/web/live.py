@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 from typing import NamedTuple
 
-from edgeclassifier.contract.results import Result
-from edgeclassifier.daemon.stable_label import State
+from edgeclassifier.contract.results import Result, State
 
 _CHANGES_KEPT = 20
 

@@ -5,7 +5,7 @@ import io
 import time
 from concurrent.futures import Executor
 
-from edgeclassifier.engine.preprocess import Pixels
+from edgeclassifier.contract.frame import Pixels
 from edgeclassifier.web.live import Live, Seen
 
 _LONG_SIDE = 960

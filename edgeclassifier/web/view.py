@@ -4,8 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgeclassifier.contract.results import Result
-from edgeclassifier.daemon.stable_label import State
+from edgeclassifier.contract.results import Result, State
 from edgeclassifier.web.device import Box
 
 

@@ -24,17 +24,13 @@ from support.shared_data import FOLDER, needs_shared_data
 from support.tiny_models import Operation, Tensor, classifier, model
 
 from edgeclassifier.accelerator import link, supervisor
-from edgeclassifier.accelerator.faults import (
-    Failure,
-    Fault,
-    State,
-    Status,
-    TensorLayout,
-    Unavailable,
-)
+from edgeclassifier.accelerator.faults import Failure
 from edgeclassifier.accelerator.process import WorkerProcess
 from edgeclassifier.accelerator.supervisor import Accelerator
+from edgeclassifier.contract.status import AcceleratorFault, AcceleratorState, AcceleratorStatus
+from edgeclassifier.engine.inference import Unavailable
 from edgeclassifier.engine.runtime import load_model
+from edgeclassifier.engine.tensors import TensorLayout
 from edgeclassifier.host.backoff import Backoff
 
 pytestmark = needs_gcc
@@ -52,7 +48,7 @@ class Bench(Device):
         self.library = library
         self.model, self.twin = tiny_models(folder)
         self.layout = TensorLayout.of(load_model(self.twin).interpreter)
-        self.changes: list[Status] = []
+        self.changes: list[AcceleratorStatus] = []
 
     def settings(self, **others: Any) -> dict[str, Any]:
         return {
@@ -105,7 +101,9 @@ def wait_until(condition: Callable[[], bool], what: Callable[[], object]) -> Non
         time.sleep(0.002)
 
 
-def wait_for(accelerator: Accelerator, state: State, fault: Fault | None = None) -> Status:
+def wait_for(
+    accelerator: Accelerator, state: AcceleratorState, fault: AcceleratorFault | None = None
+) -> AcceleratorStatus:
     def reached() -> bool:
         status = accelerator.status
         return status.state == state and (fault is None or status.fault == fault)
@@ -156,7 +154,7 @@ def children() -> set[str]:
 
 def test_each_input_arrives_and_its_own_output_comes_back(bench: Bench) -> None:
     with bench.ready() as accelerator:
-        assert accelerator.status == Status(state="ready")
+        assert accelerator.status == AcceleratorStatus(state="ready")
         answers = [accelerator.run(picture(value)) for value in range(256)]
     assert [each.tolist() for each in answers] == [Device.answer(value, 12) for value in range(256)]
     assert answers[0].dtype == np.uint8
@@ -195,7 +193,7 @@ SERVING_FAULTS = [
 
 @pytest.mark.parametrize(("order", "fault", "words"), SERVING_FAULTS)
 def test_a_fault_while_it_serves_is_told_and_it_comes_back(
-    bench: Bench, order: str, fault: Fault, words: str
+    bench: Bench, order: str, fault: AcceleratorFault, words: str
 ) -> None:
     # Only what hangs waits for its deadline.
     deadline_s = 0.3 if fault == "hung" else PATIENCE_S
@@ -236,7 +234,7 @@ LOADING_FAULTS = [
 
 @pytest.mark.parametrize(("order", "fault", "words"), LOADING_FAULTS)
 def test_a_fault_at_the_start_is_told_and_it_appears_later(
-    bench: Bench, order: str, fault: Fault, words: str
+    bench: Bench, order: str, fault: AcceleratorFault, words: str
 ) -> None:
     bench.act(order)
     load_deadline_s = 1.5 if fault == "hung" else PATIENCE_S
@@ -393,7 +391,7 @@ def test_changes_are_told_once_and_in_order(bench: Bench, caplog: pytest.LogCapt
 
 def test_the_status_is_whole_for_every_reader(bench: Bench) -> None:
     done = threading.Event()
-    odd: list[Status] = []
+    odd: list[AcceleratorStatus] = []
     reads = [0] * 4
 
     def read(accelerator: Accelerator, reader: int) -> None:

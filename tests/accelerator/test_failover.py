@@ -15,21 +15,22 @@ from support.tiny_models import LABELS, classifier
 from edgeclassifier import compose
 from edgeclassifier.accelerator import devices
 from edgeclassifier.accelerator.devices import Device
-from edgeclassifier.accelerator.faults import Status, TensorLayout, Unavailable
 from edgeclassifier.compose.accelerator import build_accelerator, find_accelerated_model
 from edgeclassifier.config import Config, load_config
 from edgeclassifier.contract.results import CPU, Backend, ModelIdentity
+from edgeclassifier.contract.status import AcceleratorStatus
 from edgeclassifier.engine.classifier import Classifier
-from edgeclassifier.engine.inference import Inference
+from edgeclassifier.engine.inference import Inference, Unavailable
 from edgeclassifier.engine.preprocess import Normalization, Preprocessor
 from edgeclassifier.engine.runtime import load_model
+from edgeclassifier.engine.tensors import TensorLayout
 from edgeclassifier.errors import InferenceError, ModelError
 from edgeclassifier.pipeline.modelslot import ModelSlot
 
 ON_THE_CPU = ModelIdentity(name="tiny", sha256="0" * 64)
 COMPILED = ModelIdentity(name="tiny_edgetpu", sha256="1" * 64)
-READY = Status(state="ready")
-LOST = Status(state="waiting", fault="lost", reason="killed by SIGABRT", failures=1)
+READY = AcceleratorStatus(state="ready")
+LOST = AcceleratorStatus(state="waiting", fault="lost", reason="killed by SIGABRT", failures=1)
 FAULT = InferenceError("the model does not run")
 CAT, DOG = 4, 7
 """Classes that the CPU and the accelerator find in every picture of these tests."""
@@ -38,7 +39,9 @@ CAT, DOG = 4, 7
 class FakeAccelerator:
     """Serves or fails as its status says, and keeps a diary."""
 
-    def __init__(self, *, status: Status = READY, diary: list[str] | None = None) -> None:
+    def __init__(
+        self, *, status: AcceleratorStatus = READY, diary: list[str] | None = None
+    ) -> None:
         self.name = "fake"
         self.status = status
         self.fails = False
@@ -117,12 +120,12 @@ def test_the_accelerator_answers_while_it_serves(make: Make) -> None:
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (Status(state="starting"), "starting"),
+        (AcceleratorStatus(state="starting"), "starting"),
         (LOST, "killed by SIGABRT"),
-        (Status(state="stopped"), "stopped"),
+        (AcceleratorStatus(state="stopped"), "stopped"),
     ],
 )
-def test_the_cpu_stands_in_and_says_why(make: Make, status: Status, reason: str) -> None:
+def test_the_cpu_stands_in_and_says_why(make: Make, status: AcceleratorStatus, reason: str) -> None:
     inference = make(FakeAccelerator(status=status))
     stand_in = Backend(name="cpu", degraded=True, reason=reason)
     assert ask(inference) == (CAT, stand_in)
@@ -397,7 +400,7 @@ def test_the_accelerator_is_named_after_its_delegate(
     try:
         assert (accelerator.name, accelerator._job["delegate"]) == named
         assert accelerator._job["layout"] == TensorLayout.of(load_model(beside).interpreter)
-        assert accelerator.status == Status(state="starting")
+        assert accelerator.status == AcceleratorStatus(state="starting")
     finally:
         accelerator.stop(timeout_s=1)
 

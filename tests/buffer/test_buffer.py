@@ -7,8 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from edgeclassifier.buffer import Kept, MemoryBuffer
+from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.buffer.ledger import Ledger
+from edgeclassifier.buffer.parcel import Kept
 from edgeclassifier.contract.message import Message
 
 

@@ -19,9 +19,10 @@ import pytest
 from numpy.typing import NDArray
 from support.mjpeg import MjpegServer, jpeg
 
-from edgeclassifier.cameras import Camera, Frame
+from edgeclassifier.cameras import Camera
 from edgeclassifier.cameras.ffmpeg import explain, local_file, redact
 from edgeclassifier.cameras.stream import StreamCamera
+from edgeclassifier.contract.frame import Frame
 from edgeclassifier.errors import CameraError, CameraTimeout
 
 RATE_HZ = 10

@@ -25,10 +25,8 @@ from support.brokers import PATIENCE_S, Mosquitto, Received, Subscriber, needs_m
 from support.contract import SCHEMA, problems
 from support.tiny_models import LABELS, classifier
 
-from edgeclassifier.accelerator.faults import Status
-from edgeclassifier.buffer.base import BufferStatus
-from edgeclassifier.cameras import Frame
 from edgeclassifier.config import load_config
+from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.payloads import (
     OFFLINE,
@@ -38,15 +36,27 @@ from edgeclassifier.contract.payloads import (
     encode,
     timestamp,
 )
-from edgeclassifier.contract.results import CPU, Backend, Latency, ModelIdentity, Prediction, Result
-from edgeclassifier.daemon.exit_record import Crash
+from edgeclassifier.contract.results import (
+    CPU,
+    Backend,
+    Latency,
+    ModelIdentity,
+    Prediction,
+    Result,
+    State,
+)
+from edgeclassifier.contract.status import (
+    AcceleratorStatus,
+    BufferStatus,
+    CameraStatus,
+    Crash,
+    Reload,
+    Vitals,
+)
 from edgeclassifier.daemon.health import ProgressMeter
-from edgeclassifier.daemon.reload import Reload
-from edgeclassifier.daemon.reporter import Reporter, Vitals
-from edgeclassifier.daemon.stable_label import State
+from edgeclassifier.daemon.reporter import Reporter
 from edgeclassifier.host.signals import StopSignal
 from edgeclassifier.host.system import System
-from edgeclassifier.pipeline.capture import CameraHealth
 from edgeclassifier.service import run_service
 
 DEFINITIONS = tuple(SCHEMA["$defs"])
@@ -165,8 +175,10 @@ def classification() -> Any:
 
 VITALS = Vitals(
     backend=Backend(name="cpu", degraded=True, reason="edgetpu is lost: killed by SIGABRT"),
-    accelerator=Status(state="waiting", fault="lost", reason="killed by SIGABRT", failures=1),
-    camera=CameraHealth(state="recovering", problem="no frame for 10.2 s", recoveries=2),
+    accelerator=AcceleratorStatus(
+        state="waiting", fault="lost", reason="killed by SIGABRT", failures=1
+    ),
+    camera=CameraStatus(state="recovering", problem="no frame for 10.2 s", recoveries=2),
     paused=False,
     excused_s=None,
     superseded_frames=1,

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeclassifier.cameras import Frame
+from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.results import CPU, Latency, ModelIdentity, Result
-from edgeclassifier.daemon.health import Percentiles, ProgressMeter, percentiles, stage_percentiles
+from edgeclassifier.contract.status import Percentiles
+from edgeclassifier.daemon.health import ProgressMeter, percentiles, stage_percentiles
 
 
 def latency(seconds: float) -> Latency:

@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgeclassifier.cameras import Frame
-from edgeclassifier.cameras.camera import FrameFactory, clock_lead_s
+from edgeclassifier.cameras.camera import FrameFactory
+from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.payloads import JSON, Payloads, Topics
-from edgeclassifier.contract.results import CPU, Latency, ModelIdentity, Prediction, Result
+from edgeclassifier.contract.results import CPU, UNKNOWN, Latency, ModelIdentity, Prediction, Result
 from edgeclassifier.daemon.publisher import JPEG, Publisher, PublisherSettings
-from edgeclassifier.daemon.stable_label import UNKNOWN, StableLabel, StateRules
+from edgeclassifier.daemon.stable_label import StableLabel, StateRules
+from edgeclassifier.host.system import clock_lead_s
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 LEAD_S = START.timestamp() - 1000

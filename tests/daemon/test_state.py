@@ -10,8 +10,8 @@ from conftest import Figures
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeclassifier.contract.results import Prediction
-from edgeclassifier.daemon.stable_label import UNKNOWN, StableLabel, State, StateRules
+from edgeclassifier.contract.results import UNKNOWN, Prediction, State
+from edgeclassifier.daemon.stable_label import StableLabel, StateRules
 
 RECORDED = Path(__file__).parents[1] / "support" / "recorded" / "flicker.json"
 

@@ -18,7 +18,8 @@ from support.brokers import Mosquitto, needs_mosquitto, wait_until
 from support.open_files import open_files
 
 from edgeclassifier.buffer.disk import DiskBuffer
-from edgeclassifier.contract.message import Broker, Message
+from edgeclassifier.contract.message import Message
+from edgeclassifier.mqtt.broker import Broker
 from edgeclassifier.mqtt.session import Session
 
 MIB = 1024 * 1024

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgeclassifier.host.system import System, Throttling
+from edgeclassifier.contract.status import Throttling
+from edgeclassifier.host.system import System
 
 TEMPERATURE = "sys/class/thermal/thermal_zone0/temp"
 THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"

@@ -36,11 +36,14 @@ from support.brokers import Mosquitto, free_port, needs_mosquitto, wait_until
 from support.daemon import isolated
 from support.device import Site
 
-from edgeclassifier.accelerator.faults import Status
-from edgeclassifier.buffer.base import BufferStatus
 from edgeclassifier.contract.results import Backend
-from edgeclassifier.daemon.exit_record import Crash
-from edgeclassifier.daemon.reload import Reload
+from edgeclassifier.contract.status import (
+    AcceleratorStatus,
+    BufferStatus,
+    CameraStatus,
+    Crash,
+    Reload,
+)
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.host.system import THROTTLING_CONDITIONS, System
 from edgeclassifier.metrics import probes
@@ -48,7 +51,6 @@ from edgeclassifier.metrics.probes import Signs
 from edgeclassifier.metrics.routes import metrics_route, probe_route
 from edgeclassifier.metrics.tally import BOUNDS_S, Histogram
 from edgeclassifier.metrics.textfile import Textfile
-from edgeclassifier.pipeline.capture import CameraHealth
 
 # Counting
 
@@ -169,32 +171,42 @@ CASES: list[tuple[dict[str, Any], str, dict[str, str], tuple[float, float]]] = [
     ({"buffer": FULL}, "buffer_commits_total", {}, (0, 4)),
     ({"buffer": FULL}, "buffer_written_bytes_total", {}, (0, 500)),
     (
-        {"camera": CameraHealth(state="frozen", problem="it is", recoveries=2)},
+        {"camera": CameraStatus(state="frozen", problem="it is", recoveries=2)},
         "camera_state",
         {"state": "frozen"},
         (0, 1),
     ),
     (
-        {"camera": CameraHealth(state="ok", recoveries=0, view="dark")},
+        {"camera": CameraStatus(state="ok", recoveries=0, view="dark")},
         "camera_view",
         {"view": "dark"},
         (0, 1),
     ),
-    ({"camera": CameraHealth(state="ok", recoveries=2)}, "camera_recoveries_total", {}, (0, 2)),
+    ({"camera": CameraStatus(state="ok", recoveries=2)}, "camera_recoveries_total", {}, (0, 2)),
     (
-        {"accelerator": Status(state="waiting", fault="lost", failures=3)},
+        {"accelerator": AcceleratorStatus(state="waiting", fault="lost", failures=3)},
         "accelerator_fault",
         {"fault": "lost"},
         (0, 1),
     ),
     (
-        {"accelerator": Status(state="waiting", fault="lost", failures=3)},
+        {"accelerator": AcceleratorStatus(state="waiting", fault="lost", failures=3)},
         "accelerator_failures_total",
         {},
         (0, 3),
     ),
-    ({"accelerator": Status(state="waiting")}, "accelerator_state", {"state": "waiting"}, (0, 1)),
-    ({"accelerator": Status(state="ready", returns=6)}, "accelerator_returns_total", {}, (0, 6)),
+    (
+        {"accelerator": AcceleratorStatus(state="waiting")},
+        "accelerator_state",
+        {"state": "waiting"},
+        (0, 1),
+    ),
+    (
+        {"accelerator": AcceleratorStatus(state="ready", returns=6)},
+        "accelerator_returns_total",
+        {},
+        (0, 6),
+    ),
 ]
 
 
@@ -410,7 +422,7 @@ def test_a_daemon_that_hangs_is_unwell_and_one_that_recovers_is_not(tmp_path: Pa
     metrics.handle(result(age_s=DEADLINE_S + 1), None)
     assert not metrics.health().ok
     assert value(metrics.render(), "healthy") == 0
-    now = replace(now, camera=CameraHealth(state="recovering", problem="gone", recoveries=0))
+    now = replace(now, camera=CameraStatus(state="recovering", problem="gone", recoveries=0))
     assert metrics.health().ok
     now = replace(VITALS, excused_s=time.monotonic())
     assert metrics.health().ok, "the first frame has the deadline from here on"

@@ -11,24 +11,20 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from edgeclassifier.accelerator.faults import Status
-from edgeclassifier.buffer.base import BufferStatus
-from edgeclassifier.cameras import Frame
-from edgeclassifier.contract.results import CPU, Backend, Latency, ModelIdentity, Result
-from edgeclassifier.daemon.reporter import Vitals
-from edgeclassifier.daemon.stable_label import State
+from edgeclassifier.contract.frame import Frame
+from edgeclassifier.contract.results import CPU, Backend, Latency, ModelIdentity, Result, State
+from edgeclassifier.contract.status import AcceleratorStatus, BufferStatus, CameraStatus, Vitals
 from edgeclassifier.host.system import System
 from edgeclassifier.metrics.collector import Metrics
 from edgeclassifier.metrics.families import Identity
-from edgeclassifier.pipeline.capture import CameraHealth
 
 DEADLINE_S, START_DEADLINE_S = 20.0, 300.0
 DEGRADED = Backend(name="cpu", degraded=True, reason="it is gone")
 CHANGE = State(label="cat", class_id=1, score=0.9, previous_label=None, since_s=0.0)
 VITALS = Vitals(
     backend=CPU,
-    accelerator=Status(state="ready"),
-    camera=CameraHealth(state="ok", recoveries=0),
+    accelerator=AcceleratorStatus(state="ready"),
+    camera=CameraStatus(state="ok", recoveries=0),
     paused=False,
     excused_s=None,
     superseded_frames=0,

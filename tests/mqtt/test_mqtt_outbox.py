@@ -6,7 +6,8 @@ from typing import Literal
 import pytest
 
 from edgeclassifier.buffer import MemoryBuffer
-from edgeclassifier.contract.message import Message, Parcel
+from edgeclassifier.buffer.parcel import Parcel
+from edgeclassifier.contract.message import Message
 from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.mqtt.linklog import LinkLog
 from edgeclassifier.mqtt.outbox import Outbox

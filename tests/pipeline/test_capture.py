@@ -15,10 +15,9 @@ from PIL.ImageFilter import GaussianBlur
 from support.daemon import SAMPLES
 from support.shared_data import FOLDER
 
-from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.camera import FrameFactory
+from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.engine.pictures import load_picture
-from edgeclassifier.engine.preprocess import Pixels
 from edgeclassifier.errors import CameraError, CameraTimeout
 from edgeclassifier.pipeline import capture as capture_module
 from edgeclassifier.pipeline.capture import CameraSettings, Capture

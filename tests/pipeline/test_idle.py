@@ -16,9 +16,9 @@ from support.scene import CROP_FRACTION, RATE_HZ, Change, Encoding, Pixels, Scen
 from support.tiny_models import LABELS, classifier
 
 from edgeclassifier import compose
-from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.memory import MemoryCamera
 from edgeclassifier.config import Config
+from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.results import Backend, Result
 from edgeclassifier.engine.classifier import Classifier
 from edgeclassifier.engine.inference import Answer, Inference

@@ -21,8 +21,8 @@ from support.pipelines import (
 )
 from support.tiny_models import LABELS, classifier
 
-from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.camera import FrameFactory
+from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.results import Result
 from edgeclassifier.engine.classifier import Classifier
 from edgeclassifier.engine.preprocess import Preprocessor

@@ -15,9 +15,9 @@ from support.daemon import SAMPLES, Daemon, isolated
 from support.delegate.build import Device, build
 from support.tiny_models import LABELS, Operation, Tensor, classifier, model
 
-from edgeclassifier.accelerator.faults import TensorForm, TensorLayout
 from edgeclassifier.compose.model import BUNDLED_MODEL, model_store
 from edgeclassifier.engine.runtime import load_model
+from edgeclassifier.engine.tensors import TensorForm, TensorLayout
 from soak.camera import IpCamera
 from soak.door import Door
 from soak.process import find_child

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.cameras import Frame
 from edgeclassifier.cameras.camera import FrameFactory
+from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.results import ModelIdentity
 from edgeclassifier.engine.classifier import Classifier
 from edgeclassifier.engine.inference import Inference

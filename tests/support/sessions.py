@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any, Literal
 
 from edgeclassifier.buffer import MemoryBuffer
-from edgeclassifier.contract.message import Broker
+from edgeclassifier.mqtt.broker import Broker
 from edgeclassifier.mqtt.session import Session
 
 MakeSession = Callable[..., Session]

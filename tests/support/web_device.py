@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from edgeclassifier import compose
-from edgeclassifier.cameras.camera import Frame, FrameFactory
+from edgeclassifier.cameras.camera import FrameFactory
 from edgeclassifier.config import Config
+from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.results import Latency, Result
 from edgeclassifier.daemon.stable_label import StableLabel
 from edgeclassifier.engine.inference import Inference
 from edgeclassifier.engine.pictures import decode_picture, load_picture
-from edgeclassifier.engine.preprocess import Pixels, crop_box
+from edgeclassifier.engine.preprocess import crop_box
 from edgeclassifier.errors import EdgeclassifierError, RequestError
 from edgeclassifier.web.live import Live
 from edgeclassifier.web.server import WebServer

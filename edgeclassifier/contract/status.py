@@ -1,0 +1,142 @@
+"""How the parts are: what each says of itself at one moment, as plain data."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgeclassifier.contract.results import Backend
+
+AcceleratorFault = Literal["absent", "lost", "hung", "slow", "error", "crashed", "unfit"]
+"""absent: the library or the device is not there; lost: the worker died while it served; hung: no
+answer within the deadline; slow: answers that keep taking too long; error: the delegate reports
+one; crashed: the worker died while it loaded; unfit: the model does not suit, so only a person can
+help."""
+
+
+AcceleratorState = Literal["starting", "ready", "waiting", "stopped"]
+"""starting: the first attempt; waiting: for the next attempt, or for its outcome."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceleratorStatus:
+    """How an accelerator does. `reason` is one line for people, None while nothing is wrong."""
+
+    state: AcceleratorState
+    fault: AcceleratorFault | None = None
+    reason: str | None = None
+    failures: int = 0
+    """Faults so far, attempts that failed included."""
+    returns: int = 0
+    """How often it became ready after a fault."""
+
+
+View = Literal["clear", "dark", "covered"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraStatus:
+    """How the camera is."""
+
+    state: Literal["starting", "ok", "recovering", "undecodable", "frozen"]
+    problem: str | None = None
+    """What is wrong, for people."""
+    recoveries: int
+    """How often it was opened again since the start."""
+    view: View = "clear"
+    """Whether a live camera sees anything: "dark" at night, "covered" where nothing has an edge."""
+
+
+Storage = Literal["memory", "disk"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BufferStatus:
+    """How a buffer is."""
+
+    pending: int
+    pending_bytes: int
+    """As counted against the limit, what each message costs beside its payload included."""
+    dropped: int
+    """Messages that gave way to newer ones, or that the disk has lost."""
+    storage: Storage
+    """What keeps new messages now."""
+    problem: str | None = None
+    """Why messages are not on disk although they should be: one line."""
+    written_messages: int = 0
+    written_bytes: int = 0
+    """What the written messages occupy on disk; the journal takes as much again."""
+    commits: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reload:
+    """What became of the newest request to read the configuration again."""
+
+    timestamp: str
+    status: Literal["applied", "unchanged", "refused"]
+    changed: tuple[str, ...] = ()
+    """The keys whose values are other ones now."""
+    problem: str | None = None
+    """Why the old configuration is kept, or a part of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """An end that nobody asked for."""
+
+    reason: str
+    exit_code: int | None
+    """None where the daemon did not come to say anything."""
+    timestamp: str
+    """When it ended or, where that is not known, when it had started; UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttling:
+    """What the Raspberry Pi firmware held back, now and at any time since boot."""
+
+    now: tuple[str, ...]
+    since_boot: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """Of one stage, in seconds."""
+
+    p50: float
+    p95: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What was classified so far."""
+
+    frames: int
+    fps: float
+    """Over the last half minute, or since the start."""
+    frame_age_s: float | None
+    """Since the newest classified frame was captured; None before the first."""
+    latency: dict[str, Percentiles]
+    """By stage, of the newest frames."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """What the other parts say of themselves at one moment."""
+
+    backend: Backend
+    accelerator: AcceleratorStatus | None
+    camera: CameraStatus
+    paused: bool
+    excused_s: float | None
+    """When it was paused or recovered its camera for the last time, on the monotonic clock."""
+    superseded_frames: int
+    unreadable_frames: int
+    dropped_messages: int
+    published_messages: int
+    buffer: BufferStatus
+    connected: bool
+    reconnects: int
+    last_error: str | None
+    reload: Reload | None
+    last_crash: Crash | None
