@@ -41,7 +41,7 @@ def some_seed() -> int:
 
 def fuzz(program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", f"fuzz.{program}", *arguments],
+        [sys.executable, "-m", f"support.fuzz.{program}", *arguments],
         env=ENVIRONMENT,
         capture_output=True,
         text=True,

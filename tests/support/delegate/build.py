@@ -8,7 +8,7 @@ import pytest
 
 from support.tiny_models import Operation, Tensor, classifier, model
 
-SOURCE = Path(__file__).parent / "support.delegate.c"
+SOURCE = Path(__file__).parent / "delegate.c"
 
 needs_gcc = pytest.mark.skipif(
     shutil.which("gcc") is None, reason="gcc is not installed: it builds the tests' delegate"

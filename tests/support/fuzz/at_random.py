@@ -1,6 +1,6 @@
 """Random damage, in a process of its own, as the memory of a test run is anybody's.
 
-`PYTHONPATH=.:tests python -m fuzz.at_random TARGET` prints counts as JSON, and ends with 0 where no
+`PYTHONPATH=.:tests python -m support.fuzz.at_random TARGET` prints counts as JSON, and ends with 0 where no
 input broke a promise; else the input is saved in --folder.
 """
 

@@ -13,8 +13,8 @@ from PIL import Image
 from edgeclassifier.config import Config, load_config, masked, to_toml
 from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.contract.message import Incoming
-from edgeclassifier.control.envelope import failure, read_request, success
 from edgeclassifier.daemon.exit_record import ExitRecord
+from edgeclassifier.daemon.requests import failure, read_request, success
 from edgeclassifier.engine.labels import fit_labels, read_labels
 from edgeclassifier.engine.pictures import load_picture
 from edgeclassifier.errors import ConfigError, EdgeclassifierError
