@@ -3,7 +3,7 @@
 from edgeclassifier.config import Config
 from edgeclassifier.config.schema import CommandsConfig
 from edgeclassifier.contract.payloads import Topics
-from edgeclassifier.control.handler import RequestHandler
+from edgeclassifier.daemon.requests import RequestHandler
 
 
 def request_handler(config: CommandsConfig, topics: Topics) -> RequestHandler:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 T = TypeVar("T")
 
@@ -12,13 +12,44 @@ Check = Callable[[Any], str | None]
 """Returns what was expected where a value is not acceptable, else None."""
 
 
-def option(default: T, *checks: Check, path: bool | Callable[[str], bool] = False) -> T:
-    """Declare a key with its default.
+Place = Literal["camera", "model", "idle", "session", "publishing", "log", "start"]
+"""Where a key acts when its value changes while the daemon runs."""
+CAMERA: Final = "camera"
+"""The camera is opened again."""
+MODEL: Final = "model"
+"""The model is loaded again, with what prepares pictures for it."""
+IDLE: Final = "idle"
+"""Still scenes are told by other rules from the next frame on."""
+SESSION: Final = "session"
+"""The device connects to the broker again."""
+PUBLISHING: Final = "publishing"
+"""What is published, and how often, changes with the next result."""
+LOG: Final = "log"
+START: Final = "start"
+"""Nothing happens until the daemon is started again."""
+
+
+def option(
+    default: T,
+    *checks: Check,
+    applies: Place | tuple[Place, ...],
+    path: bool | Callable[[str], bool] = False,
+) -> T:
+    """Declare a key with its default, and say where it `applies` when it changes.
 
     `path` marks file names, relative to the file they are in; a function tells them from others.
     """
-    field: T = dataclasses.field(default=default, metadata={"checks": checks, "path": path})
+    field: T = dataclasses.field(default=default, metadata=_metadata(checks, applies, path))
     return field
+
+
+def _metadata(
+    checks: tuple[Check, ...],
+    applies: Place | tuple[Place, ...],
+    path: bool | Callable[[str], bool] = False,
+) -> dict[str, Any]:
+    places = (applies,) if isinstance(applies, str) else applies
+    return {"checks": checks, "applies": places, "path": path}
 
 
 def is_path(field: dataclasses.Field[Any], value: str) -> bool:
@@ -37,15 +68,13 @@ def local_file(value: str) -> bool:
     return "://" not in value
 
 
-def string_table() -> dict[str, str]:
+def string_table(*, applies: Place | tuple[Place, ...]) -> dict[str, str]:
     """Declare a key that holds a table of strings, empty by default."""
-    field: dict[str, str] = dataclasses.field(
-        default_factory=dict, metadata={"checks": (), "path": False}
-    )
+    field: dict[str, str] = dataclasses.field(default_factory=dict, metadata=_metadata((), applies))
     return field
 
 
-def number_table(check: Check) -> dict[str, float]:
+def number_table(check: Check, *, applies: Place | tuple[Place, ...]) -> dict[str, float]:
     """Declare a key that holds a table of numbers, each as `check` has it; empty by default."""
 
     def check_all(table: dict[str, float]) -> str | None:
@@ -53,7 +82,7 @@ def number_table(check: Check) -> dict[str, float]:
         return said and f"for each label {said}"
 
     field: dict[str, float] = dataclasses.field(
-        default_factory=dict, metadata={"checks": (check_all,), "path": False}
+        default_factory=dict, metadata=_metadata((check_all,), applies)
     )
     return field
 

@@ -3,6 +3,13 @@
 from dataclasses import dataclass, field
 
 from edgeclassifier.config.options import (
+    CAMERA,
+    IDLE,
+    LOG,
+    MODEL,
+    PUBLISHING,
+    SESSION,
+    START,
     above,
     at_least,
     between,
@@ -35,50 +42,50 @@ _topic_root = matching(
 class DeviceConfig:
     """The device in topics and payloads."""
 
-    id: str = option("", _optional_topic_id)
-    state_directory: str = option("", path=True)
+    id: str = option("", _optional_topic_id, applies=SESSION)
+    state_directory: str = option("", path=True, applies=START)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PiCameraConfig:
     """A camera on the Pi's connector or on USB, through libcamera."""
 
-    index: int = option(0, at_least(0))
-    frame_rate_hz: float = option(10.0, between(0.01, 120))
+    index: int = option(0, at_least(0), applies=CAMERA)
+    frame_rate_hz: float = option(10.0, between(0.01, 120), applies=CAMERA)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamConfig:
     """A V4L2 device, a network stream or a video file, through FFmpeg."""
 
-    url: str = option("", path=local_file)
-    username: str = option("")
-    password_file: str = option("", path=True)
-    max_rate_hz: float = option(0.0, at_least(0))
-    loop: bool = option(False)
-    timeout_s: float = option(10.0, above(0))
-    reconnect_max_s: float = option(60.0, at_least(1))
-    options: dict[str, str] = string_table()
+    url: str = option("", path=local_file, applies=CAMERA)
+    username: str = option("", applies=CAMERA)
+    password_file: str = option("", path=True, applies=CAMERA)
+    max_rate_hz: float = option(0.0, at_least(0), applies=CAMERA)
+    loop: bool = option(False, applies=CAMERA)
+    timeout_s: float = option(10.0, above(0), applies=CAMERA)
+    reconnect_max_s: float = option(60.0, at_least(1), applies=CAMERA)
+    options: dict[str, str] = string_table(applies=CAMERA)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayConfig:
     """Pictures from files."""
 
-    path: str = option("", path=True)
-    loop: bool = option(True)
-    rate_hz: float = option(1.0, at_least(0))
+    path: str = option("", path=True, applies=CAMERA)
+    loop: bool = option(True, applies=CAMERA)
+    rate_hz: float = option(1.0, at_least(0), applies=CAMERA)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CameraConfig:
     """Where frames come from."""
 
-    id: str = option("cam0", _topic_id)
-    source: str = option("picamera2", one_of("picamera2", "stream", "replay"))
-    deadline_s: float = option(10.0, above(0))
-    max_recoveries: int = option(5, at_least(0))
-    frozen_after_s: float = option(60.0, at_least(0))
+    id: str = option("cam0", _topic_id, applies=(CAMERA, SESSION))
+    source: str = option("picamera2", one_of("picamera2", "stream", "replay"), applies=CAMERA)
+    deadline_s: float = option(10.0, above(0), applies=CAMERA)
+    max_recoveries: int = option(5, at_least(0), applies=CAMERA)
+    frozen_after_s: float = option(60.0, at_least(0), applies=CAMERA)
     picamera2: PiCameraConfig = field(default_factory=PiCameraConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
@@ -88,8 +95,8 @@ class CameraConfig:
 class PreprocessConfig:
     """Which part of a frame is classified."""
 
-    crop_fraction: float = option(0.875, between(0.05, 1))
-    region: tuple[float, ...] = option((), region)
+    crop_fraction: float = option(0.875, between(0.05, 1), applies=(MODEL, IDLE))
+    region: tuple[float, ...] = option((), region, applies=(MODEL, IDLE))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,91 +104,98 @@ class ModelConfig:
     """What classifies, and how its input and output are to be read."""
 
     name: str = option(
-        "auto", matching(r"\S(.*\S)?", '"auto", a name, or a .tflite file'), path=model_file
+        "auto",
+        matching(r"\S(.*\S)?", '"auto", a name, or a .tflite file'),
+        path=model_file,
+        applies=MODEL,
     )
-    store: str = option("", path=True)
-    runtime: str = option("auto", one_of("auto", "litert", "tflite-runtime"))
-    threads: int = option(0, between(0, 64))
-    labels: str = option("", path=True)
-    mean: tuple[float, ...] = option((), channels)
-    std: tuple[float, ...] = option((), non_zero_channels)
-    output: str = option("auto", one_of("auto", "probabilities", "logits"))
-    top_k: int = option(3, between(1, 100))
-    threshold: float = option(0.0, between(0, 1))
-    deadline_s: float = option(60.0, above(0))
+    store: str = option("", path=True, applies=MODEL)
+    runtime: str = option("auto", one_of("auto", "litert", "tflite-runtime"), applies=MODEL)
+    threads: int = option(0, between(0, 64), applies=MODEL)
+    labels: str = option("", path=True, applies=MODEL)
+    mean: tuple[float, ...] = option((), channels, applies=MODEL)
+    std: tuple[float, ...] = option((), non_zero_channels, applies=MODEL)
+    output: str = option("auto", one_of("auto", "probabilities", "logits"), applies=MODEL)
+    top_k: int = option(3, between(1, 100), applies=MODEL)
+    threshold: float = option(0.0, between(0, 1), applies=MODEL)
+    deadline_s: float = option(60.0, above(0), applies=START)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AcceleratorConfig:
     """What runs the model in place of the CPU, while it is there."""
 
-    delegate: str = option("auto", matching(r"\S(.*\S)?", '"auto", "none", "edgetpu" or a library'))
-    options: dict[str, str] = string_table()
-    model: str = option("", path=model_file)
-    deadline_s: float = option(2.0, above(0))
-    load_deadline_s: float = option(30.0, above(0))
-    slow_s: float = option(0.5, at_least(0))
-    retry_min_s: float = option(2.0, above(0))
-    retry_max_s: float = option(300.0, above(0))
+    delegate: str = option(
+        "auto", matching(r"\S(.*\S)?", '"auto", "none", "edgetpu" or a library'), applies=MODEL
+    )
+    options: dict[str, str] = string_table(applies=MODEL)
+    model: str = option("", path=model_file, applies=MODEL)
+    deadline_s: float = option(2.0, above(0), applies=MODEL)
+    load_deadline_s: float = option(30.0, above(0), applies=MODEL)
+    slow_s: float = option(0.5, at_least(0), applies=MODEL)
+    retry_min_s: float = option(2.0, above(0), applies=MODEL)
+    retry_max_s: float = option(300.0, above(0), applies=MODEL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdleConfig:
     """What happens while the scene stands still."""
 
-    skip_unchanged: bool = option(False)
-    max_age_s: float = option(60.0, above(0))
-    min_area: float = option(0.005, between(0.001, 1))
+    skip_unchanged: bool = option(False, applies=IDLE)
+    max_age_s: float = option(60.0, above(0), applies=IDLE)
+    min_area: float = option(0.005, between(0.001, 1), applies=IDLE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StateConfig:
     """When the stable label changes."""
 
-    threshold: float = option(0.3, between(0, 1))
-    leave_threshold: float = option(0.0, between(0, 1))
-    window_s: float = option(1.0, between(0, 3600))
-    hold_s: float = option(2.0, at_least(0))
-    heartbeat_s: float = option(60.0, above(0))
-    exclude: tuple[str, ...] = option(())
-    thresholds: dict[str, float] = number_table(between(0, 1))
+    threshold: float = option(0.3, between(0, 1), applies=PUBLISHING)
+    leave_threshold: float = option(0.0, between(0, 1), applies=PUBLISHING)
+    window_s: float = option(1.0, between(0, 3600), applies=PUBLISHING)
+    hold_s: float = option(2.0, at_least(0), applies=PUBLISHING)
+    heartbeat_s: float = option(60.0, above(0), applies=PUBLISHING)
+    exclude: tuple[str, ...] = option((), applies=PUBLISHING)
+    thresholds: dict[str, float] = number_table(between(0, 1), applies=PUBLISHING)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageConfig:
     """The JPEG of the classified crop."""
 
-    enabled: bool = option(False)
-    max_rate_hz: float = option(0.2, above(0))
-    quality: int = option(80, between(1, 95))
+    enabled: bool = option(False, applies=PUBLISHING)
+    max_rate_hz: float = option(0.2, above(0), applies=PUBLISHING)
+    quality: int = option(80, between(1, 95), applies=PUBLISHING)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TlsConfig:
     """Encryption of the broker's connection. Certificates and host names are always verified."""
 
-    enabled: bool = option(False)
-    ca_file: str = option("", path=True)
-    cert_file: str = option("", path=True)
-    key_file: str = option("", path=True)
+    enabled: bool = option(False, applies=SESSION)
+    ca_file: str = option("", path=True, applies=SESSION)
+    cert_file: str = option("", path=True, applies=SESSION)
+    key_file: str = option("", path=True, applies=SESSION)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MqttConfig:
     """The broker and how it is spoken to."""
 
-    host: str = option("localhost", matching(r"[^\s/:@]+|[0-9a-fA-F:]+", "a host name or address"))
-    port: int = option(0, between(0, 65535))
-    protocol: str = option("5", one_of("5", "3.1.1"))
-    root: str = option("edgeclassifier", _topic_root)
-    client_id: str = option("")
-    username: str = option("")
-    password_file: str = option("", path=True)
-    keepalive_s: int = option(30, between(5, 65535))
-    reconnect_min_s: float = option(1.0, above(0))
-    reconnect_max_s: float = option(60.0, above(0))
-    max_rate_hz: float = option(10.0, at_least(0))
-    health_interval_s: float = option(30.0, at_least(1))
+    host: str = option(
+        "localhost", matching(r"[^\s/:@]+|[0-9a-fA-F:]+", "a host name or address"), applies=SESSION
+    )
+    port: int = option(0, between(0, 65535), applies=SESSION)
+    protocol: str = option("5", one_of("5", "3.1.1"), applies=SESSION)
+    root: str = option("edgeclassifier", _topic_root, applies=SESSION)
+    client_id: str = option("", applies=SESSION)
+    username: str = option("", applies=SESSION)
+    password_file: str = option("", path=True, applies=SESSION)
+    keepalive_s: int = option(30, between(5, 65535), applies=SESSION)
+    reconnect_min_s: float = option(1.0, above(0), applies=START)
+    reconnect_max_s: float = option(60.0, above(0), applies=START)
+    max_rate_hz: float = option(10.0, at_least(0), applies=PUBLISHING)
+    health_interval_s: float = option(30.0, at_least(1), applies=PUBLISHING)
     tls: TlsConfig = field(default_factory=TlsConfig)
 
 
@@ -189,51 +203,53 @@ class MqttConfig:
 class BufferConfig:
     """What waits for the broker: predictions, states and events."""
 
-    storage: str = option("memory", one_of("memory", "disk"))
-    max_mib: float = option(8.0, between(0.01, 65_536))
-    path: str = option("", path=True)
-    write_interval_s: float = option(5.0, at_least(0))
+    storage: str = option("memory", one_of("memory", "disk"), applies=START)
+    max_mib: float = option(8.0, between(0.01, 65_536), applies=START)
+    path: str = option("", path=True, applies=START)
+    write_interval_s: float = option(5.0, at_least(0), applies=START)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandsConfig:
     """What may be asked of the device over MQTT."""
 
-    allow: tuple[str, ...] = option(COMMANDS, words_of(*COMMANDS))
-    max_rate_hz: float = option(2.0, above(0))
+    allow: tuple[str, ...] = option(tuple(COMMANDS), words_of(*COMMANDS), applies=START)
+    max_rate_hz: float = option(2.0, above(0), applies=START)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HomeAssistantConfig:
     """The device in Home Assistant, by MQTT discovery."""
 
-    enabled: bool = option(False)
-    prefix: str = option("homeassistant", _topic_root)
+    enabled: bool = option(False, applies=START)
+    prefix: str = option("homeassistant", _topic_root, applies=START)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebConfig:
     """The page to aim the camera by."""
 
-    enabled: bool = option(False)
-    host: str = option("127.0.0.1", matching(r"[^\s/:@]+|[0-9a-fA-F:]+", "a host name or address"))
-    port: int = option(8080, between(0, 65535))
-    password_file: str = option("", path=True)
+    enabled: bool = option(False, applies=START)
+    host: str = option(
+        "127.0.0.1", matching(r"[^\s/:@]+|[0-9a-fA-F:]+", "a host name or address"), applies=START
+    )
+    port: int = option(8080, between(0, 65535), applies=START)
+    password_file: str = option("", path=True, applies=START)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricsConfig:
     """Numbers for Prometheus, besides those of the page."""
 
-    textfile: str = option("", path=True)
-    interval_s: float = option(15.0, at_least(1))
+    textfile: str = option("", path=True, applies=START)
+    interval_s: float = option(15.0, at_least(1), applies=START)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogConfig:
     """What is said on stderr, or in the journal."""
 
-    level: str = option("info", one_of("debug", "info", "warning", "error"))
+    level: str = option("info", one_of("debug", "info", "warning", "error"), applies=LOG)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,62 +1,127 @@
-"""Which arguments each command takes. `v1.schema.json` says the same formally."""
+"""What may be asked of a device: one row a command. `v1.schema.json` has the formal half."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from edgeclassifier.errors import RequestError
-
-Check = Callable[[Any], str | None]
-"""Returns what was expected where a value is not acceptable, else None."""
-
 _LONGEST_NAME = 100
+_FRAME_S = 30.0
+_CHANGE_S = 180.0
+"""A new model is tried in a process of its own first."""
 
 
-def _flag(value: Any) -> str | None:
-    return None if isinstance(value, bool) else "true or false"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Argument:
+    """One value that a command takes."""
+
+    name: str
+    accepts: Callable[[Any], bool]
+    expected: str
+    """What it accepts, for people."""
+    optional: bool = False
 
 
-def _threshold(value: Any) -> str | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One thing that a device can be asked to do."""
+
+    name: str
+    does: str
+    """For people: a line of the documentation."""
+    arguments: tuple[Argument, ...] = ()
+    example: str = ""
+    """What a request with arguments looks like."""
+    within_s: float = 0.0
+    """The longest that it waits for a frame, or for a change; 0: not at all."""
+
+    @property
+    def schema(self) -> str:
+        """Name its definition in the JSON Schema."""
+        return f"request_{self.name}" if self.arguments else "request"
+
+    def problem(self, given: Mapping[str, Any]) -> str | None:
+        """Say what is wrong with the arguments of a request; None if nothing is."""
+        known = {argument.name: argument for argument in self.arguments}
+        if unknown := [name for name in given if name not in known]:
+            takes = ", ".join(known) or "none"
+            return f"{self.name} takes no {unknown[0][:40]!r}: it takes {takes}"
+        for name, argument in known.items():
+            if name not in given:
+                if not argument.optional:
+                    return f"{self.name} needs {name!r}"
+            elif not argument.accepts(given[name]):
+                return f"{self.name}: {name}: expected {argument.expected}"
+        return None
+
+
+def _is_threshold(value: Any) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if value is None or (number and 0 <= value <= 1):
-        return None
-    return "a number from 0 to 1, or null for the configured one"
+    return value is None or (number and 0 <= value <= 1)
 
 
-def _model(value: Any) -> str | None:
-    if value is None or (isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME):
-        return None
-    return "the name of an installed model, or null for the configured one"
+def _is_model(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME)
 
 
-_ARGUMENTS: Mapping[str, Mapping[str, Check]] = {
-    "classify": {},
-    "snapshot": {},
-    "pause": {"paused": _flag},
-    "resume": {},
-    "set_threshold": {"threshold": _threshold},
-    "set_model": {"model": _model},
-    "reload": {},
-    "restart": {},
-    "health": {},
-}
-
-_OPTIONAL = {"pause": ("paused",)}
-
-COMMANDS = tuple(_ARGUMENTS)
-
-
-def check_arguments(command: str, arguments: Mapping[str, Any]) -> None:
-    """Raise RequestError unless `arguments` are all that the command needs, and no more."""
-    if command not in _ARGUMENTS:
-        raise RequestError(f"{command[:40]!r} is no command: there are {', '.join(COMMANDS)}")
-    checks = _ARGUMENTS[command]
-    if unknown := [name for name in arguments if name not in checks]:
-        known = ", ".join(checks) or "none"
-        raise RequestError(f"{command} takes no {unknown[0][:40]!r}: it takes {known}")
-    for name, check in checks.items():
-        if name not in arguments:
-            if name in _OPTIONAL.get(command, ()):
-                continue
-            raise RequestError(f"{command} needs {name!r}")
-        if (expected := check(arguments[name])) is not None:
-            raise RequestError(f"{command}: {name}: expected {expected}")
+_ROWS = (
+    Command(
+        name="classify",
+        does="answers with the predictions of the next frame, also while paused",
+        within_s=_FRAME_S,
+    ),
+    Command(
+        name="snapshot",
+        does="as `classify`, and publishes the crop on `<camera>/image`",
+        within_s=_FRAME_S,
+    ),
+    Command(
+        name="pause",
+        does="stops classifying, the camera stays open; `false` is `resume`",
+        arguments=(
+            Argument(
+                name="paused",
+                accepts=lambda value: isinstance(value, bool),
+                expected="true or false",
+                optional=True,
+            ),
+        ),
+        example='{"paused": true}',
+    ),
+    Command(name="resume", does="classifies again"),
+    Command(
+        name="set_threshold",
+        does="changes `state.threshold`; `null` returns to the configured one",
+        arguments=(
+            Argument(
+                name="threshold",
+                accepts=_is_threshold,
+                expected="a number from 0 to 1, or null for the configured one",
+            ),
+        ),
+        example='{"threshold": 0.6}',
+        within_s=_CHANGE_S,
+    ),
+    Command(
+        name="set_model",
+        does="tries an installed model, then swaps it in between two frames; `null` returns to the "
+        "configured one",
+        arguments=(
+            Argument(
+                name="model",
+                accepts=_is_model,
+                expected="the name of an installed model, or null for the configured one",
+            ),
+        ),
+        example='{"model": "mobilenet_v2"}',
+        within_s=_CHANGE_S,
+    ),
+    Command(
+        name="reload",
+        does="reads the configuration again, and answers what changed, or why nothing did",
+        within_s=_CHANGE_S,
+    ),
+    Command(name="restart", does="ends the daemon, and systemd starts it again"),
+    Command(name="health", does="answers with the health message"),
+)
+COMMANDS: Mapping[str, Command] = {row.name: row for row in _ROWS}
+"""By name, in the order in which they are listed for people."""

@@ -8,12 +8,12 @@ from typing import Any
 from edgeclassifier import compose
 from edgeclassifier.config import Config
 from edgeclassifier.config.overrides import Overrides
-from edgeclassifier.contract.commands import check_arguments
 from edgeclassifier.contract.payloads import Payloads
 from edgeclassifier.contract.results import Result
 from edgeclassifier.contract.status import Reload
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reconfigure import Reconfiguration
+from edgeclassifier.daemon.requests import check_arguments
 from edgeclassifier.errors import RequestError
 from edgeclassifier.pipeline.pipeline import Pipeline
 

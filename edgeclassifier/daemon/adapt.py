@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from edgeclassifier import compose
 from edgeclassifier.config import Config
 from edgeclassifier.contract.payloads import Payloads, offline, online
-from edgeclassifier.control.handler import RequestHandler
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reload import Apply
 from edgeclassifier.daemon.reporter import Reporter
+from edgeclassifier.daemon.requests import RequestHandler
 from edgeclassifier.daemon.stable_label import StableLabel
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.pipeline import Pipeline

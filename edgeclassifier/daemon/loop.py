@@ -12,7 +12,6 @@ from edgeclassifier.contract.message import Incoming, Message
 from edgeclassifier.contract.payloads import Payloads, offline, online
 from edgeclassifier.contract.results import CPU, Result, State
 from edgeclassifier.contract.status import Crash, Vitals
-from edgeclassifier.control.handler import RequestHandler
 from edgeclassifier.daemon.actions import Actions
 from edgeclassifier.daemon.adapt import Adapter
 from edgeclassifier.daemon.health import ProgressMeter
@@ -21,6 +20,7 @@ from edgeclassifier.daemon.publisher import Publisher, PublisherSettings
 from edgeclassifier.daemon.reconfigure import Reconfiguration
 from edgeclassifier.daemon.reload import Reloader
 from edgeclassifier.daemon.reporter import Reporter
+from edgeclassifier.daemon.requests import RequestHandler
 from edgeclassifier.daemon.stable_label import StableLabel
 from edgeclassifier.daemon.watchdog import Watch
 from edgeclassifier.errors import BrokerError, EdgeclassifierError

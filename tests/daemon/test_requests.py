@@ -12,10 +12,16 @@ from support.brokers import wait_until
 from support.contract import SCHEMA, problems
 
 from edgeclassifier.config import Config
-from edgeclassifier.contract.commands import COMMANDS, check_arguments
+from edgeclassifier.contract.commands import COMMANDS
 from edgeclassifier.contract.message import Incoming, Message
-from edgeclassifier.control.envelope import Request, failure, read_request, success
-from edgeclassifier.control.handler import RequestHandler
+from edgeclassifier.daemon.requests import (
+    Request,
+    RequestHandler,
+    check_arguments,
+    failure,
+    read_request,
+    success,
+)
 from edgeclassifier.errors import ModelError, RequestError
 from edgeclassifier.host.rates import TokenBucket
 
@@ -37,7 +43,7 @@ def read(command: str, payload: object = b"", **more: Any) -> Request:
 
 
 def test_the_configuration_knows_the_same_commands() -> None:
-    assert Config().commands.allow == COMMANDS
+    assert Config().commands.allow == tuple(COMMANDS)
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -53,7 +59,7 @@ def definition(command: str) -> str:
 @example("classify", {"transaction": 7.0})
 @example("classify", {"transaction": 7.5})
 @example("classify", {"transaction": 2.0**63})
-@given(st.sampled_from(COMMANDS), ARGUMENTS)
+@given(st.sampled_from(tuple(COMMANDS)), ARGUMENTS)
 def test_what_is_accepted_is_what_the_contract_allows(
     command: str, payload: Mapping[str, Any]
 ) -> None:
@@ -184,7 +190,9 @@ class Device:
         return [json.loads(each.payload) for each in self.answers]
 
 
-def handler(*, allow: tuple[str, ...] = COMMANDS, max_rate_hz: float = 1000.0) -> RequestHandler:
+def handler(
+    *, allow: tuple[str, ...] = tuple(COMMANDS), max_rate_hz: float = 1000.0
+) -> RequestHandler:
     return RequestHandler(base=BASE, allow=allow, max_rate_hz=max_rate_hz)
 
 

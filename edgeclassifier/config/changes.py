@@ -1,0 +1,46 @@
+"""What differs between two configurations, and where that acts."""
+
+import dataclasses
+import typing
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from edgeclassifier.config.options import START, Place
+from edgeclassifier.config.schema import Config
+
+
+def _declared(table: type[Any], prefix: str) -> Iterator[tuple[str, tuple[Place, ...]]]:
+    hints = typing.get_type_hints(table)
+    for field in dataclasses.fields(table):
+        key = prefix + field.name
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield from _declared(typing.cast("type[Any]", hints[field.name]), f"{key}.")
+        elif "applies" not in field.metadata:
+            raise TypeError(f"{key}: declare it with option(), and say where it applies")
+        else:
+            yield key, field.metadata["applies"]
+
+
+PLACES: Mapping[str, tuple[Place, ...]] = dict(_declared(Config, ""))
+"""Where each key acts when its value changes, by its name, such as "mqtt.host"."""
+
+
+def changed_keys(old: Config, new: Config) -> frozenset[str]:
+    """Name the keys that have other values."""
+    return frozenset(key for key in PLACES if _value(old, key) != _value(new, key))
+
+
+def at(place: Place, keys: Collection[str]) -> frozenset[str]:
+    """Select those of the keys that act at `place`."""
+    return frozenset(key for key in keys if place in PLACES[key])
+
+
+def at_next_start(keys: Collection[str]) -> frozenset[str]:
+    """Select those of the keys that are read only when the daemon starts."""
+    return at(START, keys)
+
+
+def _value(table: Any, key: str) -> Any:
+    for name in key.split("."):
+        table = getattr(table, name)
+    return table
