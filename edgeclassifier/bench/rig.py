@@ -3,12 +3,14 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from typing import Self
 
 from edgeclassifier import compose
 from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.cameras import Camera
 from edgeclassifier.cameras.memory import MemoryCamera
+from edgeclassifier.cameras.reader import POLL_S
 from edgeclassifier.config import Config
 from edgeclassifier.contract.frame import Pixels
 from edgeclassifier.contract.payloads import Payloads, Topics
@@ -20,11 +22,12 @@ from edgeclassifier.engine.pictures import cover, load_picture
 from edgeclassifier.errors import BrokerError, CameraError
 from edgeclassifier.host.children import SAMPLES
 from edgeclassifier.host.localbroker import LOOPBACK, LocalBroker
-from edgeclassifier.host.system import System
+from edgeclassifier.host.priority import be_nice
 from edgeclassifier.mqtt.broker import Broker
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.capture import CameraSettings
-from edgeclassifier.pipeline.pipeline import Pipeline
+from edgeclassifier.pipeline.modelslot import ModelSlot
+from edgeclassifier.pipeline.pipeline import EndOfFrames, Pipeline
 
 _DRAIN_S = 10.0
 _BUFFER_BYTES = 8 * 1024 * 1024
@@ -37,7 +40,7 @@ def sample_frames(width: int, height: int) -> list[Pixels]:
 
 
 def endless(frames: Sequence[Pixels]) -> Camera:
-    """Give the frames again and again, as fast as they are taken."""
+    """Give the frames in turn, without end, as fast as they are taken."""
     return MemoryCamera(camera_id="memory", pictures=frames, count=None)
 
 
@@ -71,7 +74,6 @@ class Rig:
             publish=self._session.publish,
             payloads=Payloads(camera="memory"),
             label=StableLabel(compose.state_rules(config.state)),
-            clock_synchronized=System().clock_synchronized,
             settings=PublisherSettings(
                 topics=Topics(root="edgeclassifier", device="bench", camera="memory"),
                 max_rate_hz=0,
@@ -116,18 +118,19 @@ class Rig:
         self, inference: Inference, camera: Camera, seconds: float, latencies: list[Latency]
     ) -> float:
         settings = CameraSettings(make=lambda: camera, deadline_s=self._deadline_s)
-        pipeline = Pipeline(camera=settings, nice=self._nice)
-        pipeline.open()
-        pipeline.attach(inference)
+        models = ModelSlot()
+        models.load(inference)
+        pipeline = Pipeline(camera=settings, models=models, nice=self._nice)
+        be_nice(self._nice)
         arrived_s: list[float] = []
-
-        def enough() -> bool:
-            return bool(arrived_s) and arrived_s[-1] - arrived_s[0] >= seconds
-
-        for result in pipeline.results(stopped=enough):
-            self._publisher.handle(result)
-            latencies.append(result.latency)
-            arrived_s.append(time.perf_counter())
+        with closing(pipeline), suppress(EndOfFrames):
+            pipeline.open()
+            while not arrived_s or arrived_s[-1] - arrived_s[0] < seconds:
+                result = pipeline.next(POLL_S)
+                if result is not None:
+                    self._publisher.handle(result)
+                    latencies.append(result.latency)
+                    arrived_s.append(time.perf_counter())
         few = 2
         if len(arrived_s) < few:
             raise CameraError("too few frames to measure a rate: --seconds is too short for them")

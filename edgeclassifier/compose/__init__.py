@@ -7,9 +7,7 @@ from edgeclassifier.compose.broker import (
     probe_broker,
 )
 from edgeclassifier.compose.camera import build_camera, camera_settings
-from edgeclassifier.compose.control import request_handler, subscriptions
 from edgeclassifier.compose.engine import Engine, around_interpreter_nice, build_engine
-from edgeclassifier.compose.files import files_in_use
 from edgeclassifier.compose.golden import GOLDEN_PICTURES, GOLDEN_TOP_K, judge, try_model
 from edgeclassifier.compose.idle import idle_settings
 from edgeclassifier.compose.inference import build_inference
@@ -23,7 +21,7 @@ from edgeclassifier.compose.model import (
     model_store,
 )
 from edgeclassifier.compose.publisher import publisher_settings, state_rules
-from edgeclassifier.compose.state import state_directory
+from edgeclassifier.compose.start import state_directory
 
 __all__ = [
     "BUNDLED_MODEL",
@@ -41,7 +39,6 @@ __all__ = [
     "camera_settings",
     "configured_model_name",
     "device_id",
-    "files_in_use",
     "find_model",
     "idle_settings",
     "judge",
@@ -49,9 +46,7 @@ __all__ = [
     "model_store",
     "probe_broker",
     "publisher_settings",
-    "request_handler",
     "state_directory",
     "state_rules",
-    "subscriptions",
     "try_model",
 ]

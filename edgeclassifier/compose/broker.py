@@ -16,6 +16,7 @@ from edgeclassifier.mqtt.broker import Broker
 if TYPE_CHECKING:
     from edgeclassifier.buffer import Buffer
     from edgeclassifier.contract.message import Message
+    from edgeclassifier.contract.payloads import Topics
     from edgeclassifier.mqtt.session import Session
 
 _PORT, _TLS_PORT = 1883, 8883
@@ -55,6 +56,16 @@ def broker_access(config: MqttConfig, *, device: str) -> Broker:
         tls=tls,
         keepalive_s=config.keepalive_s,
     )
+
+
+def subscriptions(config: Config, topics: "Topics") -> tuple[str, ...]:
+    """Name the topics that the session subscribes to."""
+    wanted = [topics.requests] if config.commands.allow else []
+    if config.homeassistant.enabled:
+        from edgeclassifier.homeassistant.announcer import birth_topic
+
+        wanted.append(birth_topic(config.homeassistant.prefix))
+    return tuple(wanted)
 
 
 def build_session(

@@ -6,13 +6,15 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+Pixels = NDArray[np.uint8]
+"""A picture: height x width x 3, RGB."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
     """One picture and where it came from."""
 
-    pixels: NDArray[np.uint8]
-    """Height x width x 3, RGB."""
+    pixels: Pixels
     seq: int
     """Counts the frames of this camera from 0."""
     monotonic_s: float
@@ -22,11 +24,3 @@ class Frame:
     camera: str
     origin: str
     """What the frame was read from: a file's name, a device, a URL without credentials."""
-
-    @property
-    def clock_lead_s(self) -> float:
-        """How far the wall clock was ahead of the monotonic one, in seconds."""
-        return self.utc.timestamp() - self.monotonic_s
-
-
-Pixels = NDArray[np.uint8]

@@ -66,12 +66,9 @@ class Result:
     model: ModelIdentity
     backend: Backend
     answer_age_s: float = 0.0
-    """Since the frame was captured whose answer this is; 0 where it is this frame's own."""
-
-    @property
-    def repeated(self) -> bool:
-        """Whether it is the answer of an earlier frame that looks the same."""
-        return self.answer_age_s > 0
+    """Since the frame was captured whose answer this is; 0 if it is this frame's own."""
+    repeated: bool = False
+    """Whether it is the answer of an earlier frame that looks the same."""
 
 
 UNKNOWN = "unknown"

@@ -68,7 +68,7 @@ class BufferStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reload:
+class ReloadStatus:
     """What became of the newest request to read the configuration again."""
 
     timestamp: str
@@ -138,5 +138,5 @@ class Vitals:
     connected: bool
     reconnects: int
     last_error: str | None
-    reload: Reload | None
+    reload: ReloadStatus | None
     last_crash: Crash | None

@@ -1,31 +1,32 @@
 """What each command does to the running daemon."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgeclassifier import compose
-from edgeclassifier.config import Config
-from edgeclassifier.config.overrides import Overrides
+from edgeclassifier.contract.commands import COMMANDS
 from edgeclassifier.contract.payloads import Payloads
 from edgeclassifier.contract.results import Result
-from edgeclassifier.contract.status import Reload
+from edgeclassifier.contract.status import ReloadStatus
 from edgeclassifier.daemon.publisher import Publisher
-from edgeclassifier.daemon.reconfigure import Reconfiguration
+from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.requests import check_arguments
 from edgeclassifier.errors import RequestError
 from edgeclassifier.pipeline.pipeline import Pipeline
 
-_ANSWER_S = 30.0
-_CHANGE_S = 180.0
-"""A new model is tried in a process of its own first."""
+if TYPE_CHECKING:
+    from edgeclassifier.config import Config
+    from edgeclassifier.config.overrides import Overrides
 
 Answer = Mapping[str, Any]
 
 
 class Actions:
-    """Carries out commands, from any thread. Each raises EdgeclassifierError where it cannot."""
+    """Carries out commands, from any thread: one method for each row of COMMANDS.
+
+    Each raises EdgeclassifierError if it cannot.
+    """
 
     def __init__(
         self,
@@ -33,57 +34,54 @@ class Actions:
         pipeline: Pipeline,
         publisher: Publisher,
         payloads: Payloads,
-        reconfiguration: Reconfiguration,
-        overrides: Overrides,
-        configured: Callable[[], Config],
+        reload: Reload,
+        overrides: "Overrides",
+        configured: Callable[[], "Config"],
+        models: "Callable[[Config], Sequence[str]]",
+        model: "Callable[[Config], str]",
         changed: Callable[[], None],
-        health: Callable[[], dict[str, Any]],
+        health: Callable[[], Answer],
         restart: Callable[[], None],
     ) -> None:
         """Take `configured`, which reads the files, without what was changed on request.
 
+        `models` and `model` name the models of a configuration, and the one that it means.
         `changed` is called for what health or info have to show at once.
         """
         self._pipeline = pipeline
         self._publisher = publisher
         self._payloads = payloads
-        self._reconfiguration = reconfiguration
+        self._reload = reload
         self._overrides = overrides
         self._configured = configured
+        self._models = models
+        self._model = model
         self._changed = changed
         self._health = health
         self._restart = restart
         self._changing = threading.Lock()
-        self._commands: Mapping[str, Callable[..., Answer]] = {
-            "classify": self.classify,
-            "snapshot": self.snapshot,
-            "pause": self.pause,
-            "resume": self.resume,
-            "set_threshold": self.set_threshold,
-            "set_model": self.set_model,
-            "reload": self.reload,
-            "restart": self.restart,
-            "health": self._health,
+        self._by_name: Mapping[str, Callable[..., Answer]] = {
+            name: getattr(self, name) for name in COMMANDS
         }
 
     def run(self, command: str, arguments: Mapping[str, Any]) -> Answer:
         """Check the arguments and do what the command says."""
         check_arguments(command, arguments)
-        return self._commands[command](**arguments)
+        return self._by_name[command](**arguments)
 
     def classify(self, picture: bytes | None = None) -> Answer:
         """Classify the next frame of the camera, or a picture in a file's format."""
-        pixels = None
-        if picture is not None:
-            from edgeclassifier.engine.pictures import decode_picture
+        if picture is None:
+            return self._payloads.classification(self.take())
+        from edgeclassifier.engine.pictures import decode_picture
 
-            pixels = decode_picture(picture)
-        result = self._pipeline.classify(pixels, timeout_s=_ANSWER_S)
+        timeout_s = COMMANDS["classify"].within_s
+        result = self._pipeline.classify(decode_picture(picture), timeout_s=timeout_s)
         return self._payloads.classification(result)
 
     def take(self) -> Result:
         """Classify the next frame of the camera."""
-        return self._pipeline.classify(None, timeout_s=_ANSWER_S)
+        return self._pipeline.classify(None, timeout_s=COMMANDS["classify"].within_s)
 
     def snapshot(self) -> Answer:
         """Publish the crop of the next frame as a JPEG, and say what it shows."""
@@ -115,17 +113,17 @@ class Actions:
     def set_threshold(self, threshold: float | None) -> Answer:
         """Change state.threshold."""
         self._change("state.threshold", None if threshold is None else float(threshold))
-        return {"threshold": self._reconfiguration.config.state.threshold}
+        return {"threshold": self._reload.config.state.threshold}
 
     def set_model(self, model: str | None) -> Answer:
         """Change the model to another one that is installed."""
         configured = self._configured()
-        if model is not None and model == compose.configured_model_name(configured.model):
+        if model is not None and model == self._model(configured):
             model = None
-        if model is not None and model not in (names := compose.model_names(configured.model)):
+        if model is not None and model not in (names := self._models(configured)):
             raise RequestError(f"no model {model!r} is installed: there are {', '.join(names)}")
         self._change("model.name", model)
-        return {"model": compose.configured_model_name(self._reconfiguration.config.model)}
+        return {"model": self._model(self._reload.config)}
 
     def reload(self) -> Answer:
         """Read the configuration again."""
@@ -135,6 +133,10 @@ class Actions:
         """End, so that the service manager starts the daemon again."""
         self._restart()
         return {}
+
+    def health(self) -> Answer:
+        """Say how the device is."""
+        return self._health()
 
     def _change(self, key: str, value: Any) -> None:
         with self._changing:
@@ -148,14 +150,15 @@ class Actions:
         # What is in force on request is in info.
         self._changed()
 
-    def _reread(self) -> Reload:
+    def _reread(self) -> ReloadStatus:
         from concurrent.futures import CancelledError
 
-        future = self._reconfiguration.request()
+        future = self._reload.request()
+        within_s = COMMANDS["reload"].within_s
         try:
-            outcome = future.result(_CHANGE_S)
+            outcome = future.result(within_s)
         except TimeoutError:
-            raise RequestError(f"nothing came of it within {_CHANGE_S:g} s") from None
+            raise RequestError(f"nothing came of it within {within_s:g} s") from None
         except CancelledError:
             raise RequestError("the daemon ends") from None
         if outcome.status == "refused":

@@ -1,17 +1,16 @@
 """Turns results into messages: predictions, the stable state, its changes, the picture."""
 
 import io
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.message import Message
-from edgeclassifier.contract.payloads import JSON, Payloads, Topics, encode
+from edgeclassifier.contract.payloads import JSON, Payloads, Topics, encode, offline
 from edgeclassifier.contract.results import Result, State
-from edgeclassifier.daemon.stable_label import StableLabel
-from edgeclassifier.host.rates import RateLimit
-from edgeclassifier.host.system import clock_lead_s
+from edgeclassifier.daemon.stable_label import StableLabel, StateRules
 
 JPEG = "image/jpeg"
 
@@ -33,6 +32,31 @@ class PublisherSettings:
     image_quality: int
 
 
+def clock_lead_s() -> float:
+    """Tell how far the wall clock is ahead of the monotonic one, which changes as it is set."""
+    return time.time() - time.monotonic()
+
+
+class RateLimit:
+    """Lets events through at no more than a rate, on the average.
+
+    An event may come up to half an interval early: a steady source of just the allowed rate,
+    with the jitter that every source has, would otherwise lose every second event.
+    """
+
+    def __init__(self, *, max_rate_hz: float) -> None:
+        """`max_rate_hz` 0 lets everything through."""
+        self._interval_s = 1 / max_rate_hz if max_rate_hz else 0.0
+        self._due_s = float("-inf")
+
+    def allows(self, now_s: float) -> bool:
+        """Tell whether the event at `now_s` goes through, and count it if it does."""
+        if now_s < self._due_s - self._interval_s / 2:
+            return False
+        self._due_s = max(now_s, self._due_s) + self._interval_s
+        return True
+
+
 class Publisher:
     """Decides what of each result is published, and when."""
 
@@ -42,7 +66,6 @@ class Publisher:
         publish: Callable[[Message], bool],
         payloads: Payloads,
         label: StableLabel,
-        clock_synchronized: Callable[[], bool],
         settings: PublisherSettings,
         clock_lead_s: Callable[[], float] = clock_lead_s,
     ) -> None:
@@ -50,14 +73,23 @@ class Publisher:
         self.publish = publish
         self._payloads = payloads
         self._label = label
-        self._clock_synchronized = clock_synchronized
+        self.clock_synchronized = False
+        """Whether wall-clock time can be believed now; to be kept up to date."""
         self._clock_lead_s = clock_lead_s
         self.configure(settings)
 
-    def configure(self, settings: PublisherSettings) -> None:
-        """Go by other settings from the next result on."""
+    @property
+    def farewell(self) -> Message:
+        """The last message: that the device is gone."""
+        return offline(self._topics)
+
+    def configure(self, settings: PublisherSettings, *, rules: StateRules | None = None) -> None:
+        """Go by other settings, and other rules of the label, from the next result on."""
         self.settings = settings
         self._topics = settings.topics
+        self._payloads.camera = settings.topics.camera
+        if rules is not None:
+            self._label.rules = rules
         self._predictions = RateLimit(max_rate_hz=settings.max_rate_hz)
         rate_hz = settings.image_max_rate_hz
         self._images = None if rate_hz is None else RateLimit(max_rate_hz=rate_hz)
@@ -87,10 +119,8 @@ class Publisher:
 
     def _dated_rightly(self, frame: Frame) -> bool:
         """Tell whether the clock was right when the frame was captured: it may be set only now."""
-        return (
-            self._clock_synchronized()
-            and abs(self._clock_lead_s() - frame.clock_lead_s) < _CLOCK_WAS_SET_S
-        )
+        lead_s = frame.utc.timestamp() - frame.monotonic_s
+        return self.clock_synchronized and abs(self._clock_lead_s() - lead_s) < _CLOCK_WAS_SET_S
 
     def _publish_state(self, result: Result, changed: State | None, *, synchronized: bool) -> None:
         state, now_s = self._label.state, result.frame.monotonic_s

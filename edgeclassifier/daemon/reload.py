@@ -1,152 +1,157 @@
-"""Reads the configuration again while the daemon runs, and takes it only as a whole."""
+"""The configuration in use, and how the running daemon comes to another one."""
 
-import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeclassifier.contract.payloads import timestamp
-from edgeclassifier.contract.status import Reload
+from edgeclassifier.contract.status import ReloadStatus
+from edgeclassifier.daemon.watchdog import Watchdog
 from edgeclassifier.errors import EdgeclassifierError
+from edgeclassifier.host import threads
 
 if TYPE_CHECKING:
-    from edgeclassifier.config import Config
+    from concurrent.futures import Future
 
-Apply = Callable[[], None]
-"""One change, prepared so that it cannot fail."""
-Version = tuple[str, int, int]
-"""Of a file, to be compared: its path, when it was written, and how large it is."""
+    from edgeclassifier.config import Config
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Files:
-    """Files whose content counts as if it were in the configuration, by the keys that name them."""
-
-    read: Mapping[str, Path]
-    hidden: Mapping[str, Path]
-    """In place of these, something is read that is renewed at the next start."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A configuration that was validated, and what is to be done to get there."""
+class Plan:
+    """A configuration that was validated, and how to get there."""
 
     config: "Config"
-    outcome: Reload
-    apply: tuple[Apply, ...] = ()
-    waiting: frozenset[str] = frozenset()
-    """Keys of hidden files with another content."""
+    changed: frozenset[str]
+    """The keys whose values, or whose files, are different."""
+    waiting: frozenset[str]
+    """Those of them that take effect at the next start."""
+    steps: tuple[Callable[[], None], ...] = ()
+    """Each prepared so that it cannot fail."""
 
 
-class Reloader:
-    """Reads and prepares in a thread of its own, so that frames go on."""
+class Reload:
+    """Has the configuration read again on request, and applies it between two frames.
+
+    It is read in a thread of its own, so that frames go on, and taken only as a whole.
+    """
 
     def __init__(
         self,
         config: "Config",
         *,
-        reread: Callable[[], "Config"],
-        files: Callable[["Config"], Files],
-        prepare: Callable[["Config", "Config", frozenset[str]], list[Apply]],
+        plan: Callable[["Config"], Plan | None],
+        watchdog: Watchdog,
     ) -> None:
-        """Take the configuration in use.
+        """Begin with the configuration that the parts were built from.
 
-        A key has changed, too, where `files` names another file for it, or that has another
-        content. `prepare` gets the old and the new one and the keys that differ. It and `reread`
-        may raise what the command line reports without a traceback.
+        `plan` reads the files again and compares them with the configuration in use; None: nothing
+        has changed. It may raise EdgeclassifierError, and takes its time.
         """
-        self._files = files
-        found = files(config)
-        self._read_versions, self._hidden_versions = _versions(found.read), _versions(found.hidden)
-        self._reread = reread
-        self._prepare = prepare
+        self.config = config
+        self.status: ReloadStatus | None = None
+        """What became of the newest request."""
+        self._model_before = self._camera_before = config
+        """What was in use before the newest model, and before the newest camera."""
+        self._make_plan = plan
+        self._watchdog = watchdog
+        self._requested: deque[Future[ReloadStatus]] = deque()
+        self._under_way: list[Future[ReloadStatus]] = []
         self._thread: threading.Thread | None = None
-        self._prepared: Prepared | None = None
+        self._plan: Plan | None = None
+        self._problem: str | None = None
 
-    @property
-    def busy(self) -> bool:
-        """Whether a request is under way, or waits to be taken."""
-        return self._thread is not None
+    def request(self) -> "Future[ReloadStatus]":
+        """Ask for it, from any thread. The future tells what came of it."""
+        from concurrent.futures import Future
 
-    def request(self, config: "Config") -> None:
-        """Begin to read again; `config` is the one in use. Not while busy."""
-        self._thread = threading.Thread(
-            target=self._run, args=(config,), name="reload", daemon=True
-        )
-        self._thread.start()
+        future: Future[ReloadStatus] = Future()
+        self._requested.append(future)
+        return future
 
-    def take(self) -> Prepared | None:
-        """Return the outcome, once, when it is there."""
+    def advance(self) -> bool:
+        """Do what is to be done, in the daemon's thread; tell whether a request has its outcome."""
+        if self._requested and self._thread is None:
+            self._begin()
         if self._thread is None or self._thread.is_alive():
-            return None
+            return False
         self._thread = None
-        prepared, self._prepared = self._prepared, None
-        return prepared
+        self.status = self._refused() if self._problem is not None else self._apply(self._plan)
+        self._watchdog.reloaded()
+        while self._under_way:
+            self._under_way.pop().set_result(self.status)
+        return True
 
-    def _run(self, config: "Config") -> None:
-        problem = "a fault in this program, see the log"
-        try:
-            self._prepared = self._read(config)
-        except EdgeclassifierError as error:
-            problem = "; ".join(str(error).splitlines())
-            log.warning("the configuration is kept as it was: %s", problem)
-        finally:
-            if self._prepared is None:
-                outcome = Reload(timestamp=_now(), status="refused", problem=problem)
-                self._prepared = Prepared(config=config, outcome=outcome)
+    def model_refused(self, refusal: EdgeclassifierError) -> None:
+        """Note that the model before is in use again."""
+        before = self._model_before
+        self.config = replace(self.config, model=before.model, accelerator=before.accelerator)
+        self._note(refusal)
 
-    def _read(self, config: "Config") -> Prepared:
-        new = self._reread()
-        files = self._files(new)
-        read, hidden = _versions(files.read), _versions(files.hidden)
-        changed = changed_keys(config, new) | _differing(self._read_versions, read)
-        waiting = _differing(self._hidden_versions, hidden) - changed
-        if not changed | waiting:
-            log.info("the configuration has not changed")
-            return Prepared(config=config, outcome=Reload(timestamp=_now(), status="unchanged"))
-        apply = tuple(self._prepare(config, new, changed))
-        self._read_versions, self._hidden_versions = read, hidden
-        outcome = Reload(
-            timestamp=_now(), status="applied", changed=tuple(sorted(changed | waiting))
+    def camera_refused(self, refusal: EdgeclassifierError) -> None:
+        """Note that the camera before is in use again."""
+        self.config = replace(self.config, camera=self._camera_before.camera)
+        self._note(refusal)
+
+    def close(self) -> None:
+        """Tell those who wait that nothing will come of it any more."""
+        for future in (*self._under_way, *self._requested):
+            future.cancel()
+
+    def _begin(self) -> None:
+        while self._requested:
+            self._under_way.append(self._requested.popleft())
+        self._watchdog.reloading()
+        self._plan = self._problem = None
+        self._thread = threads.start(
+            self._read, args=(self.config,), name="reload", on_death=self._died
         )
-        return Prepared(config=new, outcome=outcome, apply=apply, waiting=waiting)
 
+    def _read(self, config: "Config") -> None:
+        try:
+            self._plan = self._make_plan(config)
+        except EdgeclassifierError as error:
+            self._problem = "; ".join(str(error).splitlines())
+            log.warning("the configuration is kept as it was: %s", self._problem)
 
-def changed_keys(old: "Config", new: "Config") -> frozenset[str]:
-    """Name the keys, such as "mqtt.host", that have other values."""
-    before, after = dict(_flat(old, "")), dict(_flat(new, ""))
-    return frozenset(key for key, value in after.items() if before[key] != value)
+    def _died(self, _error: BaseException) -> None:
+        self._problem = "a fault in this program, see the log"
 
+    def _refused(self) -> ReloadStatus:
+        return ReloadStatus(timestamp=_now(), status="refused", problem=self._problem)
 
-def _versions(files: Mapping[str, Path]) -> dict[str, Version]:
-    return {key: version for key, path in files.items() if (version := _version(path))}
+    def _apply(self, plan: Plan | None) -> ReloadStatus:
+        if plan is None:
+            log.info("the configuration has not changed")
+            return ReloadStatus(timestamp=_now(), status="unchanged")
+        # Before the steps: some have others tell of it.
+        if any(key.startswith(("model.", "accelerator.")) for key in plan.changed):
+            self._model_before = self.config
+        if any(key.startswith("camera.") for key in plan.changed):
+            self._camera_before = self.config
+        self.config = plan.config
+        for step in plan.steps:
+            step()
+        changed = tuple(sorted(plan.changed))
+        log.info("new configuration: %s", ", ".join(changed))
+        later = ", ".join(sorted(plan.waiting))
+        if later:
+            log.warning("%s: takes effect at the next start", later)
+        return ReloadStatus(
+            timestamp=_now(),
+            status="applied",
+            changed=changed,
+            problem=f"{later}: at the next start" if later else None,
+        )
 
-
-def _differing(before: Mapping[str, Version], after: Mapping[str, Version]) -> frozenset[str]:
-    return frozenset(key for key in before.keys() | after if before.get(key) != after.get(key))
-
-
-def _version(path: Path) -> Version | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return str(path), status.st_mtime_ns, status.st_size
-
-
-def _flat(table: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    for field in dataclasses.fields(table):
-        value, key = getattr(table, field.name), prefix + field.name
-        if dataclasses.is_dataclass(value):
-            yield from _flat(value, f"{key}.")
-        else:
-            yield key, value
+    def _note(self, refusal: EdgeclassifierError) -> None:
+        if self.status is not None:
+            self.status = replace(self.status, status="refused", problem=str(refusal))
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""Publishes what the daemon is, and how it is, again and again, with frames or without."""
+"""Publishes `info` and `health` periodically, whether or not frames arrive."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ from edgeclassifier.contract.payloads import (
 )
 from edgeclassifier.contract.status import Vitals
 from edgeclassifier.daemon.health import ProgressMeter
-from edgeclassifier.host import memory as heap
+from edgeclassifier.host import memory, threads
 from edgeclassifier.host.system import System
 
 
@@ -39,12 +39,10 @@ class Reporter:
         vitals: Callable[[], Vitals],
         started_s: float,
         interval_s: float,
-        on_report: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take `started_s`, when the daemon started, on the monotonic clock.
-
-        `on_report` is called before info is published.
-        """
+        """Take `started_s`, when the daemon started, on the monotonic clock."""
+        self.on_report: list[Callable[[], None]] = []
+        """Are called, in this part's thread, before info is published."""
         self._publish = publish
         self._topics = topics
         self._info = info
@@ -54,15 +52,14 @@ class Reporter:
         self._vitals = vitals
         self._started_s = started_s
         self._interval_s = interval_s
-        self._on_report = on_report
         self._publishing = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="health", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Publish both now, and health at the interval."""
-        self._thread.start()
+        self._thread = threads.start(self._run, name="health")
 
     def configure(self, *, topics: Topics, interval_s: float) -> None:
         """Go by other settings, from now on."""
@@ -77,14 +74,14 @@ class Reporter:
             yield
 
     def changed(self) -> None:
-        """Publish both now: something else runs the model, or something is wrong, or no more."""
+        """Publish both now: the backend changed, or a problem appeared or cleared."""
         self._wake.set()
 
     def stop(self) -> None:
         """Publish a last time and end."""
         self._stopping = True
         self._wake.set()
-        if self._thread.is_alive():
+        if self._thread is not None and self._thread.is_alive():
             self._thread.join()
             self._send_health()
 
@@ -96,11 +93,12 @@ class Reporter:
                 if not self._stopping:
                     self._report()
             else:
-                heap.trim()
+                memory.trim()
                 self._send_health()
 
     def _report(self) -> None:
-        self._on_report()
+        for call in self.on_report:
+            call()
         info = self._info()
         with self._publishing:
             self._send(self._topics.info, info)

@@ -12,8 +12,8 @@ _STATUS_S = 5.0
 log = logging.getLogger(__name__)
 
 
-class Watch:
-    """Reports readiness with the first result, and progress with every other.
+class Watchdog:
+    """Reports readiness with the first result, and progress with those that follow.
 
     A camera that is being recovered counts as progress, because that is bounded; an interpreter
     that hangs does not.
@@ -27,7 +27,7 @@ class Watch:
         self._results = 0
         self._is_ready = False
         self.excused_s: float | None = None
-        """When no frame was due for the last time, on the monotonic clock."""
+        """Last time at which no frame was due, on the monotonic clock."""
         if notifier.watchdog_s is not None and notifier.watchdog_s <= camera_deadline_s:
             log.warning(
                 "the unit's WatchdogSec, %g s, ends the daemon before camera.deadline_s, %g s, "
@@ -36,10 +36,12 @@ class Watch:
                 camera_deadline_s,
             )
 
-    def result(self, backend: Backend) -> None:
-        """Note that a frame was classified."""
+    def progress(self, results: int, backend: Backend) -> None:
+        """Note that frames were classified since the last call: so many `results`."""
+        if not results:
+            return
         now_s = time.monotonic()
-        self._results += 1
+        self._results += results
         if not self._is_ready:
             self._is_ready = True
             self._notifier.ready()
@@ -56,7 +58,7 @@ class Watch:
         self._excuse(f"no frames: {problem}")
 
     def paused(self) -> None:
-        """Note that nothing is classified because somebody wanted it so."""
+        """Note that classifying is paused on request."""
         self._excuse("paused")
 
     def reloading(self) -> None:

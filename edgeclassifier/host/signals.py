@@ -1,4 +1,4 @@
-"""The wish to stop, or to read the configuration again, from a signal."""
+"""The wish to stop, or to read the configuration again, by a signal."""
 
 import faulthandler
 import os
@@ -19,10 +19,12 @@ class StopSignal:
 
     def __init__(self) -> None:
         # No locks: a signal's handler runs in the main thread, which may hold them just then.
-        self._stop = self._reload = False
+        self._reload = False
+        self.wanted = False
+        """Whether to stop."""
         self._limit: Callable[[str], None] | None = None
         self.restart_wanted = False
-        """Whether the stop is for the sake of a new start."""
+        """Whether the daemon stops in order to be started again."""
 
     def install(self) -> None:
         """Take over the signals. Call it in the main thread, before anything that takes time."""
@@ -31,24 +33,24 @@ class StopSignal:
         signal.signal(signal.SIGHUP, self._handle_reload)
 
     def limit(self, on_overrun: Callable[[str], None]) -> None:
-        """End the process STOP_WITHIN_S after a signal, even where it hangs.
+        """End the process STOP_WITHIN_S after a signal, even if it hangs.
 
-        `on_overrun` is called just before, with the reason, where Python still runs.
+        `on_overrun` is called just before, with the reason, if Python still runs.
         """
         self._limit = on_overrun
 
     def is_set(self) -> bool:
         """Tell whether to stop."""
-        return self._stop
+        return self.wanted
 
     def set(self) -> None:
         """Stop for a reason that is no signal."""
-        self._stop = True
+        self.wanted = True
 
     def restart(self) -> None:
         """Stop, and leave with an exit code after which a service manager starts again."""
         self.restart_wanted = True
-        self._stop = True
+        self.wanted = True
 
     def take_reload(self) -> bool:
         """Tell whether SIGHUP came since the last call."""
@@ -60,13 +62,13 @@ class StopSignal:
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if self._limit is not None and not self._stop:
-            # A thread of C code, which needs no lock of Python's, for where that is stuck, too.
+        if self._limit is not None and not self.wanted:
+            # A thread of C code, which needs no lock of Python's, in case that is stuck, too.
             faulthandler.dump_traceback_later(STOP_WITHIN_S + _LAST_RESORT_S, exit=True)
             timer = threading.Timer(STOP_WITHIN_S, self._overrun)
             timer.daemon = True
             timer.start()
-        self._stop = True
+        self.wanted = True
 
     def _handle_reload(self, _number: int, _frame: FrameType | None) -> None:
         self._reload = True

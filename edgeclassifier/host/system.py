@@ -82,8 +82,3 @@ def throttling_of(bits: int) -> Throttling:
 
 def _names(bits: int) -> tuple[str, ...]:
     return tuple(name for bit, name in _THROTTLING_BITS.items() if bits >> bit & 1)
-
-
-def clock_lead_s() -> float:
-    """Tell how far the wall clock is ahead of the monotonic one, which changes as it is set."""
-    return time.time() - time.monotonic()

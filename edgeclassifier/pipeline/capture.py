@@ -1,25 +1,28 @@
-"""Keeps frames coming: opens the camera again when it fails or hangs, or another one on request."""
+"""Keeps frames coming: opens the camera again if it fails or hangs, or another one on request."""
 
+import functools
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from edgeclassifier.cameras import Camera
 from edgeclassifier.cameras.reader import POLL_S, Reader, no_frame
 from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.status import CameraStatus
 from edgeclassifier.errors import CameraError
+from edgeclassifier.host.backoff import Backoff
 
-_OPEN_S = 30.0
-"""What open() may take beyond the deadline: cameras bound it themselves."""
-_CLOSE_S = 6.0
-"""After this a camera that does not close is left behind."""
-_PAUSE_MIN_S, _PAUSE_MAX_S = 1.0, 30.0
-_STEADY_DEADLINES = 3
-"""A camera that delivered frames for this many deadlines has recovered for good."""
-
+_PAUSE_MAX_S = 30.0
 log = logging.getLogger(__name__)
+
+
+class Deliver(Protocol):
+    """Where frames go."""
+
+    def __call__(self, frame: Frame, *, live: bool) -> bool:
+        """Take a frame in the thread that read it; return whether to go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +51,21 @@ class Capture:
         self,
         settings: CameraSettings,
         *,
-        deliver: Callable[[Frame], bool],
+        deliver: Deliver,
         on_end: Callable[[], None],
         nice: int = 0,
+        open_s: float = 30.0,
+        close_s: float = 6.0,
+        pause_min_s: float = 1.0,
+        steady_deadlines: float = 3,
     ) -> None:
-        """Hand frames to `deliver`, in the thread that read them; it returns whether to go on.
+        """Hand frames to `deliver`.
 
         `on_end` is called behind the last frame of a source that has an end, `nice` is the
-        niceness of the threads. Raises what making the camera raises.
+        niceness of the threads. open() may take `open_s` beyond the deadline: cameras bound it
+        themselves. One that does not close within `close_s` is left behind, and one that failed is
+        opened again after a pause of `pause_min_s` or more; it has recovered for good once it
+        delivered frames for `steady_deadlines` deadlines. Raises what making the camera raises.
         """
         self.settings = settings
         self.refused: CameraError | None = None
@@ -64,6 +74,10 @@ class Capture:
         self._deliver = deliver
         self._on_end = on_end
         self._nice = nice
+        self._open_s = open_s
+        self._close_s = close_s
+        self._steady_deadlines = steady_deadlines
+        self._backoff = Backoff(min_s=pause_min_s, max_s=_PAUSE_MAX_S)
         self._reader = self._new_reader()
         self._left: Reader | None = None
         self._close_due_s = self._retry_at_s = 0.0
@@ -111,7 +125,7 @@ class Capture:
         return self._unreadable_before + self._reader.camera.unreadable
 
     @property
-    def health(self) -> CameraStatus:
+    def status(self) -> CameraStatus:
         """How the camera is, as far as the thread that reads it knows."""
         reader, trouble, recoveries = self._reader, self._trouble, self._recoveries
         if trouble is not None:
@@ -142,15 +156,16 @@ class Capture:
             self._delivered = True
             self._before = self._trouble = None
             steady_s = reader.last_frame_s - reader.first_frame_s
-            if steady_s > _STEADY_DEADLINES * self.settings.deadline_s:
+            if steady_s > self._steady_deadlines * self.settings.deadline_s:
                 self._attempts = 0
+                self._backoff.reset()
 
     def _overdue(self, reader: Reader, now_s: float) -> CameraError | None:
         call = reader.call
         if call is None:
             return None
         what, since_s = call
-        limit_s = self.settings.deadline_s + (_OPEN_S if what == "open" else POLL_S)
+        limit_s = self.settings.deadline_s + (self._open_s if what == "open" else POLL_S)
         if now_s - since_s <= limit_s:
             return None
         return no_frame(now_s - since_s, self.settings.deadline_s)
@@ -170,7 +185,7 @@ class Capture:
         elif self._attempts >= self.settings.max_recoveries:
             raise CameraError(f"{failure} (opened again {self._attempts} times)") from None
         else:
-            self._retry_at_s = now_s + min(_PAUSE_MIN_S * 2**self._attempts, _PAUSE_MAX_S)
+            self._retry_at_s = now_s + self._backoff.next_s()
             self._attempts += 1
             self._trouble = known
             limit = self.settings.max_recoveries
@@ -181,7 +196,7 @@ class Capture:
         self._left = self._reader
         self._left.wanted = False
         self._left.failure = None
-        self._close_due_s = time.monotonic() + _CLOSE_S
+        self._close_due_s = time.monotonic() + self._close_s
 
     def _try_again(self, left: Reader) -> None:
         self._left = None
@@ -191,9 +206,10 @@ class Capture:
         self._reader.thread.start()
 
     def _new_reader(self) -> Reader:
+        camera = self.settings.make()
         return Reader(
-            self.settings.make(),
-            deliver=self._deliver,
+            camera,
+            deliver=functools.partial(self._deliver, live=camera.live),
             on_end=self._on_end,
             deadline_s=self.settings.deadline_s,
             nice=self._nice,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edgeclassifier.contract.frame import Pixels
 from edgeclassifier.engine.preprocess import crop_box
-from edgeclassifier.pipeline.cells import GRID, Cells, mean_colours
+from edgeclassifier.pipeline.sight import GRID, Cells, mean_colours
 
 _ROWS = 128
 """Of a picture, which makes each cell the mean of dozens of pixels."""

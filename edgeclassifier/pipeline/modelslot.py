@@ -5,9 +5,10 @@ import threading
 
 from edgeclassifier.engine.inference import Inference
 from edgeclassifier.errors import InferenceError
+from edgeclassifier.host import threads
 
 _PROBATION = 5
-"""How many frames a new model has to answer before the one before it is let go."""
+"""How many frames a new model has to answer before the one before it is released."""
 
 log = logging.getLogger(__name__)
 
@@ -15,23 +16,32 @@ log = logging.getLogger(__name__)
 class ModelSlot:
     """Holds the model in use and, until that has proven itself, the one before.
 
-    One device serves one model at a time: until the old one is let go, the new one runs on the CPU.
+    It is empty at first: wait for `decided`. One device serves one model at a time: until the old
+    one is released, the new one runs on the CPU.
     """
 
-    def __init__(self, inference: Inference) -> None:
-        self.current = inference
+    current: Inference
+    """The model in use; not there before load()."""
+
+    def __init__(self) -> None:
+        self.decided = threading.Event()
+        """Set once there is a model, or will never be one."""
+        self.empty = True
         self.refused: InferenceError | None = None
-        """Why the model that swap() brought is not used; None where it is."""
+        """Why the model that swap() brought is not used; None if it is."""
+        self.settled = True
+        """Whether the model in use has proven itself."""
         self._before: Inference | None = None
         self._answered = 0
         self._lock = threading.Lock()
         """One thread swaps, another one tells of answers and failures."""
-        inference.start()
 
-    @property
-    def settled(self) -> bool:
-        """Whether the model in use has proven itself."""
-        return self._before is None
+    def load(self, inference: Inference) -> None:
+        """Put in the first model."""
+        self.current = inference
+        inference.start()
+        self.empty = False
+        self.decided.set()
 
     def swap(self, inference: Inference) -> None:
         """Use another model from the next frame on."""
@@ -43,9 +53,10 @@ class ModelSlot:
             else:
                 self.current.close()
             self.current = inference
+            self.settled = False
 
     def answered(self, inference: Inference) -> None:
-        """Note that a model answered a frame."""
+        """Note that a model answered a frame. Needed until it is settled."""
         with self._lock:
             if self._before is None or inference is not self.current:
                 return
@@ -53,29 +64,32 @@ class ModelSlot:
             if self._answered < _PROBATION:
                 return
             before, self._before = self._before, None
-        # Letting go of a device takes a moment.
-        threading.Thread(
-            target=_hand_over, args=(before, inference), name="swap", daemon=True
-        ).start()
+            self.settled = True
+        # Releasing a device takes a moment.
+        threads.start(_hand_over, args=(before, inference), name="swap")
 
     def failed(self, inference: Inference, error: InferenceError) -> Inference:
-        """Return the model that takes over. Raises `error` where there is none."""
+        """Return the model that takes over. Raises `error` if there is none."""
         with self._lock:
             before = self._before
             if before is None and inference is not self.current:
-                return self.current  # the last frames of one that was let go
+                return self.current  # the last frames of one that was released
             if before is None or inference is before:
                 raise error
             if inference is self.current:
                 log.error("back to the model before, the new one fails: %s", error)
                 self.current, self._before = before, None
-                # Last: who sees it wants to see what is in use instead.
+                self.settled = True
+                # Last: whoever sees it wants to see what is in use instead.
                 self.refused = InferenceError(str(error))
                 inference.close()
             return before
 
     def close(self) -> None:
-        """Let go of all models."""
+        """Release all models."""
+        self.decided.set()
+        if self.empty:
+            return
         for inference in (self._before, self.current):
             if inference is not None:
                 inference.close()

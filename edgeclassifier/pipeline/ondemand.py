@@ -1,38 +1,41 @@
-"""Pictures that somebody asked about, beside the stream of frames."""
+"""Pictures that were asked about, beside the stream of frames."""
 
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
-from edgeclassifier.cameras.camera import FrameFactory
-from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.results import Result
-from edgeclassifier.engine.inference import Inference
 from edgeclassifier.errors import CameraError, InferenceError
-from edgeclassifier.pipeline.work import Answered, Prepared, prepare
 
 _CLOSED = "stopping: nothing is classified any more"
-_ON_REQUEST = "request"
-"""Camera and origin of pictures that come from no camera."""
-_RGB = 3
+
+Prepared = TypeVar("Prepared")
 
 
-class Question:
-    """One picture that somebody waits for."""
+class Answer(Protocol):
+    """What the interpreter said to a picture."""
+
+    def result(self) -> Result:
+        """Make it a result."""
+
+
+class Question(Generic[Prepared]):
+    """One picture, and the thread that waits for its answer."""
 
     def __init__(self, prepared: Prepared | None) -> None:
         self.prepared = prepared
         """None until there is a frame for it."""
-        self._outcome: queue.SimpleQueue[Answered | str] = queue.SimpleQueue()
+        self._outcome: queue.SimpleQueue[Answer | str] = queue.SimpleQueue()
 
-    def answer(self, outcome: Answered | str) -> None:
-        """Tell who waits the answer, or why there is none; the first one counts."""
+    def answer(self, outcome: Answer | str) -> None:
+        """Give the waiting thread its answer, or why there is none; the first one counts."""
         self._outcome.put(outcome)
 
-    def wait(self, timeout_s: float) -> Answered | None:
-        """Return the answer, None where there is none yet. Raises InferenceError."""
+    def wait(self, timeout_s: float) -> Answer | None:
+        """Return the answer, None if there is none yet. Raises InferenceError."""
         try:
             outcome = self._outcome.get(timeout=timeout_s)
         except queue.Empty:
@@ -42,39 +45,37 @@ class Question:
         return outcome
 
 
-class OnDemand:
+class OnDemand(Generic[Prepared]):
     """Brings questions to the thread of the camera, and from there to that of the interpreter.
 
-    Both look at `wanted` and `ready` between two frames, and call here only where those are not
+    Both look at `wanted` and `ready` between two frames, and call here only if those are not
     empty.
     """
 
     def __init__(self) -> None:
-        self.wanted: deque[Question] = deque()
+        self.wanted: deque[Question[Prepared]] = deque()
         """Those that wait for the next frame."""
-        self.ready: deque[Question] = deque()
+        self.ready: deque[Question[Prepared]] = deque()
         """Those that wait for the interpreter."""
         self._lock = threading.Lock()
-        self._open: set[Question] = set()
+        self._open: set[Question[Prepared]] = set()
         self._closed = False
-        self._pictures = FrameFactory(camera_id=_ON_REQUEST)
 
     def classify(
         self,
-        pixels: Pixels | None,
-        inference: Inference,
+        prepared: Prepared | None,
         *,
         timeout_s: float,
         problem: Callable[[], str | None],
         meanwhile: Callable[[], float],
     ) -> Result:
-        """Wait for the answer to a picture H x W x 3; None: to the next frame.
+        """Wait for the answer to a picture; None: to the next frame.
 
-        `problem` says what is wrong with the camera; `meanwhile` is called again and again, and
-        says how long it may take until it is called next. Raises CameraError where no frame came
-        within `timeout_s`, and InferenceError where there is no answer to it.
+        `problem` says what is wrong with the camera; `meanwhile` is called repeatedly, and says
+        after how long to call it again. Raises CameraError if no frame came within `timeout_s`,
+        and InferenceError if there is no answer to it.
         """
-        question = self._ask(None if pixels is None else self._prepare(pixels, inference))
+        question = self._ask(prepared)
         deadline_s = time.monotonic() + timeout_s
         try:
             while (left_s := deadline_s - time.monotonic()) > 0:
@@ -90,16 +91,15 @@ class OnDemand:
             )
         raise InferenceError(f"no answer from the interpreter within {timeout_s:.2g} s")
 
-    def offer(self, frame: Frame, inference: Inference) -> None:
+    def offer(self, prepared: Prepared) -> None:
         """Give a frame to all that wait for one."""
-        prepared = prepare(frame, inference, received_s=time.monotonic())
         with self._lock:
             while self.wanted:
                 question = self.wanted.popleft()
                 question.prepared = prepared
                 self.ready.append(question)
 
-    def next(self) -> tuple[Question, Prepared] | None:
+    def next(self) -> tuple[Question[Prepared], Prepared] | None:
         """Take the one that has waited longest for the interpreter."""
         with self._lock:
             question = self.ready.popleft() if self.ready else None
@@ -117,13 +117,7 @@ class OnDemand:
             self.wanted.clear()
             self.ready.clear()
 
-    def _prepare(self, pixels: Pixels, inference: Inference) -> Prepared:
-        if pixels.shape[2:] != (_RGB,) or pixels.dtype != "uint8":
-            raise ValueError(f"a picture of {pixels.shape} {pixels.dtype} is not H x W x 3 uint8")
-        frame = self._pictures.frame(pixels, origin=_ON_REQUEST)
-        return prepare(frame, inference, received_s=frame.monotonic_s)
-
-    def _ask(self, prepared: Prepared | None) -> Question:
+    def _ask(self, prepared: Prepared | None) -> Question[Prepared]:
         question = Question(prepared)
         with self._lock:
             if self._closed:
@@ -132,7 +126,7 @@ class OnDemand:
             (self.wanted if prepared is None else self.ready).append(question)
         return question
 
-    def _forget(self, question: Question) -> None:
+    def _forget(self, question: Question[Prepared]) -> None:
         with self._lock:
             self._open.discard(question)
             for line in (self.wanted, self.ready):

@@ -4,28 +4,31 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from edgeclassifier.cameras.reader import POLL_S
+from edgeclassifier.cameras import FrameFactory
 from edgeclassifier.contract.frame import Pixels
 from edgeclassifier.contract.results import Result
 from edgeclassifier.contract.status import CameraStatus
 from edgeclassifier.engine.inference import Inference
-from edgeclassifier.errors import CameraError, EdgeclassifierError, InferenceError
-from edgeclassifier.host.priority import be_nice
+from edgeclassifier.errors import CameraError, InferenceError
 from edgeclassifier.pipeline.capture import CameraSettings, Capture
 from edgeclassifier.pipeline.idle import IdleSettings, StillScene
-from edgeclassifier.pipeline.intake import Intake
+from edgeclassifier.pipeline.intake import Intake, Prepared, Work, prepare
 from edgeclassifier.pipeline.mailbox import Closed, Mailbox
 from edgeclassifier.pipeline.modelslot import ModelSlot
 from edgeclassifier.pipeline.ondemand import OnDemand
-from edgeclassifier.pipeline.runner import Runner
-from edgeclassifier.pipeline.work import Done, Work
+from edgeclassifier.pipeline.runner import Done, Runner
 
-_JOIN_S = 2.0
 _CHECK_S = 1.0
 _ASK_S = 0.01
+_ON_REQUEST = "request"
+"""Camera and origin of pictures that come from no camera."""
+_RGB = 3
+
+
+class EndOfFrames(Exception):  # noqa: N818 - an event, not an error
+    """The camera has come to its end, and every frame was given out."""
 
 
 class Pipeline:
@@ -40,44 +43,44 @@ class Pipeline:
         self,
         *,
         camera: CameraSettings,
+        models: ModelSlot,
         inference_deadline_s: float = 60.0,
         nice: int = 0,
         idle: IdleSettings | None = None,
+        join_s: float = 2.0,
     ) -> None:
-        """Take a closed camera, and how it is watched.
+        """Take a closed camera, how it is watched, and the slot that the model comes into.
 
         An interpreter that takes longer than `inference_deadline_s` hangs. `nice` is the niceness
-        of all but the interpreter: of the thread that captures, and of the one that calls
-        results(). With `idle`, the last answer is repeated while nothing changes. Raises what
-        making the camera raises.
+        of the thread that captures. With `idle`, the last answer is repeated while nothing
+        changes. close() waits up to `join_s` for the threads. Raises what making the camera
+        raises.
         """
         self._inference_deadline_s = inference_deadline_s
-        self._nice = nice
-        self._models: ModelSlot | None = None
+        self._join_s = join_s
+        self._models = models
         self._work: Mailbox[Work] = Mailbox()
         self._answers: Mailbox[Done] = Mailbox()
         self._kept: deque[Done] = deque()
-        """Answers that came while nobody may have them yet."""
-        self._demand = OnDemand()
+        """Answers that came while none may be given out yet."""
+        self._demand: OnDemand[Prepared] = OnDemand()
+        self._pictures = FrameFactory(camera_id=_ON_REQUEST)
         self._closed = False
         self._checked_s = 0.0
-        self._reader: int | None = None
-        self._runner = Runner(work=self._work, answers=self._answers, demand=self._demand)
-        self._intake = Intake(work=self._work, demand=self._demand, is_live=lambda: self.live)
+        self._caller: int | None = None
+        self._runner = Runner(
+            work=self._work, answers=self._answers, demand=self._demand, models=models
+        )
+        self._intake = Intake(work=self._work, demand=self._demand, models=models)
         self._capture = Capture(
             camera, deliver=self._intake.deliver, on_end=self._work.close, nice=nice
         )
         self.configure_idle(idle)
 
     def open(self) -> None:
-        """Begin to open the camera. It goes on while the model is loaded."""
+        """Begin to open the camera, and to answer once there is a model."""
         self._capture.open()
-
-    def attach(self, inference: Inference) -> None:
-        """Say what the frames go through."""
-        self._models = ModelSlot(inference)
-        self._runner.models = self._models
-        self._intake.attach(self._models)
+        self._runner.start()
 
     def swap(self, inference: Inference) -> None:
         """Let the next frame go through another model.
@@ -85,7 +88,7 @@ class Pipeline:
         If that fails on one of its first frames, the model before takes over again, with this
         frame, and `model_refused` says why.
         """
-        self._slot.swap(inference)
+        self._models.swap(inference)
 
     def replace_camera(self, camera: CameraSettings) -> None:
         """Close the camera and take another one.
@@ -120,13 +123,12 @@ class Pipeline:
         self._work.close()
         self._answers.close()
         self._demand.close()
-        self._intake.close()
-        deadline_s = time.monotonic() + _JOIN_S
-        self._capture.join(_JOIN_S)
-        if self._runner.thread.is_alive():
-            self._runner.thread.join(max(0.0, deadline_s - time.monotonic()))
-        if self._models is not None:
-            self._models.close()
+        self._models.decided.set()
+        self._intake.resume()
+        deadline_s = time.monotonic() + self._join_s
+        self._capture.join(self._join_s)
+        self._runner.join(max(0.0, deadline_s - time.monotonic()))
+        self._models.close()
 
     @property
     def paused(self) -> bool:
@@ -145,7 +147,7 @@ class Pipeline:
 
     @property
     def live(self) -> bool:
-        """Whether the camera's frames are lost when nobody takes them."""
+        """Whether the camera's frames are lost when none of them is taken."""
         return self._capture.live
 
     @property
@@ -154,91 +156,88 @@ class Pipeline:
         return self._capture.recovering
 
     @property
-    def camera_health(self) -> CameraStatus:
+    def camera(self) -> CameraStatus:
         """How the camera is."""
-        health, view = self._capture.health, self._intake.view.view
-        if health.view != view:
-            health = replace(health, view=view)
+        camera, view = self._capture.status, self._intake.view.view
+        if camera.view != view:
+            camera = replace(camera, view=view)
         same_s = self._intake.freeze.same_s
-        if health.state != "ok" or not 0 < self._capture.settings.frozen_after_s <= same_s:
-            return health
+        if camera.state != "ok" or not 0 < self._capture.settings.frozen_after_s <= same_s:
+            return camera
         problem = f"the picture has not changed by one bit for {same_s:.0f} s"
-        return replace(health, state="frozen", problem=problem)
+        return replace(camera, state="frozen", problem=problem)
 
     @property
     def inference(self) -> Inference:
-        """What the newest frames go through, once attach() was called."""
-        return self._slot.current
+        """What the newest frames go through, once there is a model."""
+        return self._models.current
 
     @property
     def camera_refused(self) -> CameraError | None:
-        """Why the camera that came last is not used; None where it is."""
+        """Why the camera that came last is not used; None if it is."""
         return self._capture.refused
 
     @property
     def model_refused(self) -> InferenceError | None:
-        """Why the model that came last is not used; None where it is."""
-        return self._slot.refused
+        """Why the model that came last is not used; None if it is."""
+        return self._models.refused
 
-    def results(self, *, stopped: Callable[[], bool] = lambda: False) -> Iterator[Result]:
-        """Classify the frames of the open camera until it ends, or until `stopped()`; then close.
+    def next(self, timeout_s: float) -> Result | None:
+        """Return the next result, None if there is none within `timeout_s`; for one thread.
 
-        `stopped` is asked at least every POLL_S seconds. Raises CameraError where the camera
-        cannot be opened, or fails for good, and InferenceError where the interpreter fails or
-        hangs.
+        Also looks after the camera, so call it a few times each second. Raises EndOfFrames behind
+        the last result; CameraError if the camera cannot be opened, or fails for good; and
+        InferenceError if the interpreter fails or hangs.
         """
-        self._reader = threading.get_ident()
-        self._runner.thread.start()
-        be_nice(self._nice)
+        self._caller = threading.get_ident()
+        if self._kept and not self._intake.paused:
+            return self._kept.popleft().result()
         try:
-            while not stopped():
-                if self._kept and not self.paused:
-                    yield self._kept.popleft().result()
-                    continue
-                try:
-                    done = self._answers.take(POLL_S)
-                except Closed:
-                    if not self._kept:
-                        break
-                    time.sleep(_ASK_S)
-                    continue
-                self._check(idle=done is None)
-                if done is None:
-                    continue
-                if self._kept or self._intake.paused:
-                    self._keep(done)
-                else:
-                    yield done.result()
-        except EdgeclassifierError:
-            if not stopped():
-                raise
-        finally:
-            self.close()
-        if self._runner.failure is not None and not stopped():
-            raise self._runner.failure
+            done = self._answers.take(timeout_s)
+        except Closed:
+            if self._runner.failure is not None:
+                raise self._runner.failure from None
+            if not self._kept:
+                raise EndOfFrames from None
+            time.sleep(_ASK_S)
+            return None
+        now_s = time.monotonic()
+        if done is None or now_s - self._checked_s >= _CHECK_S:
+            self._check(now_s)
+        if done is None:
+            return None
+        if self._kept or self._intake.paused:
+            self._keep(done)
+            return None
+        return done.result()
 
     def classify(self, pixels: Pixels | None, *, timeout_s: float) -> Result:
-        """Classify one picture between two frames; results() does not give it out.
+        """Classify one picture between two frames; next() does not give it out.
 
         `pixels` is H x W x 3, RGB. None: the next frame of the camera, also while paused, and
-        never with a repeated answer. May be called from any thread. Raises CameraError where no
-        frame came within `timeout_s`, and InferenceError where there is no answer to it.
+        never with a repeated answer. May be called from any thread. Raises CameraError if no
+        frame came within `timeout_s`, and InferenceError if there is no answer to it.
         """
         deadline_s = time.monotonic() + timeout_s
-        self._intake.attached.wait(timeout_s)
-        if self._models is None:
+        self._models.decided.wait(timeout_s)
+        if self._models.empty:
             raise InferenceError("there is no model yet that could classify a picture")
-        reads_results = threading.get_ident() == self._reader
+        takes_results = threading.get_ident() == self._caller
         return self._demand.classify(
-            pixels,
-            self._models.current,
+            None if pixels is None else self._prepare(pixels),
             timeout_s=deadline_s - time.monotonic(),
-            problem=lambda: self.camera_health.problem,
-            meanwhile=self._make_room if reads_results else lambda: timeout_s,
+            problem=lambda: self.camera.problem,
+            meanwhile=self._make_room if takes_results else lambda: timeout_s,
         )
 
+    def _prepare(self, pixels: Pixels) -> Prepared:
+        if pixels.shape[2:] != (_RGB,) or pixels.dtype != "uint8":
+            raise ValueError(f"a picture of {pixels.shape} {pixels.dtype} is not H x W x 3 uint8")
+        frame = self._pictures.frame(pixels, origin=_ON_REQUEST)
+        return prepare(frame, self._models.current, received_s=frame.monotonic_s)
+
     def _make_room(self) -> float:
-        """Take what the interpreter would wait with: nobody else does in this thread."""
+        """Take what the interpreter would wait with: no other call does in this thread."""
         with contextlib.suppress(Closed):
             done = self._answers.take(0.0)
             if done is not None:
@@ -250,10 +249,7 @@ class Pipeline:
         if not (self.paused and self.live):
             self._kept.append(done)
 
-    def _check(self, *, idle: bool) -> None:
-        now_s = time.monotonic()
-        if not idle and now_s - self._checked_s < _CHECK_S:
-            return
+    def _check(self, now_s: float) -> None:
         self._checked_s = now_s
         if not self._work.closed:
             self._capture.check()
@@ -263,8 +259,3 @@ class Pipeline:
                 f"the interpreter has not answered for {now_s - since_s:.0f} s, more than "
                 f"model.deadline_s ({self._inference_deadline_s:g})"
             )
-
-    @property
-    def _slot(self) -> ModelSlot:
-        assert self._models is not None  # noqa: S101 - attach() comes before frames do
-        return self._models

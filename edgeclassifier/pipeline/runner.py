@@ -1,41 +1,139 @@
-"""The thread that runs the interpreter."""
+"""The thread that runs the interpreter, and what it finishes."""
 
 import threading
 import time
+from dataclasses import dataclass
+from typing import Protocol
 
 from edgeclassifier.cameras.reader import POLL_S
+from edgeclassifier.contract.frame import Frame
+from edgeclassifier.contract.results import Latency, Prediction, Result
+from edgeclassifier.engine.inference import Answer
 from edgeclassifier.errors import InferenceError
+from edgeclassifier.host import threads
+from edgeclassifier.pipeline.intake import Prepared, Unchanged, Work, prepare
 from edgeclassifier.pipeline.mailbox import Closed, Mailbox
 from edgeclassifier.pipeline.modelslot import ModelSlot
 from edgeclassifier.pipeline.ondemand import OnDemand
-from edgeclassifier.pipeline.work import (
-    Answered,
-    Done,
-    Prepared,
-    Repeated,
-    Unchanged,
-    Work,
-    prepare,
-)
+
+
+class Done(Protocol):
+    """What the interpreter's thread has finished."""
+
+    @property
+    def frame(self) -> Frame:
+        """The frame it belongs to."""
+
+    def result(self) -> Result:
+        """Make it a result; in another thread, because the interpreter waits for its own."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Answered:
+    """What the interpreter said to a frame."""
+
+    prepared: Prepared
+    answer: Answer
+    started_s: float
+    done_s: float
+    predictions: tuple[Prediction, ...] | None = None
+
+    @property
+    def frame(self) -> Frame:
+        """The frame that was classified."""
+        return self.prepared.frame
+
+    def best(self) -> tuple[Prediction, ...]:
+        """Return the best labels."""
+        if self.predictions is None:
+            self.predictions = self.prepared.inference.predictions(self.answer)
+        return self.predictions
+
+    def result(self) -> Result:
+        """Make it a result."""
+        prepared = self.prepared
+        predictions = self.best()
+        return Result(
+            frame=prepared.frame,
+            crop=prepared.crop,
+            predictions=predictions,
+            latency=_latency(prepared, inference_s=self.done_s - self.started_s),
+            model=prepared.inference.model(self.answer.backend),
+            backend=self.answer.backend,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Repeated:
+    """An answer that holds for another frame, too."""
+
+    unchanged: Unchanged
+    answered: Answered
+
+    @property
+    def frame(self) -> Frame:
+        """The frame on which nothing was different."""
+        return self.unchanged.frame
+
+    def result(self) -> Result:
+        """Make it a result."""
+        unchanged, answered = self.unchanged, self.answered
+        predictions = answered.best()
+        return Result(
+            frame=unchanged.frame,
+            crop=answered.prepared.crop,
+            predictions=predictions,
+            latency=_latency(unchanged, inference_s=0.0),
+            model=answered.prepared.inference.model(answered.answer.backend),
+            backend=answered.answer.backend,
+            answer_age_s=unchanged.frame.monotonic_s - answered.frame.monotonic_s,
+            repeated=True,
+        )
+
+
+def _latency(work: Work, *, inference_s: float) -> Latency:
+    """Say where the time of a frame went until now."""
+    captured_s = work.frame.monotonic_s
+    return Latency(
+        capture_s=work.received_s - captured_s,
+        preprocess_s=work.ready_s - work.received_s,
+        inference_s=inference_s,
+        total_s=time.monotonic() - captured_s,
+    )
 
 
 class Runner:
     """Answers the work that it finds, and in between the questions of others."""
 
-    def __init__(self, *, work: Mailbox[Work], answers: Mailbox[Done], demand: OnDemand) -> None:
+    def __init__(
+        self,
+        *,
+        work: Mailbox[Work],
+        answers: Mailbox[Done],
+        demand: OnDemand[Prepared],
+        models: ModelSlot,
+    ) -> None:
         """Take from `work` until that is closed, and leave what is done in `answers`."""
-        self.models: ModelSlot | None = None
-        """What the work goes through; to be set before there is any."""
+        self._models = models
         self.busy_since_s: float | None = None
         """Since when the interpreter has been running, None while it is not."""
         self.failure: BaseException | None = None
         """What ended the thread before its time."""
-        self.thread = threading.Thread(target=self._run_all, name="inference", daemon=True)
+        self._thread: threading.Thread | None = None
         self._work = work
         self._answers = answers
         self._demand = demand
         self._last: Answered | None = None
         """What may be repeated."""
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread = threads.start(self._run_all, name="inference")
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread to end, but no longer."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
 
     def _run_all(self) -> None:
         try:
@@ -47,7 +145,7 @@ class Runner:
                     return
         except Closed:
             pass
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+        except BaseException as error:  # noqa: BLE001 - raised again by next()
             self.failure = error
             self._work.close()
         finally:
@@ -60,7 +158,7 @@ class Runner:
         last = self._last
         if last is not None and self._holds(last, work):
             return Repeated(unchanged=work, answered=last)
-        current = self._slot.current
+        current = self._models.current
         return self._run(prepare(work.frame, current, received_s=work.received_s, look=work.look))
 
     def _holds(self, last: Answered, work: Unchanged) -> bool:
@@ -76,8 +174,8 @@ class Runner:
             look is not None
             and (look is work.like or scene.same(work.look, look))
             and 0 < age_s < scene.settings.max_age_s
-            and self._slot.current is inference
-            and self._slot.settled
+            and self._models.current is inference
+            and self._models.settled
             and inference.backend == last.answer.backend
         )
 
@@ -89,14 +187,15 @@ class Runner:
         try:
             answer = prepared.inference.run(prepared.tensor)
         except InferenceError as error:
-            other = self._slot.failed(prepared.inference, error)
+            other = self._models.failed(prepared.inference, error)
             prepared = prepare(
                 prepared.frame, other, received_s=prepared.received_s, look=prepared.look
             )
             answer = other.run(prepared.tensor)
         done_s = time.monotonic()
         self.busy_since_s = None
-        self._slot.answered(prepared.inference)
+        if not self._models.settled:
+            self._models.answered(prepared.inference)
         answered = Answered(prepared=prepared, answer=answer, started_s=started_s, done_s=done_s)
         if prepared.look is not None:
             self._last = answered
@@ -111,8 +210,3 @@ class Runner:
                 # The next frame will show whether that was the picture or the model.
                 self.busy_since_s = None
                 question.answer(str(error))
-
-    @property
-    def _slot(self) -> ModelSlot:
-        assert self.models is not None  # noqa: S101 - attach() comes before frames do
-        return self.models

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from support.brokers import wait_until
+from support.pipelines import loaded
 from support.tiny_models import LABELS, classifier
 
 from edgeclassifier import compose
@@ -189,7 +190,7 @@ def slot_of(make: Make, count: int) -> tuple[ModelSlot, list[Inference], list[li
     """Return a slot with the first of `count` models, all of them, and their diaries."""
     diaries: list[list[str]] = [[] for _ in range(count)]
     models = [make(FakeAccelerator(diary=diary)) for diary in diaries]
-    return ModelSlot(models[0]), models, diaries
+    return loaded(models[0]), models, diaries
 
 
 def prove(slot: ModelSlot, model: Inference, frames: int = PROBATION) -> None:
@@ -200,7 +201,7 @@ def prove(slot: ModelSlot, model: Inference, frames: int = PROBATION) -> None:
 def test_the_device_changes_hands_once_a_new_model_has_proven_itself(make: Make) -> None:
     order: list[str] = []
     old, new = FakeAccelerator(diary=order), FakeAccelerator(diary=[])
-    slot = ModelSlot(make(old))
+    slot = loaded(make(old))
     new.start = lambda: order.append("new start")  # type: ignore[method-assign] # one diary
     replacement = make(new)
     slot.swap(replacement)

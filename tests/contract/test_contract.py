@@ -50,7 +50,7 @@ from edgeclassifier.contract.status import (
     BufferStatus,
     CameraStatus,
     Crash,
-    Reload,
+    ReloadStatus,
     Vitals,
 )
 from edgeclassifier.daemon.health import ProgressMeter
@@ -189,7 +189,9 @@ VITALS = Vitals(
     connected=True,
     reconnects=6,
     last_error="broker is gone",
-    reload=Reload(timestamp="2026-01-02T03:04:05.678Z", status="applied", changed=("mqtt.host",)),
+    reload=ReloadStatus(
+        timestamp="2026-01-02T03:04:05.678Z", status="applied", changed=("mqtt.host",)
+    ),
     last_crash=Crash(reason="killed", exit_code=None, timestamp="2026-01-02T03:04:05+00:00"),
 )
 QUIET = replace(VITALS, backend=CPU, accelerator=None, reload=None, last_crash=None)

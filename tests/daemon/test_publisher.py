@@ -19,9 +19,8 @@ from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.payloads import JSON, Payloads, Topics
 from edgeclassifier.contract.results import CPU, UNKNOWN, Latency, ModelIdentity, Prediction, Result
-from edgeclassifier.daemon.publisher import JPEG, Publisher, PublisherSettings
+from edgeclassifier.daemon.publisher import JPEG, Publisher, PublisherSettings, clock_lead_s
 from edgeclassifier.daemon.stable_label import StableLabel, StateRules
-from edgeclassifier.host.system import clock_lead_s
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 LEAD_S = START.timestamp() - 1000
@@ -88,7 +87,6 @@ def published(
         label=StableLabel(
             StateRules(threshold=0.5, leave_threshold=0.5, window_s=hold_s, hold_s=hold_s)
         ),
-        clock_synchronized=clock_synchronized,
         settings=PublisherSettings(
             topics=Topics(root="home", device="porch", camera="cam0"),
             max_rate_hz=max_rate_hz,
@@ -99,6 +97,7 @@ def published(
         clock_lead_s=clock_lead_s,
     )
     for each in results:
+        publisher.clock_synchronized = clock_synchronized()
         publisher.handle(each)
     return outbox
 
@@ -290,7 +289,8 @@ def test_a_frame_is_dated_by_the_clock_as_it_is() -> None:
     pixels = np.zeros((1, 1, 3), np.uint8)
     captured_s = time.monotonic() - 3600
     frame = FrameFactory(camera_id="cam0").frame(pixels, origin="a", monotonic_s=captured_s)
-    assert frame.clock_lead_s == pytest.approx(clock_lead_s(), abs=30)
+    lead_s = frame.utc.timestamp() - frame.monotonic_s
+    assert lead_s == pytest.approx(clock_lead_s(), abs=30)
 
 
 # Pictures

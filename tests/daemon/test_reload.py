@@ -1,5 +1,6 @@
 """What a new configuration does to the running daemon, and what it leaves alone."""
 
+import re
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -12,12 +13,13 @@ from support.device import Site, continues, has_predictions, newest, reload_is
 from support.tiny_models import LABELS, classifier
 
 from edgeclassifier import compose
+from edgeclassifier.compose.changes import files_in_use
 from edgeclassifier.config import Config, ModelConfig
+from edgeclassifier.config.changes import PLACES, changed_keys
+from edgeclassifier.config.options import START
 from edgeclassifier.config.schema import AcceleratorConfig
-from edgeclassifier.daemon.adapt import AT_THE_NEXT_START
-from edgeclassifier.daemon.reconfigure import Reconfiguration
-from edgeclassifier.daemon.reload import Files, Reloader
-from edgeclassifier.daemon.watchdog import Watch
+from edgeclassifier.daemon.reload import Plan, Reload
+from edgeclassifier.daemon.watchdog import Watchdog
 from edgeclassifier.errors import InferenceError
 from edgeclassifier.host.systemd import Notifier
 from edgeclassifier.models.store import ModelStore
@@ -52,8 +54,10 @@ def test_what_nothing_can_apply_is_said_to_wait_and_touches_nothing(
 def test_the_readme_names_what_waits_for_the_next_start() -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     [paragraph] = [part for part in text.split("\n\n") if part.startswith("**A new configuration")]
-    for key in AT_THE_NEXT_START:
-        assert f"`{key}*`" in paragraph or f"`{key}`" in paragraph
+    named = set(re.findall(r"`([a-z_.]+)\*?`", paragraph))
+    for key, places in PLACES.items():
+        if places == (START,):
+            assert any(key.startswith(name) for name in named), key
 
 
 # Files with another content
@@ -88,7 +92,7 @@ def files(store: Path, delegate: str) -> Mapping[str, Path]:
     config = Config(
         model=ModelConfig(store=str(store)), accelerator=AcceleratorConfig(delegate=delegate)
     )
-    return compose.files_in_use(config).read
+    return files_in_use(config).read
 
 
 def test_a_model_that_is_fetched_is_another_file_for_auto(tmp_path: Path) -> None:
@@ -212,20 +216,16 @@ def test_a_refused_model_goes_back_to_the_one_before_it_whatever_came_since() ->
     second = replace(first, model=replace(first.model, name="other"))
     third = replace(second, state=replace(second.state, threshold=0.7))
     coming = iter([second, third])
-    reconfiguration = Reconfiguration(
-        first,
-        reloader=Reloader(
-            first,
-            reread=lambda: next(coming),
-            files=lambda _config: Files(read={}, hidden={}),
-            prepare=lambda _old, _new, _changed: [],
-        ),
-        watch=Watch(Notifier({}), camera_deadline_s=1.0),
-    )
+
+    def plan(used: Config) -> Plan:
+        new = next(coming)
+        return Plan(config=new, changed=changed_keys(used, new), waiting=frozenset())
+
+    reload = Reload(first, plan=plan, watchdog=Watchdog(Notifier({}), camera_deadline_s=1.0))
     for _ in range(2):
-        future = reconfiguration.request()
-        assert wait_until(reconfiguration.advance)
+        future = reload.request()
+        assert wait_until(reload.advance)
         assert future.result().status == "applied"
-    reconfiguration.model_refused(InferenceError("it fails"))
-    assert reconfiguration.config.model == first.model
-    assert reconfiguration.config.state == third.state
+    reload.model_refused(InferenceError("it fails"))
+    assert reload.config.model == first.model
+    assert reload.config.state == third.state

@@ -11,7 +11,7 @@ from support.manager import Manager
 
 from edgeclassifier.contract.results import CPU, Backend
 from edgeclassifier.daemon import watchdog as watch_module
-from edgeclassifier.daemon.watchdog import Watch
+from edgeclassifier.daemon.watchdog import Watchdog
 from edgeclassifier.host.systemd import Notifier
 
 
@@ -84,39 +84,41 @@ def test_a_watchdog_that_is_not_for_this_process_is_none(
 
 
 @pytest.fixture
-def watch(notifier: Notifier) -> Watch:
-    return Watch(notifier, camera_deadline_s=0)
+def watch(notifier: Notifier) -> Watchdog:
+    return Watchdog(notifier, camera_deadline_s=0)
 
 
-def test_ready_is_said_with_the_first_result_and_not_before(manager: Manager, watch: Watch) -> None:
+def test_ready_is_said_with_the_first_result_and_not_before(
+    manager: Manager, watch: Watchdog
+) -> None:
     watch.reloaded()
     assert manager.take() == []
-    watch.result(CPU)
+    watch.progress(1, CPU)
     assert manager.take()[0] == "READY=1"
-    watch.result(CPU)
+    watch.progress(1, CPU)
     assert "READY=1" not in manager.take()
 
 
-def test_only_progress_keeps_the_watchdog_quiet(manager: Manager, watch: Watch) -> None:
-    watch.result(CPU)
+def test_only_progress_keeps_the_watchdog_quiet(manager: Manager, watch: Watchdog) -> None:
+    watch.progress(1, CPU)
     assert "WATCHDOG=1" in manager.take()
     time.sleep(0.02)
     assert manager.take() == []
-    watch.result(CPU)
+    watch.progress(1, CPU)
     assert manager.take() == ["WATCHDOG=1"]
     time.sleep(0.02)
     watch.recovering("no frame for 10.0 s")
     assert manager.take() == ["STATUS=no frames: no frame for 10.0 s", "WATCHDOG=1"]
 
 
-def test_it_is_known_when_no_frame_was_due(watch: Watch) -> None:
-    watch.result(CPU)
+def test_it_is_known_when_no_frame_was_due(watch: Watchdog) -> None:
+    watch.progress(1, CPU)
     assert watch.excused_s is None
     before_s = time.monotonic()
     watch.paused()
     paused_s = watch.excused_s
     watch.recovering("no frame for 10.0 s")
-    watch.result(CPU)
+    watch.progress(1, CPU)
     assert paused_s is not None
     assert watch.excused_s is not None
     assert before_s <= paused_s <= watch.excused_s <= time.monotonic()
@@ -126,17 +128,17 @@ def test_pings_come_several_times_in_each_period_and_not_with_each_frame(
     manager: Manager, notifier: Notifier
 ) -> None:
     notifier.watchdog_s = 4000
-    watch = Watch(notifier, camera_deadline_s=0)
+    watch = Watchdog(notifier, camera_deadline_s=0)
     for _ in range(100):
-        watch.result(CPU)
+        watch.progress(1, CPU)
     assert manager.take().count("WATCHDOG=1") == 1
 
 
 def test_the_status_tells_backend_and_rate(
-    manager: Manager, watch: Watch, monkeypatch: pytest.MonkeyPatch
+    manager: Manager, watch: Watchdog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch_module, "_STATUS_S", 0)
-    watch.result(Backend(name="cpu", degraded=True, reason="edgetpu is lost"))
+    watch.progress(1, Backend(name="cpu", degraded=True, reason="edgetpu is lost"))
     [status] = [each for each in manager.take() if each.startswith("STATUS=")]
     assert status.startswith("STATUS=cpu (edgetpu is lost), ")
     assert status.endswith(" predictions/s")
@@ -145,5 +147,5 @@ def test_the_status_tells_backend_and_rate(
 def test_a_watchdog_that_is_shorter_than_the_cameras_deadline_is_warned_of(
     notifier: Notifier, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Watch(notifier, camera_deadline_s=10)
+    Watchdog(notifier, camera_deadline_s=10)
     assert "set it higher" in caplog.text

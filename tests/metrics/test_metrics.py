@@ -42,7 +42,7 @@ from edgeclassifier.contract.status import (
     BufferStatus,
     CameraStatus,
     Crash,
-    Reload,
+    ReloadStatus,
 )
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.host.system import THROTTLING_CONDITIONS, System
@@ -151,7 +151,7 @@ FULL = BufferStatus(
     pending=3, pending_bytes=300, dropped=2, storage="disk", problem="full", commits=4,
     written_bytes=500, written_messages=5,
 )  # fmt: skip
-REFUSED = Reload(timestamp="2026-01-02T03:04:05.678Z", status="refused", problem="no")
+REFUSED = ReloadStatus(timestamp="2026-01-02T03:04:05.678Z", status="refused", problem="no")
 CASES: list[tuple[dict[str, Any], str, dict[str, str], tuple[float, float]]] = [
     ({"paused": True}, "paused", {}, (0, 1)),
     ({"connected": False}, "mqtt_connected", {}, (1, 0)),

@@ -19,10 +19,8 @@ from edgeclassifier.cameras.camera import FrameFactory
 from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.engine.pictures import load_picture
 from edgeclassifier.errors import CameraError, CameraTimeout
-from edgeclassifier.pipeline import capture as capture_module
 from edgeclassifier.pipeline.capture import CameraSettings, Capture
-from edgeclassifier.pipeline.freeze import FreezeDetector
-from edgeclassifier.pipeline.view import ViewWatch, measure, view_of
+from edgeclassifier.pipeline.sight import FreezeDetector, ViewWatch, measure, view_of
 
 PATIENCE_S = 20.0
 DEADLINE_S = 0.3
@@ -97,22 +95,21 @@ def hang() -> Iterator[Hang]:
     hang.release.set()
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture_module, "_PAUSE_MIN_S", 0.01)
-    monkeypatch.setattr(capture_module, "_CLOSE_S", 0.1)
-    monkeypatch.setattr(capture_module, "_OPEN_S", 0.1)
-
-
 class Bench:
     """A capture with one camera after the other, and what it delivered."""
 
-    def __init__(self, *cameras: ScriptedCamera, max_recoveries: int = 0) -> None:
+    def __init__(
+        self, *cameras: ScriptedCamera, max_recoveries: int = 0, steady_deadlines: float = 3
+    ) -> None:
         self.seen: list[str] = []
         self.capture = Capture(
             self.settings(*cameras, max_recoveries=max_recoveries),
             deliver=self._deliver,
             on_end=lambda: None,
+            open_s=0.1,
+            close_s=0.1,
+            pause_min_s=0.01,
+            steady_deadlines=steady_deadlines,
         )
         self.capture.open()
 
@@ -122,7 +119,8 @@ class Bench:
             make=lambda: next(given), deadline_s=DEADLINE_S, max_recoveries=max_recoveries
         )
 
-    def _deliver(self, frame: Frame) -> bool:
+    def _deliver(self, frame: Frame, *, live: bool) -> bool:
+        del live
         self.seen.append(frame.origin)
         return True
 
@@ -145,8 +143,8 @@ Make = Callable[..., Bench]
 def bench() -> Iterator[Make]:
     made: list[Bench] = []
 
-    def make(*cameras: ScriptedCamera, max_recoveries: int = 0) -> Bench:
-        made.append(Bench(*cameras, max_recoveries=max_recoveries))
+    def make(*cameras: ScriptedCamera, **more: Any) -> Bench:
+        made.append(Bench(*cameras, **more))
         return made[-1]
 
     yield make
@@ -165,8 +163,8 @@ def test_a_live_camera_that_fails_is_opened_again(bench: Make, fault: Step) -> N
     run = bench(*cameras, ScriptedCamera(good(3)), max_recoveries=3)
     run.check_until(lambda: "3" in run.seen and not run.capture.recovering)
     assert run.seen[:4] == ["0", "1", "2", "3"]
-    assert run.capture.health.recoveries == 3
-    assert run.capture.health.state == "ok"
+    assert run.capture.status.recoveries == 3
+    assert run.capture.status.state == "ok"
     assert all(each.closed.is_set() for each in cameras)
 
 
@@ -177,10 +175,7 @@ def test_the_number_of_recoveries_in_a_row_is_bounded(bench: Make) -> None:
     assert run.seen == ["0", "1", "2"]
 
 
-def test_a_camera_that_was_steady_may_be_recovered_again(
-    bench: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(capture_module, "_STEADY_DEADLINES", 0.1)
+def test_a_camera_that_was_steady_may_be_recovered_again(bench: Make) -> None:
     broken = threading.Event()
 
     def break_once() -> None:
@@ -191,13 +186,15 @@ def test_a_camera_that_was_steady_may_be_recovered_again(
     def flaky() -> Iterator[Step]:
         return chain.from_iterable(repeat((1, lambda: time.sleep(0.005), break_once)))
 
-    run = bench(*(ScriptedCamera(flaky()) for _ in range(4)), max_recoveries=1)
+    run = bench(
+        *(ScriptedCamera(flaky()) for _ in range(4)), max_recoveries=1, steady_deadlines=0.1
+    )
     for turn in range(3):
         run.check_until(lambda: run.capture._attempts == 0 and run.seen)
         broken.set()
-        run.check_until(partial(lambda wanted: run.capture.health.recoveries == wanted, turn + 1))
+        run.check_until(partial(lambda wanted: run.capture.status.recoveries == wanted, turn + 1))
         run.seen.clear()
-    assert run.capture.health.recoveries == 3
+    assert run.capture.status.recoveries == 3
 
 
 def test_a_camera_that_never_delivered_is_not_tried_again(bench: Make) -> None:
@@ -248,10 +245,10 @@ def test_garbage_is_reported_until_a_frame_can_be_decoded_again(bench: Make) -> 
     run = bench(camera)
     run.check_until(lambda: run.seen)
     garbled.set()
-    run.check_until(lambda: run.capture.health.state == "undecodable")
-    assert "could not be decoded" in str(run.capture.health.problem)
+    run.check_until(lambda: run.capture.status.state == "undecodable")
+    assert "could not be decoded" in str(run.capture.status.problem)
     garbled.clear()
-    run.check_until(lambda: run.capture.health.state == "ok")
+    run.check_until(lambda: run.capture.status.state == "ok")
     assert run.capture.unreadable > 0
 
 
@@ -263,7 +260,7 @@ def test_another_camera_takes_the_place_of_the_first(bench: Make) -> None:
     run.check_until(lambda: "2" in run.seen)
     assert first.closed.is_set()
     assert run.capture.refused is None
-    assert run.capture.health.recoveries == 0
+    assert run.capture.status.recoveries == 0
 
 
 def test_a_camera_that_cannot_be_opened_gives_its_place_back(bench: Make) -> None:

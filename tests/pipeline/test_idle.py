@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import Figures
 from numpy.typing import NDArray
-from support.pipelines import PATIENCE_S, ScriptedCamera, inference, settings
+from support.pipelines import PATIENCE_S, ScriptedCamera, inference, loaded, results_of, settings
 from support.scene import CROP_FRACTION, RATE_HZ, Change, Encoding, Pixels, Scene, encoded
 from support.tiny_models import LABELS, classifier
 
@@ -182,8 +182,7 @@ def another(model: Path) -> Classifier:
 
 
 def join(camera: ScriptedCamera, model: Inference, idle: IdleSettings | None = IDLE) -> Pipeline:
-    pipeline = Pipeline(camera=settings(camera), idle=idle)
-    pipeline.attach(model)
+    pipeline = Pipeline(camera=settings(camera), models=loaded(model), idle=idle)
     pipeline.open()
     return pipeline
 
@@ -197,7 +196,7 @@ def right(result: Result) -> bool:
 
 
 def test_an_answer_is_repeated_until_something_changes(engine: Classifier) -> None:
-    results = list(join(ScriptedCamera([3, 3, 3, 3, 5, 5, 5, 3]), inference(engine)).results())
+    results = list(results_of(join(ScriptedCamera([3, 3, 3, 3, 5, 5, 5, 3]), inference(engine))))
     assert [each.frame.seq for each in results] == [*range(8)]
     assert all(map(right, results))
     assert sum(repeats(results)) >= 3
@@ -213,13 +212,13 @@ def test_an_answer_is_repeated_until_something_changes(engine: Classifier) -> No
 
 def test_without_it_every_frame_is_classified(engine: Classifier) -> None:
     pipeline = join(ScriptedCamera([3] * 9), inference(engine), None)
-    assert repeats(list(pipeline.results())) == [False] * 9
+    assert repeats(list(results_of(pipeline))) == [False] * 9
 
 
 def test_an_answer_that_is_too_old_is_not_repeated(engine: Classifier) -> None:
     idle = IdleSettings(max_age_s=0.1)
     camera = ScriptedCamera([step for _ in range(40) for step in (2, lambda _s: time.sleep(0.01))])
-    results = list(join(camera, inference(engine), idle).results())
+    results = list(results_of(join(camera, inference(engine), idle)))
     assert all(each.answer_age_s < 0.1 for each in results)
     assert 1 < repeats(results).count(False) < 40
 
@@ -228,7 +227,7 @@ def test_an_answer_is_that_of_the_model_in_use(model: Path, engine: Classifier) 
     """A new model proves itself on frames before its answers are repeated."""
     pipeline = join(ScriptedCamera([2] * 60), inference(engine))
     results = []
-    for result in pipeline.results():
+    for result in results_of(pipeline):
         results.append(result)
         if len(results) == 20:
             pipeline.swap(inference(another(model), name="new"))
@@ -253,7 +252,7 @@ def test_an_answer_is_that_of_the_backend_in_use(engine: Classifier) -> None:
         model=lambda: plain.model(plain.backend),
     )
     results = []
-    for result in join(ScriptedCamera([2] * 60), changing).results():
+    for result in results_of(join(ScriptedCamera([2] * 60), changing)):
         results.append(result)
         if len(results) == 20:
             assert results[-1].repeated
@@ -283,7 +282,7 @@ def test_an_answer_is_never_that_of_another_scene(
             yield lambda _timeout_s: time.sleep(chance.choice((0, 0.001, 0.002)))
 
     results = []
-    for result in join(ScriptedCamera(script(), live=live), inference(engine)).results():  # type: ignore[arg-type] # each is a step
+    for result in results_of(join(ScriptedCamera(script(), live=live), inference(engine))):  # type: ignore[arg-type] # each is a step
         results.append(result)
         if chance.random() < 0.02:
             time.sleep(0.01)
@@ -307,7 +306,7 @@ def test_a_model_that_fails_has_no_answer_to_repeat(engine: Classifier, model: P
     )
     pipeline = join(ScriptedCamera([4] * 60), inference(engine, name="good"))
     results = []
-    for result in pipeline.results():
+    for result in results_of(pipeline):
         results.append(result)
         if len(results) == 20:
             pipeline.swap(bad)
@@ -338,12 +337,13 @@ def cpu_s(
     """Return the CPU time of the whole process for each frame, and the results."""
     camera = camera_type(camera_id="memory", pictures=pictures, count=len(pictures))
     pipeline = Pipeline(
-        camera=CameraSettings(make=lambda: camera, deadline_s=PATIENCE_S), idle=idle
+        camera=CameraSettings(make=lambda: camera, deadline_s=PATIENCE_S),
+        models=loaded(model),
+        idle=idle,
     )
-    pipeline.attach(model)
     pipeline.open()
     started_s = time.process_time()
-    results = list(pipeline.results())
+    results = list(results_of(pipeline))
     return (time.process_time() - started_s) / len(results), results
 
 
@@ -412,7 +412,7 @@ def test_a_live_camera_is_repeated_at_its_own_rate(engine: Classifier) -> None:
     for _ in range(50):
         steps += [1, lambda _timeout_s: taken.acquire(timeout=PATIENCE_S)]
     results = []
-    for result in join(ScriptedCamera(steps, live=True), inference(engine)).results():  # type: ignore[arg-type] # each is a step
+    for result in results_of(join(ScriptedCamera(steps, live=True), inference(engine))):  # type: ignore[arg-type] # each is a step
         results.append(result)
         taken.release()
     assert len(results) == 50

@@ -17,7 +17,9 @@ from support.pipelines import (
     Step,
     inference,
     picture,
+    results_of,
     settings,
+    slot,
 )
 from support.tiny_models import LABELS, classifier
 
@@ -28,9 +30,11 @@ from edgeclassifier.engine.classifier import Classifier
 from edgeclassifier.engine.preprocess import Preprocessor
 from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.errors import CameraError, CameraTimeout, InferenceError
-from edgeclassifier.pipeline import pipeline as pipeline_module
-from edgeclassifier.pipeline import view as view_module
+from edgeclassifier.pipeline import sight as view_module
 from edgeclassifier.pipeline.pipeline import Pipeline
+
+JOIN_S = 0.2
+"""Give up soon on threads that hang."""
 
 
 def silence(timeout_s: float) -> None:
@@ -51,15 +55,10 @@ def engine(model: Path) -> Classifier:
     return Classifier(loaded, path=model, labels=LABELS, labels_source="labels.txt")
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give up soon on threads that hang."""
-    monkeypatch.setattr(pipeline_module, "_JOIN_S", 0.2)
-
-
 def join(*cameras: ScriptedCamera, engine: Classifier, deadline_s: float = PATIENCE_S) -> Pipeline:
-    pipeline = Pipeline(camera=settings(*cameras, deadline_s=deadline_s))
-    pipeline.attach(inference(engine))
+    pipeline = Pipeline(
+        camera=settings(*cameras, deadline_s=deadline_s), models=slot(engine), join_s=JOIN_S
+    )
     pipeline.open()
     return pipeline
 
@@ -82,7 +81,7 @@ def assert_answers_belong_to_frames(results: Sequence[Result]) -> None:
 def test_from_files_every_frame_is_classified_in_order(engine: Classifier, pause_s: float) -> None:
     pipeline = join(ScriptedCamera(range(40)), engine=engine)
     results = []
-    for result in pipeline.results():
+    for result in results_of(pipeline):
         time.sleep(pause_s)
         results.append(result)
     assert origins(results) == list(range(40))
@@ -103,7 +102,7 @@ def test_from_a_live_camera_the_newest_frame_wins_and_the_others_are_counted(
         live=True,
     )
     pipeline = join(camera, engine=engine)
-    stream = pipeline.results()
+    stream = results_of(pipeline)
     results = [next(stream)]
     assert all_given.wait(PATIENCE_S)
     superseded_meanwhile = pipeline.superseded
@@ -128,7 +127,7 @@ def test_a_live_camera_that_is_slower_than_the_reader_loses_nothing(engine: Clas
         steps += [number, until_taken]
     pipeline = join(ScriptedCamera(steps, live=True), engine=engine)
     results = []
-    for result in pipeline.results():
+    for result in results_of(pipeline):
         results.append(result)
         taken.release()
     assert origins(results) == list(range(10))
@@ -137,20 +136,20 @@ def test_a_live_camera_that_is_slower_than_the_reader_loses_nothing(engine: Clas
 
 def test_a_source_without_frames_ends_without_results(engine: Classifier) -> None:
     camera = ScriptedCamera([])
-    assert list(join(camera, engine=engine).results()) == []
+    assert list(results_of(join(camera, engine=engine))) == []
     assert camera.closed.is_set()
 
 
 def test_pauses_shorter_than_the_deadline_are_no_failure(engine: Classifier) -> None:
     camera = ScriptedCamera([0, silence, silence, 1, silence, 2], live=False)
-    assert origins(list(join(camera, engine=engine).results())) == [0, 1, 2]
+    assert origins(list(results_of(join(camera, engine=engine)))) == [0, 1, 2]
 
 
 # Latency
 
 
 def test_the_latencies_of_a_frame_add_up(engine: Classifier) -> None:
-    results = list(join(ScriptedCamera(range(20)), engine=engine).results())
+    results = list(results_of(join(ScriptedCamera(range(20)), engine=engine)))
     for latency in (result.latency for result in results):
         stages = (latency.capture_s, latency.preprocess_s, latency.inference_s)
         assert all(stage >= 0 for stage in stages)
@@ -164,7 +163,7 @@ def test_the_latency_of_the_camera_counts_from_the_time_of_capture(engine: Class
     old = frames.frame(picture(0), origin="0", monotonic_s=time.monotonic() - 100)
     script = iter([old, None])
     camera.read = lambda timeout_s: next(script)  # type: ignore[method-assign]  # noqa: ARG005
-    [result] = join(camera, engine=engine).results()
+    [result] = results_of(join(camera, engine=engine))
     assert result.latency.capture_s >= 100
     assert result.latency.total_s >= 100
     assert result.latency.inference_s < 100
@@ -180,7 +179,7 @@ def test_the_latency_of_preparing_a_frame_is_not_that_of_the_camera(
         return prepare(self, pixels)
 
     monkeypatch.setattr(Preprocessor, "__call__", slowly)
-    latencies = [each.latency for each in join(ScriptedCamera(range(5)), engine=engine).results()]
+    latencies = [each.latency for each in results_of(join(ScriptedCamera(range(5)), engine=engine))]
     fastest_capture_s = min(each.capture_s for each in latencies)
     fastest_inference_s = min(each.inference_s for each in latencies)
     assert all(each.preprocess_s >= 0.05 for each in latencies)
@@ -201,7 +200,7 @@ def test_what_open_raises_is_raised_in_the_callers_thread(
 
     camera.on_open = fail
     with pytest.raises(type(error)) as caught:
-        list(join(camera, engine=engine).results())
+        list(results_of(join(camera, engine=engine)))
     assert caught.value is error
     assert camera.closed.is_set()
 
@@ -213,7 +212,7 @@ def test_what_read_raises_is_raised_in_the_callers_thread(
 ) -> None:
     camera = ScriptedCamera([0, 1, error], live=live)
     with pytest.raises(type(error)) as caught:
-        list(join(camera, engine=engine).results())
+        list(results_of(join(camera, engine=engine)))
     assert caught.value is error
     assert camera.closed.is_set()
 
@@ -224,7 +223,7 @@ def test_a_frame_that_is_no_picture_is_raised_in_the_callers_thread(engine: Clas
     frame = FrameFactory(camera_id="cam0").frame(grey, origin="0")
     camera.read = lambda timeout_s: frame  # type: ignore[method-assign]  # noqa: ARG005
     with pytest.raises((ValueError, IndexError, InferenceError)):
-        list(join(camera, engine=engine).results())
+        list(results_of(join(camera, engine=engine)))
     assert camera.closed.is_set()
 
 
@@ -241,13 +240,13 @@ def test_what_the_interpreter_raises_is_raised_in_the_callers_thread(
     monkeypatch.setattr(engine, "run", fail_at_the_fifth)
     camera = ScriptedCamera(iter(range(100)))
     with pytest.raises(RuntimeError, match="a kernel failed"):
-        list(join(camera, engine=engine).results())
+        list(results_of(join(camera, engine=engine)))
     assert camera.closed.wait(PATIENCE_S)
 
 
 def test_silence_beyond_the_deadline_is_a_failure_of_the_camera(engine: Classifier) -> None:
     camera = ScriptedCamera(chain([0], repeat(silence)), live=True)
-    stream = join(camera, engine=engine, deadline_s=0.1).results()
+    stream = results_of(join(camera, engine=engine, deadline_s=0.1))
     assert origins([next(stream)]) == [0]
     with pytest.raises(CameraError, match=r"no frame for \d+\.\d s, more than camera\.deadline_s"):
         next(stream)
@@ -257,7 +256,7 @@ def test_silence_beyond_the_deadline_is_a_failure_of_the_camera(engine: Classifi
 def test_a_camera_that_is_silent_from_the_start_fails_too(engine: Classifier) -> None:
     camera = ScriptedCamera(repeat(silence), live=True)
     with pytest.raises(CameraError, match=r"more than camera\.deadline_s \(0\.1\)"):
-        list(join(camera, engine=engine, deadline_s=0.1).results())
+        list(results_of(join(camera, engine=engine, deadline_s=0.1)))
 
 
 # The end
@@ -267,7 +266,7 @@ def test_a_wish_to_stop_ends_a_source_without_an_end(engine: Classifier) -> None
     stop = threading.Event()
     camera = ScriptedCamera(iter(lambda: 1, None))
     results = []
-    for result in join(camera, engine=engine).results(stopped=stop.is_set):
+    for result in results_of(join(camera, engine=engine), stopped=stop.is_set):
         results.append(result)
         if len(results) == 3:
             stop.set()
@@ -278,7 +277,7 @@ def test_a_wish_to_stop_ends_a_source_without_an_end(engine: Classifier) -> None
 def test_a_wish_to_stop_ends_the_wait_for_a_silent_camera(engine: Classifier) -> None:
     stop = threading.Event()
     camera = ScriptedCamera(chain([0, lambda _timeout_s: stop.set()], repeat(silence)), live=True)
-    assert len(list(join(camera, engine=engine).results(stopped=stop.is_set))) <= 1
+    assert len(list(results_of(join(camera, engine=engine), stopped=stop.is_set))) <= 1
     assert camera.closed.wait(PATIENCE_S)
 
 
@@ -290,12 +289,12 @@ def test_a_failure_while_stopping_is_none(engine: Classifier) -> None:
         raise CameraError("interrupted")
 
     camera = ScriptedCamera([0, fail], live=True)
-    assert len(list(join(camera, engine=engine).results(stopped=stop.is_set))) <= 1
+    assert len(list(results_of(join(camera, engine=engine), stopped=stop.is_set))) <= 1
 
 
 def test_who_stops_asking_for_results_closes_the_camera(engine: Classifier) -> None:
     camera = ScriptedCamera(iter(lambda: 1, None))
-    stream = join(camera, engine=engine).results()
+    stream = results_of(join(camera, engine=engine))
     next(stream)
     stream.close()  # type: ignore[attr-defined]  # results() is a generator
     assert camera.closed.wait(PATIENCE_S)
@@ -323,49 +322,44 @@ def hang() -> Iterator[Hang]:
             thread.join(PATIENCE_S)
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_camera_that_hangs_in_read_does_not_keep_the_daemon_from_stopping(
     engine: Classifier, hang: Hang
 ) -> None:
     camera = ScriptedCamera([0, hang], live=True)
-    results = list(join(camera, engine=engine).results(stopped=hang.entered.is_set))
+    results = list(results_of(join(camera, engine=engine), stopped=hang.entered.is_set))
     assert len(results) <= 1
     assert not camera.closed.is_set()
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_camera_that_hangs_in_open_does_not_keep_the_daemon_from_stopping(
     engine: Classifier, hang: Hang
 ) -> None:
     camera = ScriptedCamera([0], live=True)
     camera.on_open = hang
-    assert list(join(camera, engine=engine).results(stopped=hang.entered.is_set)) == []
+    assert list(results_of(join(camera, engine=engine), stopped=hang.entered.is_set)) == []
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_camera_that_hangs_in_close_does_not_hold_back_the_end(
     engine: Classifier, hang: Hang
 ) -> None:
     camera = ScriptedCamera([0, 1, 2])
     camera.on_close = hang
-    assert origins(list(join(camera, engine=engine).results())) == [0, 1, 2]
+    assert origins(list(results_of(join(camera, engine=engine)))) == [0, 1, 2]
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_camera_that_fails_and_then_hangs_in_close_is_still_a_failure(
     engine: Classifier, hang: Hang
 ) -> None:
     camera = ScriptedCamera([0, CameraError("gone")], live=True)
     camera.on_close = hang
     with pytest.raises(CameraError, match="gone"):
-        list(join(camera, engine=engine).results())
+        list(results_of(join(camera, engine=engine)))
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_camera_that_hangs_in_read_misses_the_deadline(engine: Classifier, hang: Hang) -> None:
     """Nobody but the caller's thread is left to tell."""
     camera = ScriptedCamera([0, hang], live=True)
-    stream = join(camera, engine=engine, deadline_s=0.3).results()
+    stream = results_of(join(camera, engine=engine, deadline_s=0.3))
     assert origins([next(stream)]) == [0]
     with pytest.raises(CameraError, match=r"camera\.deadline_s"):
         next(stream)
@@ -376,11 +370,12 @@ def test_the_camera_opens_while_the_model_is_loaded(engine: Classifier, *, live:
     """Its first frames wait for the model where they are from a file, else newer ones win."""
     reading = threading.Event()
     camera = ScriptedCamera([lambda _timeout_s: reading.set(), 0, 1, 2], live=live)
-    pipeline = Pipeline(camera=settings(camera))
+    models = slot(None)
+    pipeline = Pipeline(camera=settings(camera), models=models)
     pipeline.open()
     assert reading.wait(PATIENCE_S)
-    pipeline.attach(inference(engine))
-    seen = origins(list(pipeline.results()))
+    models.load(inference(engine))
+    seen = origins(list(results_of(pipeline)))
     assert seen == sorted(set(seen))
     assert len(seen) + pipeline.superseded == 3
     assert live or seen == [0, 1, 2]
@@ -388,7 +383,7 @@ def test_the_camera_opens_while_the_model_is_loaded(engine: Classifier, *, live:
 
 def test_a_pipeline_that_never_got_a_model_lets_go_of_the_camera() -> None:
     camera = ScriptedCamera(range(100))
-    pipeline = Pipeline(camera=settings(camera))
+    pipeline = Pipeline(camera=settings(camera), models=slot(None))
     pipeline.open()
     pipeline.close()
     assert camera.closed.wait(PATIENCE_S)
@@ -418,7 +413,7 @@ class Reading:
 
     def _read(self) -> None:
         try:
-            for result in self.pipeline.results(stopped=self._stopped):
+            for result in results_of(self.pipeline, stopped=self._stopped):
                 self.results.append(result)
         except (CameraError, InferenceError) as error:
             self.error = error
@@ -607,7 +602,7 @@ def test_who_reads_the_results_may_ask_too(engine: Classifier, *, live: bool) ->
     """The interpreter must not wait for the reader that waits for it."""
     pipeline = join(ScriptedCamera(endless(), live=live), engine=engine)
     results: list[Result] = []
-    for result in pipeline.results(stopped=lambda: len(results) >= 10):
+    for result in results_of(pipeline, stopped=lambda: len(results) >= 10):
         results.append(result)
         time.sleep(0.02)
         asked = pipeline.classify(picture(4), timeout_s=PATIENCE_S)
@@ -667,7 +662,6 @@ def hang_in_run(engine: Classifier, hang: Hang, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(engine, "run", run_late)
 
 
-@pytest.mark.usefixtures("impatient")
 def test_an_interpreter_that_hangs_is_named_in_the_answer(
     engine: Classifier, hang: Hang, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -699,7 +693,6 @@ def test_a_question_that_the_model_cannot_answer_harms_nobody_else(
     until(lambda: len(reading.results) > seen + 5)
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("of_caller", [True, False], ids=["picture", "frame"])
 def test_questions_fail_at_once_when_the_pipeline_is_closed(
     engine: Classifier, hang: Hang, read: Read, monkeypatch: pytest.MonkeyPatch, *, of_caller: bool
@@ -729,7 +722,7 @@ def test_questions_fail_at_once_when_the_pipeline_is_closed(
 
 
 def test_without_a_model_there_is_no_answer() -> None:
-    pipeline = Pipeline(camera=settings(ScriptedCamera([])))
+    pipeline = Pipeline(camera=settings(ScriptedCamera([])), models=slot(None))
     with pytest.raises(InferenceError, match="no model yet"):
         pipeline.classify(picture(1), timeout_s=0.01)
     pipeline.close()
@@ -759,7 +752,7 @@ def test_a_camera_that_sees_nothing_says_so(
 
     monkeypatch.setattr(camera, "read", give)
     pipeline = join(camera, engine=engine)
-    assert pipeline.camera_health.view == "clear"
+    assert pipeline.camera.view == "clear"
     read(pipeline)
     pipeline.pause()
-    until(lambda: pipeline.camera_health.view == "dark")
+    until(lambda: pipeline.camera.view == "dark")

@@ -2,17 +2,22 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeclassifier.cameras.camera import FrameFactory
+from edgeclassifier.cameras.reader import POLL_S
 from edgeclassifier.contract.frame import Frame
-from edgeclassifier.contract.results import ModelIdentity
+from edgeclassifier.contract.results import ModelIdentity, Result
 from edgeclassifier.engine.classifier import Classifier
 from edgeclassifier.engine.inference import Inference
 from edgeclassifier.engine.preprocess import Normalization, Preprocessor
+from edgeclassifier.errors import EdgeclassifierError
 from edgeclassifier.pipeline.capture import CameraSettings
+from edgeclassifier.pipeline.modelslot import ModelSlot
+from edgeclassifier.pipeline.pipeline import EndOfFrames, Pipeline
 from support.tiny_models import LABELS
 
 PATIENCE_S = 20.0
@@ -84,3 +89,30 @@ def settings(*cameras: ScriptedCamera, deadline_s: float = PATIENCE_S) -> Camera
     return CameraSettings(
         make=lambda: next(given), deadline_s=deadline_s, max_recoveries=len(cameras) - 1
     )
+
+
+def loaded(model: Inference) -> ModelSlot:
+    """A slot with a model in it."""
+    models = ModelSlot()
+    models.load(model)
+    return models
+
+
+def slot(engine: Classifier | None) -> ModelSlot:
+    """The same for a classifier, or an empty slot."""
+    return ModelSlot() if engine is None else loaded(inference(engine))
+
+
+def results_of(
+    pipeline: Pipeline, *, stopped: Callable[[], bool] = lambda: False
+) -> Iterator[Result]:
+    """Give out results until there are no more, or until `stopped`; then close."""
+    with closing(pipeline), suppress(EndOfFrames):
+        try:
+            while not stopped():
+                result = pipeline.next(POLL_S)
+                if result is not None:
+                    yield result
+        except EdgeclassifierError:
+            if not stopped():
+                raise

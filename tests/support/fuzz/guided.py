@@ -1,4 +1,6 @@
-"""Mutations that follow the coverage, by atheris: PYTHONPATH=.:tests python -m support.fuzz.guided TARGET.
+"""Mutations that follow the coverage, by atheris.
+
+`PYTHONPATH=.:tests python -m support.fuzz.guided TARGET`
 
 Ends with 0 where no input broke a promise; else the input is saved in --folder.
 """

@@ -1,6 +1,7 @@
 """Damaged models, each in processes of its own, as native code may die of them.
 
-`PYTHONPATH=.:tests python -m support.fuzz.interpreters MODEL` prints counts as JSON: what the check of
+`PYTHONPATH=.:tests python -m support.fuzz.interpreters MODEL` prints counts as JSON: what the
+check of
 `models add` says to each case, and what becomes of those that are then used the daemon's way.
 """
 

@@ -1,4 +1,4 @@
-"""What the daemon says of itself: the topic info, and the vitals behind the topic health."""
+"""What the daemon says of itself: the payload of info, and the vitals behind that of health."""
 
 import platform
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edgeclassifier import __version__
-from edgeclassifier.config import masked
+from edgeclassifier.config import Config, masked
 from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.contract.payloads import (
     SCHEMA_VERSION,
@@ -18,31 +18,31 @@ from edgeclassifier.contract.payloads import (
 )
 from edgeclassifier.contract.status import Crash, Vitals
 from edgeclassifier.daemon.publisher import Publisher
-from edgeclassifier.daemon.reconfigure import Reconfiguration
-from edgeclassifier.daemon.watchdog import Watch
+from edgeclassifier.daemon.reload import Reload
+from edgeclassifier.daemon.watchdog import Watchdog
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Introspection:
+class Description:
     """Looks at the running parts."""
 
     pipeline: Pipeline
     session: Session
     payloads: Payloads
     publisher: Publisher
-    reconfiguration: Reconfiguration
+    reload: Reload
     overrides: Overrides
-    watch: Watch
-    models: Callable[[], Sequence[str]]
+    watchdog: Watchdog
+    models: Callable[[Config], Sequence[str]]
     last_crash: Crash | None
 
     def info(self) -> dict[str, Any]:
         """Describe what the device runs."""
         inference = self.pipeline.inference
         classifier, backend = inference.classifier, inference.backend
-        config = self.reconfiguration.config
+        config = self.reload.config
         return {
             "schema": SCHEMA_VERSION,
             "timestamp": timestamp(datetime.now(UTC)),
@@ -57,7 +57,7 @@ class Introspection:
                 "input": [classifier.input.height, classifier.input.width],
                 "classes": len(classifier.labels),
             },
-            "models": list(self.models()),
+            "models": list(self.models(config)),
             **backend_fields(backend),
             "cameras": [config.camera.id],
             "config": masked(config),
@@ -71,9 +71,9 @@ class Introspection:
         return Vitals(
             backend=pipeline.inference.backend,
             accelerator=None if accelerator is None else accelerator.status,
-            camera=pipeline.camera_health,
+            camera=pipeline.camera,
             paused=pipeline.paused,
-            excused_s=self.watch.excused_s,
+            excused_s=self.watchdog.excused_s,
             superseded_frames=pipeline.superseded,
             unreadable_frames=pipeline.unreadable,
             dropped_messages=session.dropped,
@@ -82,6 +82,6 @@ class Introspection:
             connected=session.connected,
             reconnects=session.reconnects,
             last_error=session.last_error,
-            reload=self.reconfiguration.outcome,
+            reload=self.reload.status,
             last_crash=self.last_crash,
         )

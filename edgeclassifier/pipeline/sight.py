@@ -1,15 +1,23 @@
-"""Notices that a camera sees nothing: at night, or with something in front of its lens."""
+"""Whether a camera sees anything: the same picture all the time, darkness, a covered lens."""
+
+import time
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from edgeclassifier.contract.frame import Pixels
 from edgeclassifier.contract.status import View
-from edgeclassifier.pipeline.cells import mean_colours
 
+GRID: Final = 32
+"""Cells in each direction."""
+Cells = NDArray[np.float32]
+
+_ROW_STEP = 16
 _INTERVAL_S = 1.0
 _HOLD_S = 5.0
-"""A view lasts for this long before it is believed: somebody may just be passing."""
+"""A view counts once it has lasted this long: a person may just be passing."""
 _ROWS = 256
 _ALMOST_ALL = 0.98
 _DARK_BELOW, _DARK_UNTIL = 16.0, 24.0
@@ -25,6 +33,44 @@ The same photos have 12.7 at least, and 6.2 at half exposure. Blurred over a ten
 or more, which is what a finger on the lens leaves, they have 3.0 at most, with a sensor's noise of
 12 levels.
 """
+
+
+def mean_colours(pixels: Pixels, *, rows: int) -> Cells:
+    """Return the mean colours of a picture H x W x 3: 3 x GRID x GRID, 0 to 255.
+
+    Samples about `rows` rows; more rows average out more noise.
+    """
+    some = pixels[:: max(1, len(pixels) // rows)]
+    # Whole blocks of pixels first, the rest of each cell's size afterwards.
+    small = Image.fromarray(some).resize((GRID, GRID), Image.Resampling.BOX, reducing_gap=1.0)
+    # Planes of one colour each are what NumPy is fast with.
+    return np.asarray(small).transpose(2, 0, 1).astype(np.float32, order="C")
+
+
+class FreezeDetector:
+    """Compares each picture with the one before. A sensor's noise makes any two differ."""
+
+    def __init__(self) -> None:
+        self._last: Pixels | None = None
+        self._since_s = self._newest_s = 0.0
+
+    @property
+    def same_s(self) -> float:
+        """For how long all pictures have been the same."""
+        return self._newest_s - self._since_s
+
+    def update(self, picture: Pixels) -> None:
+        """Take the next picture, H x W x 3."""
+        last, self._last = self._last, picture
+        now_s = time.monotonic()
+        if last is None or not _equal(last, picture):
+            self._since_s = now_s
+        self._newest_s = now_s
+
+
+def _equal(first: Pixels, second: Pixels) -> bool:
+    """Compare some rows, and only where those are equal all of them."""
+    return np.array_equal(first[::_ROW_STEP], second[::_ROW_STEP]) and np.array_equal(first, second)
 
 
 class ViewWatch:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeclassifier.host.rates import RateLimit
+from edgeclassifier.daemon.publisher import RateLimit
 
 RATES = st.floats(0.01, 100)
 

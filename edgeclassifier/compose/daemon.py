@@ -1,0 +1,202 @@
+"""The composition root: builds the daemon, starts its parts in order, and stops them in reverse."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from edgeclassifier.compose.broker import broker_access, build_session, subscriptions
+from edgeclassifier.compose.camera import camera_settings
+from edgeclassifier.compose.changes import Changes, Planner
+from edgeclassifier.compose.engine import around_interpreter_nice
+from edgeclassifier.compose.guests import Host, build_guests
+from edgeclassifier.compose.idle import idle_settings
+from edgeclassifier.compose.model import configured_model_name, model_names
+from edgeclassifier.compose.publisher import publisher_settings, state_rules
+from edgeclassifier.compose.start import choose, load
+from edgeclassifier.config import Config
+from edgeclassifier.config.overrides import Overrides
+from edgeclassifier.contract.payloads import Payloads, offline, online
+from edgeclassifier.contract.status import Crash
+from edgeclassifier.daemon.actions import Actions
+from edgeclassifier.daemon.description import Description
+from edgeclassifier.daemon.health import ProgressMeter
+from edgeclassifier.daemon.loop import Daemon, Observer
+from edgeclassifier.daemon.publisher import Publisher
+from edgeclassifier.daemon.reload import Reload
+from edgeclassifier.daemon.reporter import Reporter
+from edgeclassifier.daemon.requests import RequestHandler
+from edgeclassifier.daemon.stable_label import StableLabel
+from edgeclassifier.daemon.watchdog import Watchdog
+from edgeclassifier.host.lifecycle import Running
+from edgeclassifier.host.signals import StopSignal
+from edgeclassifier.host.system import System
+from edgeclassifier.host.systemd import Notifier
+from edgeclassifier.pipeline.modelslot import ModelSlot
+from edgeclassifier.pipeline.pipeline import Pipeline
+
+_STOP_S = 2.0
+"""For the broker to take the last messages; the camera and the interpreter have as long."""
+
+log = logging.getLogger(__name__)
+
+
+def run_daemon(
+    configured: Config,
+    *,
+    reread: Callable[[], Config],
+    state_directory: Path | None,
+    last_crash: Crash | None,
+    stop: StopSignal,
+) -> None:
+    """Run until the camera comes to its end or `stop` is set.
+
+    Raises ConfigError, ModelError, CameraError, InferenceError or ThreadDiedError, after `offline`
+    was published if that was possible.
+    """
+    started_s = time.monotonic()
+    overrides = Overrides(state_directory)
+    chosen = choose(configured, overrides)
+    config, settings = chosen.config, publisher_settings(chosen.config)
+
+    # Each part gets what it needs of those above it, and knows nothing of those below.
+    system = System()
+    notifier = Notifier(os.environ)
+    watchdog = Watchdog(notifier, camera_deadline_s=config.camera.deadline_s)
+    requests = RequestHandler(
+        base=settings.topics.base,
+        allow=config.commands.allow,
+        max_rate_hz=config.commands.max_rate_hz,
+    )
+    session = build_session(
+        config,
+        broker_access(config.mqtt, device=settings.topics.device),
+        will=offline(settings.topics),
+        state_directory=state_directory,
+        subscriptions=subscriptions(config, settings.topics),
+    )
+    session.listen(requests.receive)
+    nice = around_interpreter_nice(config.model)
+    models = ModelSlot()
+    pipeline = Pipeline(
+        camera=camera_settings(config.camera),
+        models=models,
+        inference_deadline_s=config.model.deadline_s,
+        nice=nice,
+        idle=idle_settings(config),
+    )
+    payloads = Payloads(camera=config.camera.id)
+    publisher = Publisher(
+        publish=session.publish,
+        payloads=payloads,
+        label=StableLabel(state_rules(config.state)),
+        settings=settings,
+    )
+
+    with Running() as running:
+        running.start("systemd", lambda: None, stop=notifier.close)
+        running.start(
+            "MQTT session",
+            session.start,
+            stop=lambda: session.stop(last=publisher.farewell, timeout_s=_STOP_S),
+        )
+        running.start("pipeline", pipeline.open, stop=pipeline.close)
+        running.start("systemd", lambda: None, stop=notifier.stopping)
+
+        # Connecting, and opening the camera, go on while the model is loaded.
+        config = load(models, chosen, overrides, last_crash=last_crash, stop=stop)
+        if stop.wanted:
+            return
+
+        meter = ProgressMeter(started_s=started_s)
+        reload = Reload(config, plan=lambda used: planner.plan(used), watchdog=watchdog)
+        description = Description(
+            pipeline=pipeline,
+            session=session,
+            payloads=payloads,
+            publisher=publisher,
+            reload=reload,
+            overrides=overrides,
+            watchdog=watchdog,
+            models=lambda used: model_names(used.model),
+            last_crash=last_crash,
+        )
+        reporter = Reporter(
+            publish=session.publish,
+            topics=settings.topics,
+            info=description.info,
+            boot_id=payloads.boot_id,
+            meter=meter,
+            system=system,
+            vitals=description.vitals,
+            started_s=started_s,
+            interval_s=config.mqtt.health_interval_s,
+        )
+        on_new_session: list[Callable[[], None]] = []
+        changes = Changes(
+            pipeline=pipeline,
+            session=session,
+            publisher=publisher,
+            reporter=reporter,
+            requests=requests,
+            on_new_session=lambda: _call(on_new_session),
+        )
+        planner = Planner(config, reread=lambda: overrides.apply(reread()), changes=changes)
+        actions = Actions(
+            pipeline=pipeline,
+            publisher=publisher,
+            payloads=payloads,
+            reload=reload,
+            overrides=overrides,
+            configured=reread,
+            models=lambda used: model_names(used.model),
+            model=lambda used: configured_model_name(used.model),
+            changed=reporter.changed,
+            health=reporter.payload,
+            restart=stop.restart,
+        )
+        observers: list[Observer] = [lambda result, _changed: meter.count(result)]
+        guests = build_guests(
+            config,
+            Host(
+                session=session,
+                reporter=reporter,
+                reload=reload,
+                description=description,
+                actions=actions,
+                system=system,
+                observers=observers,
+                on_new_session=on_new_session,
+            ),
+        )
+        daemon = Daemon(
+            pipeline=pipeline,
+            session=session,
+            publisher=publisher,
+            reporter=reporter,
+            reload=reload,
+            overrides=overrides,
+            watchdog=watchdog,
+            guests=guests,
+            observers=observers,
+            clock_synchronized=system.clock_synchronized,
+            stop=stop,
+            nice=nice,
+        )
+
+        session.publish(online(settings.topics))
+        running.start("health", reporter.start, stop=reporter.stop)
+        running.start("reload", lambda: None, stop=reload.close)
+        running.start(
+            "requests",
+            lambda: requests.start(run=actions.run, publish=session.publish),
+            stop=requests.stop,
+        )
+        running.start("guests", guests.start, stop=guests.stop)
+        daemon.run()
+
+
+def _call(each: list[Callable[[], None]]) -> None:
+    for call in each:
+        call()

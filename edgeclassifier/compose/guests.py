@@ -1,0 +1,205 @@
+"""The guests that the configuration asks for: page, metrics file, Home Assistant."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeclassifier import __version__
+from edgeclassifier.compose.homeassistant import discovery
+from edgeclassifier.config import Config
+from edgeclassifier.contract.message import Incoming
+from edgeclassifier.daemon.actions import Actions
+from edgeclassifier.daemon.description import Description
+from edgeclassifier.daemon.guests import Guest, Guests
+from edgeclassifier.daemon.loop import Observer
+from edgeclassifier.daemon.reload import Reload
+from edgeclassifier.daemon.reporter import Reporter
+from edgeclassifier.errors import ConfigError, EdgeclassifierError
+from edgeclassifier.host.system import System
+from edgeclassifier.host.threads import OnDeath
+from edgeclassifier.mqtt.session import Session
+
+if TYPE_CHECKING:
+    from edgeclassifier.contract.results import Result
+    from edgeclassifier.homeassistant.announcer import Announcer
+    from edgeclassifier.metrics.collector import Metrics
+    from edgeclassifier.metrics.families import Identity
+
+Factory = Callable[[OnDeath], Guest]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What the guests are shown of the daemon."""
+
+    session: Session
+    reporter: Reporter
+    reload: Reload
+    description: Description
+    actions: Actions
+    system: System
+    observers: list[Observer]
+    """See every result, in the daemon's thread. Guests add themselves."""
+    on_new_session: list[Callable[[], None]]
+    """Are called if what was retained has to be published again elsewhere."""
+
+
+def build_guests(config: Config, host: Host) -> Guests:
+    """Build those that the configuration asks for, not yet started.
+
+    Raises ConfigError if a package is missing.
+    """
+    factories: dict[str, Factory] = {}
+    if config.homeassistant.enabled:
+        factories["homeassistant"] = _HomeAssistant(config, host).build
+    if config.web.enabled or config.metrics.textfile:
+        metrics = _metrics(host)
+        host.observers.append(metrics.handle)
+        if config.metrics.textfile:
+            factories["textfile"] = lambda on_death: _textfile(config, metrics, on_death)
+        if config.web.enabled:
+            factories["page"] = _page(config, host, metrics)
+    return Guests(factories)
+
+
+class _HomeAssistant:
+    """Lets the announcer hear what it has to, also the one that takes the place of another."""
+
+    def __init__(self, config: Config, host: Host) -> None:
+        from edgeclassifier.homeassistant.announcer import birth_topic
+
+        self._host = host
+        self._birth_topic = birth_topic(config.homeassistant.prefix)
+        self._announcer: Announcer | None = None
+        host.reporter.on_report.append(self._changed)
+        host.on_new_session.append(self._announce)
+        host.session.listen(self._receive)
+
+    def build(self, on_death: OnDeath) -> Guest:
+        from edgeclassifier.homeassistant.announcer import Announcer
+
+        host = self._host
+        self._announcer = Announcer(
+            publish=host.session.publish,
+            make=lambda: discovery(host.reload.config),
+            on_death=on_death,
+        )
+        return self._announcer
+
+    def _changed(self) -> None:
+        if self._announcer is not None:
+            self._announcer.changed()
+
+    def _announce(self) -> None:
+        if self._announcer is not None:
+            self._announcer.announce()
+
+    def _receive(self, incoming: Incoming) -> None:
+        if self._announcer is not None and incoming.topic == self._birth_topic:
+            self._announcer.birth(incoming.payload)
+
+
+def _metrics(host: Host) -> "Metrics":
+    from edgeclassifier.metrics.collector import Metrics
+
+    return Metrics(
+        vitals=host.description.vitals,
+        system=host.system,
+        identity=lambda: _identity(host.description.info()),
+        # By then the camera is being recovered, which is an excuse, or the interpreter hangs.
+        deadline_s=lambda: 2 * host.reload.config.camera.deadline_s,
+        started_s=time.monotonic(),
+    )
+
+
+def _identity(info: Mapping[str, Any]) -> "Identity":
+    from edgeclassifier.metrics.families import Identity
+
+    return Identity(
+        device=info["device"],
+        camera=info["cameras"][0],
+        version=__version__,
+        python=info["python"],
+        runtime=info["runtime"],
+        model=info["model"]["name"],
+        model_sha256=info["model"]["sha256"],
+    )
+
+
+def _textfile(config: Config, metrics: "Metrics", on_death: OnDeath) -> Guest:
+    from edgeclassifier.metrics.textfile import Textfile
+
+    return Textfile(
+        path=Path(config.metrics.textfile),
+        interval_s=config.metrics.interval_s,
+        render=metrics.render,
+        render_end=metrics.render_end,
+        on_death=on_death,
+    )
+
+
+def _page(config: Config, host: Host, metrics: "Metrics") -> Factory:
+    from edgeclassifier.host.credentials import read_password
+    from edgeclassifier.metrics.routes import metrics_route, probe_route
+    from edgeclassifier.web.live import Live
+
+    try:
+        from edgeclassifier.web.server import WebServer
+    except ImportError as error:
+        raise ConfigError([f"web.enabled: {error}: the page needs starlette and uvicorn"]) from None
+    live = Live()
+    host.observers.append(live.handle)
+    password_file = config.web.password_file
+
+    def build(on_death: OnDeath) -> Guest:
+        return WebServer(
+            host=config.web.host,
+            port=config.web.port,
+            password=read_password(Path(password_file)) if password_file else None,
+            live=live,
+            device=_Shown(host),
+            routes=(
+                metrics_route(metrics.render),
+                probe_route("/healthz", metrics.health),
+                probe_route("/readyz", metrics.readiness),
+            ),
+            on_death=on_death,
+        )
+
+    return build
+
+
+class _Shown:
+    """The daemon as the page shows it."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def info(self) -> Mapping[str, Any]:
+        return self._host.description.info()
+
+    def health(self) -> Mapping[str, Any]:
+        return self._host.reporter.payload()
+
+    def request(self, command: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            return {"status": "ok", "data": self._host.actions.run(command, data)}
+        except EdgeclassifierError as error:
+            return {"status": "error", "data": {}, "error": str(error)}
+
+    def take(self) -> "Result":
+        return self._host.actions.take()
+
+    def classify(self, picture: bytes) -> Mapping[str, Any]:
+        return self._host.actions.classify(picture)
+
+    def crop_box(self, height: int, width: int) -> tuple[float, float, float, float]:
+        from edgeclassifier.engine.preprocess import crop_box
+
+        preprocess = self._host.reload.config.preprocess
+        box = crop_box(
+            width, height, crop_fraction=preprocess.crop_fraction, region=preprocess.region
+        )
+        return box.x, box.y, box.width, box.height

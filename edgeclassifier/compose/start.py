@@ -1,0 +1,117 @@
+"""With which configuration and which model the daemon starts, whatever was changed on request."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeclassifier.compose.golden import try_model
+from edgeclassifier.compose.inference import build_inference
+from edgeclassifier.compose.model import ModelFile, find_model
+from edgeclassifier.config import Config, DeviceConfig
+from edgeclassifier.config.overrides import Overrides
+from edgeclassifier.contract.status import Crash
+from edgeclassifier.errors import ConfigError, ModelError, TrialError
+from edgeclassifier.host.signals import StopSignal
+from edgeclassifier.pipeline.modelslot import ModelSlot
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What the daemon starts with."""
+
+    configured: Config
+    """What the files say."""
+    config: Config
+    """The same with what was changed on request."""
+    model: ModelFile
+
+
+def choose(configured: Config, overrides: Overrides) -> Chosen:
+    """Apply what was changed on request, unless that would keep the daemon from starting.
+
+    Raises ModelError if the configured model is not there.
+    """
+    try:
+        config = overrides.apply(configured)
+    except ConfigError as error:
+        log.warning("what was changed on request is taken back: %s", error)
+        overrides.clear()
+        config = configured
+    try:
+        return Chosen(configured=configured, config=config, model=find_model(config.model))
+    except ModelError as error:
+        return _without_chosen_model(error, configured, config, overrides)
+
+
+def load(
+    models: ModelSlot,
+    chosen: Chosen,
+    overrides: Overrides,
+    *,
+    last_crash: Crash | None,
+    stop: StopSignal,
+) -> Config:
+    """Load the model, or the configured one if the one that was chosen on request fails.
+
+    Returns the configuration in use then. After `stop` there may be no model. Raises ModelError.
+    """
+    # Perhaps it was the model: a damaged one can take the process with it.
+    unexplained = last_crash is not None and last_crash.exit_code is None
+    try:
+        _load(models, chosen, on_trial=unexplained, stop=stop)
+    except ModelError as error:
+        chosen = _without_chosen_model(error, chosen.configured, chosen.config, overrides)
+        _load(models, chosen, on_trial=False, stop=stop)
+    if not stop.wanted:
+        overrides.save()
+    return chosen.config
+
+
+def state_directory(config: DeviceConfig, environment: Mapping[str, str]) -> Path | None:
+    """Return the configured folder, or the systemd unit's, or the user's; None if there is none."""
+    if config.state_directory:
+        return Path(config.state_directory)
+    if of_the_unit := environment.get("STATE_DIRECTORY"):
+        return Path(of_the_unit.partition(":")[0])
+    if base := environment.get("XDG_STATE_HOME"):
+        return Path(base) / "edgeclassifier"
+    if home := environment.get("HOME"):
+        return Path(home) / ".local" / "state" / "edgeclassifier"
+    return None
+
+
+def _load(models: ModelSlot, chosen: Chosen, *, on_trial: bool, stop: StopSignal) -> None:
+    if on_trial:
+        _try(chosen, stop)
+    if not stop.wanted:
+        models.load(build_inference(chosen.config, chosen.model))
+        log.info("model %s: %s", chosen.model.name, chosen.model.reason)
+
+
+def _try(chosen: Chosen, stop: StopSignal) -> None:
+    """Raise ModelError if the model is known to be unusable."""
+    log.info("the last run ended without a word: the model is tried in a process of its own")
+    try:
+        try_model(chosen.config, chosen.model, stopped=stop.is_set)
+    except TrialError as error:
+        # Memory may suffice for one process, time for another start: no reason to stay away.
+        if not stop.wanted:
+            log.warning("%s; it is used all the same", error)
+
+
+def _without_chosen_model(
+    error: ModelError, configured: Config, config: Config, overrides: Overrides
+) -> Chosen:
+    """Return to the configured model; to be saved once that is loaded.
+
+    Raises `error` if that is the one in `config`, which failed.
+    """
+    if config.model.name == configured.model.name:
+        raise error
+    log.warning("the model that was chosen on request is taken back: %s", error)
+    overrides.set(configured, "model.name", None)
+    config = overrides.apply(configured)
+    return Chosen(configured=configured, config=config, model=find_model(config.model))
