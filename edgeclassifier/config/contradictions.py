@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from edgeclassifier.config.schema import CameraConfig, Config, MqttConfig, WebConfig
+from edgeclassifier.host.addresses import page_host_problem
 
 _ORDERED = (
     ("accelerator.retry_min_s", "accelerator.retry_max_s"),
@@ -40,9 +41,7 @@ def contradictions(config: Config) -> list[str]:
 def _of_the_page(web: WebConfig) -> Iterator[str]:
     if not web.enabled:
         return
-    from edgeclassifier.web import access
-
-    if problem := access.problem(web.host, bool(web.password_file)):
+    if problem := page_host_problem(web.host, has_password=bool(web.password_file)):
         yield problem
 
 

@@ -6,12 +6,12 @@ import hashlib
 import hmac
 import ipaddress
 import logging
-import re
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import urlsplit
 
+from edgeclassifier.host.addresses import is_loopback
 from edgeclassifier.host.rates import TokenBucket
 
 _TRIES = 10
@@ -20,53 +20,8 @@ _LOCKED_S = 30.0
 _ADDRESSES = 256
 _IPV6_NETWORK_BITS = 64
 """One house has that many bits of addresses to try from."""
-_NAME = re.compile(rb"(?:[\w-]+\.)*(?!\d+\.?$)[\w-]+\.?")
-"""A name ends in no number: that would be an address with a slip in it."""
 
 log = logging.getLogger(__name__)
-
-
-def problem(host: str, has_password: bool) -> str | None:
-    """Say what is wrong with serving on `host`, and what to do about it; None where all is well."""
-    if not host:
-        return 'web.host is empty: say "127.0.0.1", or "0.0.0.0" for every address'
-    if not is_address(host) and not _is_name(host):
-        return (
-            f'web.host "{host}" is neither an address nor a host name: say "127.0.0.1", or '
-            '"0.0.0.0" for every address'
-        )
-    if has_password or is_loopback(host):
-        return None
-    return (
-        f'web.host "{host}" can be reached from other machines: name a file with a password in '
-        'web.password_file, or set web.host = "127.0.0.1"'
-    )
-
-
-def is_address(host: str) -> bool:
-    """Tell whether a host is an IPv4 or IPv6 address, not a name."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this machine's own, without asking any server."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_name(host: str) -> bool:
-    try:
-        return _NAME.fullmatch(host.encode("idna")) is not None
-    except UnicodeError:
-        return False
 
 
 def names_loopback(host_header: str) -> bool:

@@ -4,7 +4,7 @@ import errno
 import socket
 
 from edgeclassifier.errors import ConfigError
-from edgeclassifier.web.access import is_address
+from edgeclassifier.host.addresses import is_address
 
 BACKLOG = 32
 _SEND_BUFFER_BYTES = 128 * 1024

@@ -11,8 +11,8 @@ import uvicorn
 from starlette.routing import Route
 
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.addresses import is_loopback, page_host_problem
 from edgeclassifier.host.backoff import Backoff
-from edgeclassifier.web.access import is_loopback, problem
 from edgeclassifier.web.app import Site
 from edgeclassifier.web.connection import Connection
 from edgeclassifier.web.device import Device
@@ -49,7 +49,7 @@ class WebServer:
         ConfigError where `host` is neither an address nor a name, or can be reached from elsewhere
         and there is no password.
         """
-        if (wrong := problem(host, password is not None)) is not None:
+        if (wrong := page_host_problem(host, has_password=password is not None)) is not None:
             raise ConfigError([wrong])
         self._host = host
         self._port = port

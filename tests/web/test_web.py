@@ -24,8 +24,8 @@ from support.web_device import Hanging, WebDevice, bundled_inference, sample_pic
 from edgeclassifier import web
 from edgeclassifier.engine.inference import Inference
 from edgeclassifier.errors import CameraError, ConfigError
+from edgeclassifier.host.addresses import page_host_problem
 from edgeclassifier.web import picture as picture_module
-from edgeclassifier.web.access import problem
 from edgeclassifier.web.server import WebServer
 from edgeclassifier.web.stream import MAX_VIEWERS
 
@@ -350,14 +350,14 @@ def test_the_square_can_be_asked_for_any_size(server: WebServer) -> None:
 
 def test_an_address_that_can_be_reached_needs_a_password(device: WebDevice) -> None:
     for host in ("0.0.0.0", "::", "192.168.1.5", "porch.local"):
-        assert problem(host, has_password=True) is None
-        said = problem(host, has_password=False)
+        assert page_host_problem(host, has_password=True) is None
+        said = page_host_problem(host, has_password=False)
         assert said is not None
         assert "web.password_file" in said
         with pytest.raises(ConfigError, match="can be reached from other machines"):
             WebServer(host=host, port=0, password=None, live=device.live, device=device)
     for host in ("127.0.0.1", "127.0.0.2", "::1", "localhost"):
-        assert problem(host, has_password=False) is None
+        assert page_host_problem(host, has_password=False) is None
 
 
 def test_without_the_password_there_is_nothing_but_the_probes(

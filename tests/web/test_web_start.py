@@ -17,8 +17,8 @@ from support.web_device import WebDevice, bundled_inference, sample_pictures, se
 
 from edgeclassifier.engine.inference import Inference
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.addresses import page_host_problem
 from edgeclassifier.web import server as server_module
-from edgeclassifier.web.access import problem
 from edgeclassifier.web.server import WebServer
 
 NOT_SERVED = "the page is not served: "
@@ -195,7 +195,7 @@ def test_a_port_for_root_is_refused_at_once(
     "host", ["no such host", "192.168.1.256", "10.1", "a..b", "a" * 64, "porch!", "[::1]", "1:2"]
 )
 def test_what_is_no_address_and_no_name_is_refused_at_once(device: WebDevice, host: str) -> None:
-    said = problem(host, has_password=True)
+    said = page_host_problem(host, has_password=True)
     assert said is not None
     assert said.startswith(f'web.host "{host}" is neither an address nor a host name: ')
     with pytest.raises(ConfigError, match="neither an address nor a host name"):
@@ -206,7 +206,7 @@ def test_what_is_no_address_and_no_name_is_refused_at_once(device: WebDevice, ho
     "host", ["porch", "porch.local.", "my_pi.lan", "küche.lan", "pi4", "4pi", "fe80::1%eth0"]
 )
 def test_what_may_be_a_name_is_not_refused(host: str) -> None:
-    assert problem(host, has_password=True) is None
+    assert page_host_problem(host, has_password=True) is None
 
 
 @needs_mosquitto
