@@ -1,4 +1,4 @@
-"""The addresses below which the page, the stream and the requests are."""
+"""The routes of the page, the stream and the requests."""
 
 import asyncio
 import base64
@@ -14,13 +14,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from edgeclassifier.errors import EdgeclassifierError, PictureError, RequestError
-from edgeclassifier.web.device import Device
-from edgeclassifier.web.guard import Guard
-from edgeclassifier.web.live import Live
-from edgeclassifier.web.picture import Pictures, encode
-from edgeclassifier.web.stream import Stream
-from edgeclassifier.web.view import fractions, shown_result
-from edgeclassifier.web.workers import Workers
+from edgeclassifier.web.access import Guard
+from edgeclassifier.web.device import Device, Workers
+from edgeclassifier.web.live import Live, Pictures, encode
+from edgeclassifier.web.stream import Stream, fractions, shown_result
 
 MAX_PICTURE_BYTES = 20_000_000
 _MAX_REQUEST_BYTES = 4096
@@ -39,7 +36,7 @@ _FILES = {
 
 
 class _TooLargeError(Exception):
-    """More was sent than is read."""
+    """The request is larger than the limit."""
 
 
 class Site:
@@ -53,7 +50,7 @@ class Site:
         self._classifying = False
 
     def app(self, *, password: str | None, loopback: bool, more: Sequence[Route] = ()) -> Starlette:
-        """Return all of it behind its guard; `more` are routes of others."""
+        """Return the routes and `more` of them behind the guard."""
         routes = [Route(path, _file(*file), methods=["GET"]) for path, file in _FILES.items()]
         routes += [
             Route("/live", self._events),
@@ -67,7 +64,7 @@ class Site:
         return Starlette(routes=[*routes, *more], middleware=[guard])
 
     def close(self) -> None:
-        """End the streams, and wait for no answer any more."""
+        """End the streams, and stop waiting for answers."""
         self._stream.close()
         self._workers.close()
 
@@ -107,7 +104,7 @@ class Site:
         return {**shown_result(result, crop), "picture": f"data:image/jpeg;base64,{jpeg}"}
 
     async def _classify(self, request: Request) -> Response:
-        # A picture takes many times its size when it is decoded: one at a time.
+        # A decoded picture takes many times its size: one at a time.
         if self._classifying:
             return _refused("another picture is being classified: try again in a second", 503)
         self._classifying = True
@@ -168,7 +165,7 @@ def _done(data: Mapping[str, Any]) -> Response:
 
 
 def _refused(why: str, status: int) -> Response:
-    # What was sent and not read goes with the connection.
+    # Closing the connection discards the unread rest of the request.
     headers = {"Connection": "close"}
     return JSONResponse({"status": "error", "error": why}, status, headers=headers)
 

@@ -1,12 +1,21 @@
-"""The newest result, and who waits for the next one."""
+"""The newest result and its picture, and the viewers that wait for the next one."""
 
 import asyncio
 import contextlib
+import io
+import time
+from concurrent.futures import Executor
 from typing import NamedTuple
 
+from edgeclassifier.contract.frame import Pixels
 from edgeclassifier.contract.results import Result, State
 
 _CHANGES_KEPT = 20
+_LONG_SIDE = 960
+_QUALITY = 80
+_REDUCING_GAP = 1.5
+_INTERVAL_S = 0.08
+"""However many viewers there are, and however fast frames come, an eye sees no more."""
 
 
 class Seen(NamedTuple):
@@ -17,9 +26,9 @@ class Seen(NamedTuple):
 
 
 class Live:
-    """Takes results in the daemon's thread and gives the newest to those that look.
+    """Takes results in the daemon's thread and gives the newest to the viewers.
 
-    While nobody looks, a result costs two references.
+    Without viewers, a result costs two references.
     """
 
     def __init__(self) -> None:
@@ -31,7 +40,7 @@ class Live:
         self._waiters: set[asyncio.Future[None]] = set()
 
     def handle(self, result: Result, change: State | None) -> None:
-        """Take a result, and the label that holds from now on where it changed."""
+        """Take a result, and the new stable label if it has changed."""
         self._seq += 1
         self._newest = Seen(self._seq, result)
         if change is not None:
@@ -47,7 +56,7 @@ class Live:
 
     @property
     def changes(self) -> tuple[State, ...]:
-        """The newest changes of the label, the last one is the label that holds."""
+        """The newest changes of the stable label; the last one is the present label."""
         return self._changes
 
     def attach(self, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -59,7 +68,7 @@ class Live:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:
-            # First said, then looked: a result in between wakes.
+            # Set before the look, so that a result in between wakes.
             self._awaited = True
             if self._seq <= after:
                 await asyncio.wait((waiter,), timeout=timeout_s)
@@ -67,7 +76,7 @@ class Live:
             self._waiters.discard(waiter)
 
     def wake(self) -> None:
-        """Let everybody look again. May be called from any thread."""
+        """Let every viewer look again. May be called from any thread."""
         loop = self._loop
         if loop is not None:
             # The loop may end at this very moment.
@@ -78,3 +87,44 @@ class Live:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+class Pictures:
+    """Encodes the newest frame on request, once for all viewers. Belongs to one event loop."""
+
+    def __init__(self, live: Live, *, workers: Executor) -> None:
+        """Encode in `workers`."""
+        self._live = live
+        self._workers = workers
+        self._lock = asyncio.Lock()
+        self._seq = 0
+        self._jpeg = b""
+        self._encoded_s = float("-inf")
+
+    async def newest(self) -> tuple[int, bytes] | None:
+        """Return the newest frame's number and JPEG, or those of a moment ago."""
+        async with self._lock:
+            seen = self._live.newest
+            if seen is None:
+                return None
+            fresh = time.monotonic() - self._encoded_s < _INTERVAL_S
+            if seen.seq != self._seq and not fresh:
+                await self._encode(seen)
+            return self._seq, self._jpeg
+
+    async def _encode(self, seen: Seen) -> None:
+        loop = asyncio.get_running_loop()
+        pixels = seen.result.frame.pixels
+        self._jpeg = await loop.run_in_executor(self._workers, encode, pixels)
+        self._seq, self._encoded_s = seen.seq, time.monotonic()
+
+
+def encode(pixels: Pixels) -> bytes:
+    """Encode H x W x 3 RGB as a JPEG of at most 960 pixels a side."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    image.thumbnail((_LONG_SIDE, _LONG_SIDE), Image.Resampling.BILINEAR, _REDUCING_GAP)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()

@@ -1,37 +1,36 @@
-"""The HTTP server, in a thread of its own."""
+"""The page's server: its thread, and the socket that it listens on."""
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import threading
 from collections.abc import Sequence
 
-import uvicorn
 from starlette.routing import Route
 
 from edgeclassifier.errors import ConfigError
-from edgeclassifier.host.addresses import is_loopback, page_host_problem
+from edgeclassifier.host import threads
+from edgeclassifier.host.addresses import is_address, is_loopback, page_host_problem
 from edgeclassifier.host.backoff import Backoff
+from edgeclassifier.host.threads import OnDeath
 from edgeclassifier.web.app import Site
-from edgeclassifier.web.connection import Connection
-from edgeclassifier.web.device import Device
-from edgeclassifier.web.listener import BACKLOG, NotYetError, asks_nobody, listen
+from edgeclassifier.web.connections import BACKLOG, Limits, Server
+from edgeclassifier.web.device import Device, give_way
 from edgeclassifier.web.live import Live
-from edgeclassifier.web.workers import give_way
 
-_TICK_S = 1.0
-_GRACE_S = 0.3
 _JOIN_S = 1.5
-_MAX_HEADER_BYTES = 16 * 1024
-_PAUSE_MIN_S = 1.0
-_PAUSE_MAX_S = 60.0
+_SEND_BUFFER_BYTES = 128 * 1024
+"""What the kernel keeps for a viewer who reads slowly."""
+_UNREACHABLE_S = 30
+_LOCALHOST = "localhost"
 
 log = logging.getLogger(__name__)
 
 
 class WebServer:
-    """Serves the page until stop()."""
+    """Serves the page until stop(). To serve again, make another one."""
 
     def __init__(
         self,
@@ -42,12 +41,16 @@ class WebServer:
         live: Live,
         device: Device,
         routes: Sequence[Route] = (),
+        limits: Limits | None = None,
+        retry_min_s: float = 1.0,
+        retry_max_s: float = 60.0,
+        on_death: OnDeath | None = None,
     ) -> None:
         """Take `port` 0 for any that is free, and further `routes`.
 
-        All routes need the password, where there is one, but for guard.OPEN_PATHS. Raises
-        ConfigError where `host` is neither an address nor a name, or can be reached from elsewhere
-        and there is no password.
+        With a password all routes need it but access.OPEN_PATHS. `retry_min_s` to `retry_max_s`
+        pass between two attempts to listen. Raises ConfigError if `host` is neither an address nor
+        a name, or can be reached from elsewhere and there is no password.
         """
         if (wrong := page_host_problem(host, has_password=password is not None)) is not None:
             raise ConfigError([wrong])
@@ -57,116 +60,127 @@ class WebServer:
         self._live = live
         self._device = device
         self._routes = routes
+        self._limits = limits or Limits()
+        self._backoff = Backoff(min_s=retry_min_s, max_s=retry_max_s)
+        self._on_death = on_death
         self._stopping = threading.Event()
-        self._server: _Server | None = None
-        self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
+        self._server: Server | None = None
+        self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
 
     @property
     def port(self) -> int:
-        """The port; once it is listened on, if it was to be any."""
+        """The port; if it was to be any, once it is listened on."""
         return self._port
 
     def start(self) -> None:
-        """Serve from now on, or as soon as address and port can be had. Waits for nothing.
+        """Serve from now on, or as soon as address and port are available. Waits for nothing.
 
-        Raises ConfigError where they never will be.
+        Raises ConfigError if they never will be.
         """
-        if asks_nobody(self._host):
+        # A name would have to be looked up, which takes time: the thread does that.
+        if self._host == _LOCALHOST or is_address(self._host):
             # The thread tries again, and says so.
-            with contextlib.suppress(NotYetError):
+            with contextlib.suppress(_NotYetError):
                 self._listen()
-        self._thread.start()
+        self._thread = threads.start(self._serve, name="web", on_death=self._on_death)
 
     def stop(self) -> None:
-        """End within a second or so, whoever looks and whatever they wait for."""
+        """End within a second or so, whatever the viewers wait for."""
         self._stopping.set()
         if self._server is not None:
             self._server.stop()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join(_JOIN_S)
 
     def _serve(self) -> None:
         give_way()
-        backoff = Backoff(min_s=_PAUSE_MIN_S, max_s=_PAUSE_MAX_S)
+        try:
+            self._wait_for_socket()
+            if self._socket is not None:
+                asyncio.run(self._run(self._socket))
+        finally:
+            # So that the port is free for the next server, however this one ends.
+            if self._socket is not None:
+                self._socket.close()
+
+    def _wait_for_socket(self) -> None:
         told: set[str] = set()
         while self._socket is None:
             try:
                 self._listen()
-            except (NotYetError, ConfigError) as error:
+            except (_NotYetError, ConfigError) as error:
                 if (why := str(error)) not in told:
                     told.add(why)
                     log.warning("the page is not served: %s: trying again", why)
-                if self._stopping.wait(backoff.next_s()):
+                if self._stopping.wait(self._backoff.next_s()):
                     return
-        asyncio.run(self._run())
 
     def _listen(self) -> None:
-        self._socket = listen(self._host, self._port)
+        self._socket = _listen(self._host, self._port)
         self._port = self._socket.getsockname()[1]
         name = f"[{self._host}]" if ":" in self._host else self._host
         log.info("the page is on http://%s:%s", name, self._port)
 
-    async def _run(self) -> None:
-        assert self._socket is not None  # noqa: S101 - _serve() waited for it
-        loop = asyncio.get_running_loop()
-        self._live.attach(loop)
+    async def _run(self, listener: socket.socket) -> None:
+        self._live.attach(asyncio.get_running_loop())
         site = Site(live=self._live, device=self._device)
         app = site.app(password=self._password, loopback=is_loopback(self._host), more=self._routes)
-        config = uvicorn.Config(
-            app,
-            http=Connection,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            log_level="error",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            backlog=BACKLOG,
-            h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
-            timeout_graceful_shutdown=1,
-        )
-        self._server = _Server(config, site, loop)
+        self._server = server = Server(app, limits=self._limits, on_end=site.close)
         if self._stopping.is_set():
-            self._server.stop()
+            server.stop()
         try:
-            await self._server.serve([self._socket])
+            await server.serve([listener])
         finally:
             self._live.attach(None)
             site.close()
+            server.abort_all()
 
 
-class _Server(uvicorn.Server):
-    """Wakes once a second, not ten times, and ends although somebody is connected."""
+class _NotYetError(Exception):
+    """Address or port is not available now, which may pass by itself. One line for the user."""
 
-    def __init__(self, config: uvicorn.Config, site: Site, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(config)
-        self._site = site
-        self._loop = loop
-        self._wake = asyncio.Event()
 
-    def stop(self) -> None:
-        """End soon. May be called from any thread."""
-        self.should_exit = True
-        # The loop may have ended at this very moment.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._wake.set)
+def _listen(host: str, port: int) -> socket.socket:
+    """Listen on one address.
 
-    async def main_loop(self) -> None:
-        while not await self.on_tick(0):
-            try:
-                await asyncio.wait_for(self._wake.wait(), _TICK_S)
-            except TimeoutError:
-                continue
+    Raises _NotYetError if that may work later: at boot there is a time without addresses and
+    names. Raises ConfigError if it never will.
+    """
+    try:
+        # One address only, even if a name has two.
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            "127.0.0.1" if host == _LOCALHOST else host, port, type=socket.SOCK_STREAM
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Accepted connections inherit these.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREACHABLE_S * 1000)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        if error.errno == errno.EACCES:
+            raise ConfigError(
+                [f"web.port {port} is for root alone: choose one from 1024 on"]
+            ) from None
+        raise _NotYetError(_why(error, host, port)) from None
+    return listener
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._site.close()
-        self._loop.call_later(_GRACE_S, self._abort_all)
-        await super().shutdown(sockets)
 
-    def _abort_all(self) -> None:
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, Connection):
-                connection.abort()
+def _why(error: OSError, host: str, port: int) -> str:
+    reason = (error.strerror or str(error)).lower()
+    if isinstance(error, socket.gaierror):
+        return f'web.host "{host}" is not found: {reason}: see `getent hosts {host}`'
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"web.port {port} is taken by another program (sudo ss -ltnp 'sport = :{port}' names "
+            "it): stop that one, or choose another port"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f'web.host "{host}" is no address of this machine: see `ip address`'
+    return f'web.host "{host}", port {port}: {reason}'

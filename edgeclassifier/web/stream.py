@@ -4,19 +4,19 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from edgeclassifier.web.device import Device
+from edgeclassifier.contract.results import Result, State
+from edgeclassifier.web.device import Box, Device
 from edgeclassifier.web.live import Live
-from edgeclassifier.web.view import shown_changes, shown_result, shown_status
 
 MAX_VIEWERS = 8
 _INTERVAL_S = 0.1
-"""Results that come faster than this are skipped: nobody could read them."""
+"""Results that come faster than this are skipped: too fast to read."""
 _STATUS_S = 2.0
 _TOO_MANY = f"{MAX_VIEWERS} pages are open already: close one of them."
 
@@ -25,7 +25,7 @@ InThread = Callable[[Callable[[], Mapping[str, Any]]], Awaitable[Mapping[str, An
 
 
 class Stream:
-    """What all streams share. Belongs to one event loop."""
+    """The state that all streams share. Belongs to one event loop."""
 
     def __init__(self, *, live: Live, device: Device, in_thread: InThread) -> None:
         self._live = live
@@ -41,7 +41,7 @@ class Stream:
 
     @property
     def viewers(self) -> int:
-        """How many look."""
+        """How many streams are open."""
         return self._viewers
 
     def response(self) -> "_Response":
@@ -70,7 +70,7 @@ class Stream:
         self._viewers -= 1
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Say what is new, until close(). Somebody who reads slowly gets less, not later."""
+        """Yield what is new, until close(). A slow reader gets fewer events, not older ones."""
         seq, status_version, changes = 0, 0, None
         yield _event("hello", {"instance": self._instance})
         while not self._closed:
@@ -96,7 +96,7 @@ class Stream:
     async def _current_status(self) -> tuple[int, Mapping[str, Any]]:
         async with self._asking:
             if self._status_due_s() == 0:
-                # From before the question: what changes meanwhile is asked for again.
+                # Taken before asking, so that a change in the meantime is asked for again.
                 self._status_s = time.monotonic()
                 self._status = await self._in_thread(self._ask)
                 self._status_version += 1
@@ -125,3 +125,89 @@ class _Response(StreamingResponse):
 def _event(name: str, data: object) -> bytes:
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return f"event: {name}\ndata: {text}\n\n".encode(errors="replace")
+
+
+def shown_result(result: Result, crop: Box) -> dict[str, Any]:
+    """Describe a result, and where the `crop` was in the frame."""
+    height, width = result.frame.pixels.shape[:2]
+    latency = result.latency
+    return {
+        "origin": result.frame.origin,
+        "timestamp": result.frame.utc.isoformat(timespec="milliseconds"),
+        "at_s": round(result.frame.monotonic_s, 3),
+        "size": [width, height],
+        "crop": fractions(crop, width=width, height=height),
+        "model": result.model.name,
+        "backend": result.backend.name,
+        "degraded_reason": result.backend.reason if result.backend.degraded else None,
+        "repeated": result.repeated,
+        "answer_age_s": round(result.answer_age_s, 1),
+        "latency_ms": {
+            "inference": round(latency.inference_s * 1000, 2),
+            "total": round(latency.total_s * 1000, 2),
+        },
+        "predictions": [
+            {"rank": each.rank, "label": each.label, "score": round(each.score, 5)}
+            for each in result.predictions
+        ],
+    }
+
+
+def fractions(box: Box, *, width: int, height: int) -> list[float]:
+    """Return a box in fractions of the frame."""
+    x, y, box_width, box_height = box
+    shares = (x / width, y / height, box_width / width, box_height / height)
+    return [round(share, 5) for share in shares]
+
+
+def shown_changes(changes: Sequence[State]) -> list[dict[str, Any]]:
+    """Describe the changes of the label, newest first.
+
+    Times are given as ages: the visitor's clock is right, a Pi's may not be.
+    """
+    now_s = time.monotonic()
+    return [
+        {
+            "label": each.label,
+            "known": each.class_id is not None,
+            "score": round(each.score, 5),
+            "age_s": round(now_s - each.since_s, 1),
+        }
+        for each in reversed(changes)
+    ]
+
+
+def shown_status(info: Mapping[str, Any], health: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick what the page shows from the payloads of info and health.
+
+    The page leaves out what is None.
+    """
+    model, mqtt, buffer = _table(info, "model"), _table(health, "mqtt"), _table(health, "buffer")
+    camera, throttling = _table(health, "camera"), _table(health, "throttling")
+    config = _table(info, "config")
+    return {
+        "device": info.get("device"),
+        "version": info.get("version"),
+        "runtime": info.get("runtime"),
+        "model": model.get("name"),
+        "models": list(info.get("models") or ()),
+        "threshold": _table(config, "state").get("threshold"),
+        "broker": _table(config, "mqtt").get("host"),
+        "connected": mqtt.get("connected"),
+        "mqtt_problem": mqtt.get("last_error"),
+        "waiting": buffer.get("pending"),
+        "paused": bool(health.get("paused")),
+        "camera": camera.get("state"),
+        "camera_problem": camera.get("problem"),
+        "view": camera.get("view"),
+        "backend": health.get("backend"),
+        "degraded_reason": health.get("degraded_reason") if health.get("degraded") else None,
+        "temperature_c": health.get("cpu_temperature_c"),
+        "throttling": list(throttling.get("now") or ()),
+        "uptime_s": health.get("uptime_s"),
+    }
+
+
+def _table(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = payload.get(name)
+    return value if isinstance(value, Mapping) else {}

@@ -25,7 +25,7 @@ from edgeclassifier import web
 from edgeclassifier.engine.inference import Inference
 from edgeclassifier.errors import CameraError, ConfigError
 from edgeclassifier.host.addresses import page_host_problem
-from edgeclassifier.web import picture as picture_module
+from edgeclassifier.web import live as live_module
 from edgeclassifier.web.server import WebServer
 from edgeclassifier.web.stream import MAX_VIEWERS
 
@@ -69,13 +69,13 @@ def server(serve: Serve) -> WebServer:
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What was encoded for those who look."""
     done: list[bytes] = []
-    encode = picture_module.encode
+    encode = live_module.encode
 
     def counting(pixels: Any) -> bytes:
         done.append(encode(pixels))
         return done[-1]
 
-    monkeypatch.setattr(picture_module, "encode", counting)
+    monkeypatch.setattr(live_module, "encode", counting)
     return done
 
 

@@ -26,7 +26,7 @@ README = (REPOSITORY / "README.md").read_text()
 NAME = "porch.example.org"
 OURS = f"https://{NAME}"
 FOREIGN = ("https://evil.example", f"{OURS}.evil.example", f"http://{NAME}", "null")
-REFUSAL = "this was asked by the page of somebody else"
+REFUSAL = "cross-site request refused"
 PASSWORD = "secret"
 HASH = "$2a$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW"
 """Of the password, with few rounds."""

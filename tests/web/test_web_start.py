@@ -18,12 +18,14 @@ from support.web_device import WebDevice, bundled_inference, sample_pictures, se
 from edgeclassifier.engine.inference import Inference
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.host.addresses import page_host_problem
-from edgeclassifier.web import server as server_module
 from edgeclassifier.web.server import WebServer
 
 NOT_SERVED = "the page is not served: "
 ELSEWHERE = "198.51.100.7"
 """No machine has it."""
+SHORT_PAUSES = {"retry_min_s": 0.001, "retry_max_s": 0.01}
+LONG_PAUSES = {"retry_min_s": 3600.0, "retry_max_s": 3600.0}
+"""Longer than any test."""
 
 
 @pytest.fixture(scope="module")
@@ -34,20 +36,6 @@ def inference() -> Inference:
 @pytest.fixture
 def device(inference: Inference) -> WebDevice:
     return WebDevice(inference, sample_pictures())
-
-
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the pauses between two tries be short."""
-    monkeypatch.setattr(server_module, "_PAUSE_MIN_S", 0.001)
-    monkeypatch.setattr(server_module, "_PAUSE_MAX_S", 0.01)
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the first pause last longer than any test."""
-    monkeypatch.setattr(server_module, "_PAUSE_MIN_S", 3600.0)
-    monkeypatch.setattr(server_module, "_PAUSE_MAX_S", 3600.0)
 
 
 @pytest.fixture
@@ -96,7 +84,6 @@ def answers(server: WebServer) -> bool:
         return False
 
 
-@pytest.mark.usefixtures("hasty")
 def test_a_port_that_is_taken_is_told_once_and_had_when_it_is_free(
     device: WebDevice,
     taken: socket.socket,
@@ -105,7 +92,7 @@ def test_a_port_that_is_taken_is_told_once_and_had_when_it_is_free(
 ) -> None:
     tries = Tries().into(monkeypatch)
     port = taken.getsockname()[1]
-    with caplog.at_level(logging.INFO), served(device, port=port) as server:
+    with caplog.at_level(logging.INFO), served(device, port=port, **SHORT_PAUSES) as server:
         assert wait_until(lambda: tries.count >= 5)
         (said,) = warnings(caplog)
         assert said.startswith(f"{NOT_SERVED}web.port {port} is taken by another program")
@@ -115,7 +102,6 @@ def test_a_port_that_is_taken_is_told_once_and_had_when_it_is_free(
     assert caplog.messages[-1] == f"the page is on http://127.0.0.1:{port}"
 
 
-@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(
     "case",
     [
@@ -146,16 +132,15 @@ def test_what_is_not_there_yet_is_told_once_and_waited_for(
 ) -> None:
     host, outcome, why = case
     tries = Tries(outcome, outcome, outcome).into(monkeypatch)
-    with served(device, host=host, password="x") as server:
+    with served(device, host=host, password="x", **SHORT_PAUSES) as server:
         assert wait_until(lambda: tries.count > 3)
         assert wait_until(lambda: answers(server))
     (said,) = warnings(caplog)
     assert said.startswith(NOT_SERVED + why)
 
 
-@pytest.mark.usefixtures("patient")
 def test_the_end_is_not_held_up_by_the_next_try(device: WebDevice, taken: socket.socket) -> None:
-    server = serving(device, port=taken.getsockname()[1])
+    server = serving(device, port=taken.getsockname()[1], **LONG_PAUSES)
     assert web_threads() != []
     server.stop()
     assert web_threads() == []
