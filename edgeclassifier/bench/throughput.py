@@ -13,9 +13,9 @@ from edgeclassifier.bench.rig import Rig, endless, sample_frames
 from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.contract.results import Latency
 from edgeclassifier.contract.status import Percentiles
-from edgeclassifier.daemon.health import stage_percentiles
 from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.host.localbroker import LocalBroker
+from edgeclassifier.metrics.tally import stage_percentiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,6 @@ from edgeclassifier.contract.payloads import Payloads, offline, online
 from edgeclassifier.contract.status import Crash
 from edgeclassifier.daemon.actions import Actions
 from edgeclassifier.daemon.description import Description
-from edgeclassifier.daemon.health import ProgressMeter
 from edgeclassifier.daemon.loop import Daemon, Observer
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reload import Reload
@@ -33,6 +32,7 @@ from edgeclassifier.host.lifecycle import Running
 from edgeclassifier.host.signals import StopSignal
 from edgeclassifier.host.system import System
 from edgeclassifier.host.systemd import Notifier
+from edgeclassifier.metrics.tally import Tally
 from edgeclassifier.pipeline.modelslot import ModelSlot
 from edgeclassifier.pipeline.pipeline import Pipeline
 
@@ -109,7 +109,7 @@ def run_daemon(
         if stop.wanted:
             return
 
-        meter = ProgressMeter(started_s=started_s)
+        tally = Tally(started_s=started_s)
         reload = Reload(config, plan=lambda used: planner.plan(used), watchdog=watchdog)
         description = Description(
             pipeline=pipeline,
@@ -127,7 +127,7 @@ def run_daemon(
             topics=settings.topics,
             info=description.info,
             boot_id=payloads.boot_id,
-            meter=meter,
+            tally=tally,
             system=system,
             vitals=description.vitals,
             started_s=started_s,
@@ -156,7 +156,7 @@ def run_daemon(
             health=reporter.payload,
             restart=stop.restart,
         )
-        observers: list[Observer] = [lambda result, _changed: meter.count(result)]
+        observers: list[Observer] = [tally.count]
         guests = build_guests(
             config,
             Host(
@@ -166,6 +166,7 @@ def run_daemon(
                 description=description,
                 actions=actions,
                 system=system,
+                tally=tally,
                 observers=observers,
                 on_new_session=on_new_session,
             ),

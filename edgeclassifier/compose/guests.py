@@ -19,6 +19,7 @@ from edgeclassifier.daemon.reporter import Reporter
 from edgeclassifier.errors import ConfigError, EdgeclassifierError
 from edgeclassifier.host.system import System
 from edgeclassifier.host.threads import OnDeath
+from edgeclassifier.metrics.tally import Tally
 from edgeclassifier.mqtt.session import Session
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Host:
     description: Description
     actions: Actions
     system: System
+    tally: Tally
     observers: list[Observer]
     """See every result, in the daemon's thread. Guests add themselves."""
     on_new_session: list[Callable[[], None]]
@@ -56,7 +58,6 @@ def build_guests(config: Config, host: Host) -> Guests:
         factories["homeassistant"] = _HomeAssistant(config, host).build
     if config.web.enabled or config.metrics.textfile:
         metrics = _metrics(host)
-        host.observers.append(metrics.handle)
         if config.metrics.textfile:
             factories["textfile"] = lambda on_death: _textfile(config, metrics, on_death)
         if config.web.enabled:
@@ -105,6 +106,7 @@ def _metrics(host: Host) -> "Metrics":
     from edgeclassifier.metrics.collector import Metrics
 
     return Metrics(
+        tally=host.tally,
         vitals=host.description.vitals,
         system=host.system,
         identity=lambda: _identity(host.description.info()),
@@ -142,7 +144,7 @@ def _textfile(config: Config, metrics: "Metrics", on_death: OnDeath) -> Guest:
 
 def _page(config: Config, host: Host, metrics: "Metrics") -> Factory:
     from edgeclassifier.host.credentials import read_password
-    from edgeclassifier.metrics.routes import metrics_route, probe_route
+    from edgeclassifier.metrics.collector import metrics_route, probe_route
     from edgeclassifier.web.live import Live
 
     try:

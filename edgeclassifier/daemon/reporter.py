@@ -19,9 +19,9 @@ from edgeclassifier.contract.payloads import (
     timestamp,
 )
 from edgeclassifier.contract.status import Vitals
-from edgeclassifier.daemon.health import ProgressMeter
 from edgeclassifier.host import memory, threads
 from edgeclassifier.host.system import System
+from edgeclassifier.metrics.tally import Tally
 
 
 class Reporter:
@@ -34,7 +34,7 @@ class Reporter:
         topics: Topics,
         info: Callable[[], dict[str, Any]],
         boot_id: str,
-        meter: ProgressMeter,
+        tally: Tally,
         system: System,
         vitals: Callable[[], Vitals],
         started_s: float,
@@ -47,7 +47,7 @@ class Reporter:
         self._topics = topics
         self._info = info
         self._boot_id = boot_id
-        self._meter = meter
+        self._tally = tally
         self._system = system
         self._vitals = vitals
         self._started_s = started_s
@@ -116,7 +116,7 @@ class Reporter:
     def payload(self) -> dict[str, Any]:
         """Describe the daemon as it is now."""
         now_s = time.monotonic()
-        progress = self._meter.look(now_s=now_s)
+        progress = self._tally.progress(now_s=now_s)
         vitals = self._vitals()
         age_s = progress.frame_age_s
         return {

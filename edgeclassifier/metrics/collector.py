@@ -1,10 +1,9 @@
-"""The daemon's metrics: counts results as they come, and renders everything when asked."""
+"""The daemon's metrics, rendered on request, and what a web server answers with."""
 
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from edgeclassifier.contract.results import Result, State
 from edgeclassifier.contract.status import Vitals
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.host.system import System
@@ -14,17 +13,21 @@ from edgeclassifier.metrics.tally import Counts, Tally
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
+    from starlette.routing import Route
 
 _START_DEADLINE_S = 300.0
 """As long as the service manager waits for the first classified frame."""
+_TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
+_NOT_STORED = {"Cache-Control": "no-store"}
 
 
 class Metrics:
-    """What the operators of many devices want to know. All but handle() is for any thread."""
+    """What the operators of many devices want to know. For any thread."""
 
     def __init__(
         self,
         *,
+        tally: Tally,
         vitals: Callable[[], Vitals],
         system: System,
         identity: Callable[[], Identity],
@@ -36,46 +39,42 @@ class Metrics:
 
         The time from one answered frame to the next is at most `deadline_s()`, that from the start
         to the first `start_deadline_s`; `started_s` is on the monotonic clock. Raises ConfigError
-        where the package prometheus_client is not installed.
+        if the package prometheus_client is not installed.
         """
         try:
-            import prometheus_client  # noqa: F401 - a missing one is to be known now
+            import prometheus_client  # noqa: F401 - reports a missing one at the start
         except ImportError as error:
             raise ConfigError(
                 [f"metrics: {error}: run 'pip install \"edgeclassifier[metrics]\"'"]
             ) from None
+        self.tally = tally
         self._vitals = vitals
         self._system = system
         self._identity = identity
         self._deadline_s = deadline_s
         self._started_s = started_s
-        # Not corrected with the clock: a start is to be told from the one before.
+        # Not corrected with the clock, so that it changes with a new start only.
         self._started_at_s = time.time() - (time.monotonic() - started_s)
         self._start_deadline_s = start_deadline_s
-        self._tally = Tally()
-
-    def handle(self, result: Result, change: State | None) -> None:
-        """Count a result, and the change of the label that it brought; from one thread."""
-        self._tally.count(result, change)
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus's text format, version 0.0.4."""
         return _render(lambda: families(self._look()))
 
     def render_end(self) -> bytes:
-        """Return what is left to say when the daemon has ended, in the same format."""
+        """Return that the daemon has ended, in the same format."""
         return _render(lambda: running(self._identity().device, now=False))
 
     def health(self) -> probes.Verdict:
-        """Decide whether the daemon gets on."""
-        return probes.health(self._signs(self._tally.look(), self._vitals()))
+        """Decide whether the daemon is making progress."""
+        return probes.health(self._signs(self.tally.look(), self._vitals()))
 
     def readiness(self) -> probes.Verdict:
         """Decide whether predictions come out."""
-        return probes.readiness(self._signs(self._tally.look(), self._vitals()))
+        return probes.readiness(self._signs(self.tally.look(), self._vitals()))
 
     def _look(self) -> Snapshot:
-        counts, vitals = self._tally.look(), self._vitals()
+        counts, vitals = self.tally.look(), self._vitals()
         signs = self._signs(counts, vitals)
         return Snapshot(
             identity=self._identity(),
@@ -124,3 +123,33 @@ def _render(collect: Callable[[], Iterator["Metric"]]) -> bytes:
     registry = CollectorRegistry()
     registry.register(_Collector(collect))
     return generate_latest(registry)
+
+
+def metrics_route(render: Callable[[], bytes]) -> "Route":
+    """Answer /metrics with what `render` returns, in Prometheus's text format."""
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    # Not a coroutine, so that Starlette calls it in a thread, and the server stays responsive.
+    def answer(_request: Request) -> Response:
+        return Response(render(), headers={**_NOT_STORED, "Content-Type": _TEXT_FORMAT})
+
+    return Route("/metrics", answer)
+
+
+def probe_route(path: str, judge: Callable[[], probes.Verdict]) -> "Route":
+    """Answer `path` with 200 if the verdict is good, else with 503, and the reasons as JSON."""
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse, Response
+    from starlette.routing import Route
+
+    def answer(_request: Request) -> Response:
+        verdict = judge()
+        return JSONResponse(
+            {"status": "ok" if verdict.ok else "failing", "reasons": list(verdict.reasons)},
+            status_code=200 if verdict.ok else 503,
+            headers=_NOT_STORED,
+        )
+
+    return Route(path, answer)

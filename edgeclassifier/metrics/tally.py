@@ -1,10 +1,14 @@
-"""Counts every result as it comes, and lets others read the counts."""
+"""Counts every result once, for the topic health and for the metrics."""
 
+import math
 import threading
 from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edgeclassifier.contract.results import Result, State
+from edgeclassifier.contract.results import Latency, Result, State
+from edgeclassifier.contract.status import Percentiles, Progress
 
 BOUNDS_S = (
     *(0.001, 0.002, 0.003, 0.005, 0.007),
@@ -13,15 +17,17 @@ BOUNDS_S = (
     *(1.0, 2.0, 3.0, 5.0, 7.0),
     10.0,
 )
-"""Upper bounds of the histograms' buckets: from 1 ms to 10 s, never more than twice the last."""
+"""Upper bounds of the histograms' buckets: 1 ms to 10 s, each at most twice the one before."""
+_RESULTS_KEPT = 500
+_RATE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """How durations were spread."""
+    """Durations by bucket."""
 
     counts: tuple[int, ...]
-    """How many were in each bucket of BOUNDS_S, and beyond the last of them."""
+    """Durations in each bucket of BOUNDS_S, and beyond the last bound."""
     sum_s: float
 
 
@@ -52,7 +58,7 @@ class Counts:
     classified: int
     """Frames that went through the model."""
     repeated: int
-    """Frames that were answered with the answer before, because nothing had changed."""
+    """Frames that were given the previous answer, because nothing had changed."""
     label_changes: int
     fallbacks: int
     """How often the CPU took over from an accelerator."""
@@ -65,19 +71,23 @@ class Counts:
 class Tally:
     """Counts results in one thread and is read by others."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, started_s: float) -> None:
+        """Take when the daemon started, on the monotonic clock."""
         self._lock = threading.Lock()
+        self._started_s = started_s
         self._classified = self._repeated = self._label_changes = self._fallbacks = 0
         self._degraded = False
         self._newest_s: float | None = None
         self._capture, self._preprocess, self._inference = Histogram(), Histogram(), Histogram()
         self._latency = Histogram()
+        self._recent: deque[tuple[float, Latency | None]] = deque(maxlen=_RESULTS_KEPT)
 
-    def count(self, result: Result, change: State | None) -> None:
+    def count(self, result: Result, change: State | None = None) -> None:
         """Take one result, and the change of the label that it brought."""
         latency, degraded = result.latency, result.backend.degraded
+        captured_s = result.frame.monotonic_s
         with self._lock:
-            self._newest_s = result.frame.monotonic_s
+            self._newest_s = captured_s
             if change is not None:
                 self._label_changes += 1
             if degraded is not self._degraded:
@@ -85,8 +95,10 @@ class Tally:
                 self._fallbacks += degraded
             if result.repeated:
                 self._repeated += 1
+                self._recent.append((captured_s, None))
                 return
             self._classified += 1
+            self._recent.append((captured_s, latency))
             self._capture.observe(latency.capture_s)
             self._preprocess.observe(latency.preprocess_s)
             self._inference.observe(latency.inference_s)
@@ -108,3 +120,41 @@ class Tally:
                 },
                 latency=self._latency.look(),
             )
+
+    def progress(self, *, now_s: float) -> Progress:
+        """Return the rate, the age and the latencies of the newest results."""
+        with self._lock:
+            frames, newest_s = self._classified + self._repeated, self._newest_s
+            recent = list(self._recent)
+        since_s = max(self._started_s, now_s - _RATE_S)
+        if len(recent) == _RESULTS_KEPT:
+            since_s = max(since_s, recent[0][0])
+        return Progress(
+            frames=frames,
+            fps=sum(at_s > since_s for at_s, _ in recent) / max(now_s - since_s, 1e-3),
+            frame_age_s=None if newest_s is None else now_s - newest_s,
+            latency=stage_percentiles(latency for _, latency in recent if latency is not None),
+        )
+
+
+def stage_percentiles(latencies: Iterable[Latency]) -> dict[str, Percentiles]:
+    """Return the percentiles of each stage; empty if there are no latencies."""
+    kept = list(latencies)
+    if not kept:
+        return {}
+    return {
+        "capture": percentiles([each.capture_s for each in kept]),
+        "preprocess": percentiles([each.preprocess_s for each in kept]),
+        "inference": percentiles([each.inference_s for each in kept]),
+        "total": percentiles([each.total_s for each in kept]),
+    }
+
+
+def percentiles(values: Iterable[float]) -> Percentiles:
+    """Return the percentiles (nearest rank) of at least one value."""
+    ordered = sorted(values)
+
+    def at(fraction: float) -> float:
+        return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)]
+
+    return Percentiles(p50=at(0.5), p95=at(0.95), max=ordered[-1])

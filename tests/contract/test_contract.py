@@ -53,10 +53,10 @@ from edgeclassifier.contract.status import (
     ReloadStatus,
     Vitals,
 )
-from edgeclassifier.daemon.health import ProgressMeter
 from edgeclassifier.daemon.reporter import Reporter
 from edgeclassifier.host.signals import StopSignal
 from edgeclassifier.host.system import System
+from edgeclassifier.metrics.tally import Tally
 from edgeclassifier.service import run_service
 
 DEFINITIONS = tuple(SCHEMA["$defs"])
@@ -223,13 +223,13 @@ class Reports:
 
     def __init__(self, root: Path, *, vitals: Vitals = VITALS, interval_s: float = 3600) -> None:
         self.messages: list[Message] = []
-        self.meter = ProgressMeter(started_s=0)
+        self.tally = Tally(started_s=0)
         self.reporter = Reporter(
             publish=self._publish,
             topics=Topics(root="home", device="porch", camera="cam0"),
             info=lambda: INFO,
             boot_id="0" * 32,
-            meter=self.meter,
+            tally=self.tally,
             system=System(root=root),
             vitals=lambda: vitals,
             started_s=0,
@@ -259,7 +259,7 @@ def make_pi(root: Path) -> Path:
 
 def health(root: Path) -> Any:
     reports = Reports(make_pi(root))
-    reports.meter.count(result())
+    reports.tally.count(result())
     return decoded(reports.reporter.payload())
 
 

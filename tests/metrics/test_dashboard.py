@@ -38,7 +38,7 @@ OF_PROMETHEUS = {
 def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """The daemon's metrics, as they are rendered, and their labels."""
     metrics = sample(tmp_path_factory.mktemp("pi"))
-    metrics.handle(result(), None)
+    metrics.tally.count(result(), None)
     return {each.name: set(each.labels) for each in samples(metrics.render())}
 
 

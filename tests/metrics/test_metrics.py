@@ -47,8 +47,8 @@ from edgeclassifier.contract.status import (
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.host.system import THROTTLING_CONDITIONS, System
 from edgeclassifier.metrics import probes
+from edgeclassifier.metrics.collector import metrics_route, probe_route
 from edgeclassifier.metrics.probes import Signs
-from edgeclassifier.metrics.routes import metrics_route, probe_route
 from edgeclassifier.metrics.tally import BOUNDS_S, Histogram
 from edgeclassifier.metrics.textfile import Textfile
 
@@ -83,8 +83,8 @@ def test_a_duration_below_zero_does_not_let_a_counter_go_back() -> None:
 
 def test_each_stage_is_counted_with_what_it_took(tmp_path: Path) -> None:
     metrics = sample(tmp_path)
-    metrics.handle(result(took_s=0.01), None)
-    metrics.handle(result(took_s=0.01), CHANGE)
+    metrics.tally.count(result(took_s=0.01), None)
+    metrics.tally.count(result(took_s=0.01), CHANGE)
     page = metrics.render()
     assert value(page, "frames_total", answer="classified") == 2
     assert value(page, "label_changes_total") == 1
@@ -99,8 +99,8 @@ def test_each_stage_is_counted_with_what_it_took(tmp_path: Path) -> None:
 
 def test_a_repeated_answer_counts_as_an_answer_but_not_as_work(tmp_path: Path) -> None:
     metrics = sample(tmp_path)
-    metrics.handle(result(age_s=5), None)
-    metrics.handle(result(answer_age_s=5.0), None)
+    metrics.tally.count(result(age_s=5), None)
+    metrics.tally.count(result(answer_age_s=5.0), None)
     page = metrics.render()
     assert value(page, "frames_total", answer="classified") == 1
     assert value(page, "frames_total", answer="repeated") == 1
@@ -111,7 +111,7 @@ def test_a_repeated_answer_counts_as_an_answer_but_not_as_work(tmp_path: Path) -
 def test_a_fall_back_is_counted_once_and_again_after_a_return(tmp_path: Path) -> None:
     metrics = sample(tmp_path)
     for backend in (Backend(name="edgetpu"), DEGRADED, DEGRADED, Backend(name="edgetpu"), DEGRADED):
-        metrics.handle(result(backend=backend), None)
+        metrics.tally.count(result(backend=backend), None)
     assert value(metrics.render(), "fallbacks_total") == 2
 
 
@@ -121,7 +121,7 @@ def test_counts_are_consistent_while_another_thread_counts(tmp_path: Path) -> No
     reader = threading.Thread(target=lambda: pages.extend(metrics.render() for _ in range(30)))
     reader.start()
     while reader.is_alive():
-        metrics.handle(answer, None)
+        metrics.tally.count(answer, None)
     reader.join()
     frames = [value(page, "frames_total", answer="classified") or 0 for page in pages]
     assert frames == sorted(frames)
@@ -133,7 +133,9 @@ def test_counts_are_consistent_while_another_thread_counts(tmp_path: Path) -> No
 
 def test_what_counting_and_rendering_cost(tmp_path: Path, figures: Figures) -> None:
     metrics, answer = sample(tmp_path), result()
-    counting_s = min(timeit.repeat(lambda: metrics.handle(answer, None), number=2000, repeat=5))
+    counting_s = min(
+        timeit.repeat(lambda: metrics.tally.count(answer, None), number=2000, repeat=5)
+    )
     rendering_s = min(timeit.repeat(metrics.render, number=5, repeat=3))
     page = metrics.render()
     series = len(list(samples(page)))
@@ -256,7 +258,7 @@ def test_what_is_not_known_is_absent_and_not_zero(tmp_path: Path) -> None:
 
 def test_every_series_belongs_to_the_device_and_has_no_timestamp(tmp_path: Path) -> None:
     metrics = sample(tmp_path, device="shed")
-    metrics.handle(result(), None)
+    metrics.tally.count(result(), None)
     for each in samples(metrics.render()):
         assert each.labels["device"] == "shed"
         assert each.timestamp is None
@@ -300,7 +302,7 @@ def test_the_last_word_is_that_the_daemon_has_ended(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ended", [False, True], ids=["running", "ended"])
 def test_promtool_finds_nothing_to_object_to(tmp_path: Path, ended: bool) -> None:
     metrics = sample(tmp_path)
-    metrics.handle(result(), None)
+    metrics.tally.count(result(), None)
     page = metrics.render_end() if ended else metrics.render()
     done = subprocess.run(
         [PROMTOOL, "check", "metrics"], input=page, capture_output=True, check=False, timeout=20
@@ -419,7 +421,7 @@ def test_the_decisions_and_their_reasons(
 def test_a_daemon_that_hangs_is_unwell_and_one_that_recovers_is_not(tmp_path: Path) -> None:
     now = VITALS
     metrics = sample(tmp_path, vitals=lambda: now)
-    metrics.handle(result(age_s=DEADLINE_S + 1), None)
+    metrics.tally.count(result(age_s=DEADLINE_S + 1), None)
     assert not metrics.health().ok
     assert value(metrics.render(), "healthy") == 0
     now = replace(now, camera=CameraStatus(state="recovering", problem="gone", recoveries=0))
@@ -460,12 +462,12 @@ def test_the_probes_answer_with_a_code_and_the_reasons(tmp_path: Path) -> None:
             return code, told["status"], told["reasons"]
 
         assert ask("/readyz") == (503, "failing", ["no frame was classified yet"])
-        metrics.handle(result(), None)
+        metrics.tally.count(result(), None)
         assert ask("/readyz") == (200, "ok", [])
         assert ask("/healthz") == (200, "ok", [])
         now = replace(VITALS, connected=False, last_error="refused")
         assert ask("/readyz") == (503, "failing", ["not connected to the broker: refused"])
-        metrics.handle(result(age_s=60), None)
+        metrics.tally.count(result(age_s=60), None)
         code, status, reasons = ask("/healthz")
         assert (code, status) == (503, "failing")
         assert reasons[0].startswith("the newest classified frame is 60.")

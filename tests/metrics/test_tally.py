@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.results import CPU, Latency, ModelIdentity, Result
 from edgeclassifier.contract.status import Percentiles
-from edgeclassifier.daemon.health import ProgressMeter, percentiles, stage_percentiles
+from edgeclassifier.metrics.tally import Tally, percentiles, stage_percentiles
 
 
 def latency(seconds: float) -> Latency:
@@ -69,48 +69,48 @@ def test_each_stage_has_percentiles_of_its_own() -> None:
 
 def test_without_frames_there_are_no_percentiles_and_no_age() -> None:
     assert stage_percentiles([]) == {}
-    progress = ProgressMeter(started_s=100).look(now_s=110)
+    progress = Tally(started_s=100).progress(now_s=110)
     assert (progress.frames, progress.fps, progress.frame_age_s) == (0, 0, None)
     assert progress.latency == {}
 
 
 def test_the_rate_is_that_of_the_last_half_minute() -> None:
-    meter = ProgressMeter(started_s=100)
+    tally = Tally(started_s=100)
     for number in range(20):
-        meter.count(result(100.5 + number / 2))
-    looks = [meter.look(now_s=110), meter.look(now_s=110)]
+        tally.count(result(100.5 + number / 2))
+    looks = [tally.progress(now_s=110), tally.progress(now_s=110)]
     for _ in range(5):
-        meter.count(result(132))
-    looks += [meter.look(now_s=at_s) for at_s in (140, 150, 170)]
+        tally.count(result(132))
+    looks += [tally.progress(now_s=at_s) for at_s in (140, 150, 170)]
     rates = [(look.frames, round(look.fps, 3)) for look in looks]
     assert rates == [(20, 2.0), (20, 2.0), (25, 0.167), (25, 0.167), (25, 0.0)]
 
 
 def test_the_rate_is_right_where_half_a_minute_has_more_frames_than_are_kept() -> None:
-    meter = ProgressMeter(started_s=0)
+    tally = Tally(started_s=0)
     for number in range(6000):
-        meter.count(result(number / 100))
-    assert meter.look(now_s=60).fps == pytest.approx(100, rel=0.01)
+        tally.count(result(number / 100))
+    assert tally.progress(now_s=60).fps == pytest.approx(100, rel=0.01)
 
 
 def test_the_age_counts_from_the_capture_of_the_newest_frame() -> None:
-    meter = ProgressMeter(started_s=0)
-    meter.count(result(10.5))
-    meter.count(result(11.5))
-    assert meter.look(now_s=12).frame_age_s == 0.5
-    assert meter.look(now_s=3600).frame_age_s == 3588.5
+    tally = Tally(started_s=0)
+    tally.count(result(10.5))
+    tally.count(result(11.5))
+    assert tally.progress(now_s=12).frame_age_s == 0.5
+    assert tally.progress(now_s=3600).frame_age_s == 3588.5
 
 
 def test_a_look_at_the_very_start_divides_by_something() -> None:
-    assert ProgressMeter(started_s=5).look(now_s=5).fps == 0
+    assert Tally(started_s=5).progress(now_s=5).fps == 0
 
 
 @pytest.mark.parametrize("frames", [500, 501, 2000])
 def test_old_latencies_are_forgotten_but_not_old_frames(frames: int) -> None:
-    meter = ProgressMeter(started_s=0)
-    meter.count(result(0, seconds=1000))
+    tally = Tally(started_s=0)
+    tally.count(result(0, seconds=1000))
     for number in range(frames - 1):
-        meter.count(result(number, seconds=1))
-    progress = meter.look(now_s=1)
+        tally.count(result(number, seconds=1))
+    progress = tally.progress(now_s=1)
     assert progress.frames == frames
     assert progress.latency["capture"].max == (1000 if frames == 500 else 1)

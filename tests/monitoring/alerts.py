@@ -218,7 +218,7 @@ SCENARIOS = [
 def healthy(folder: Path) -> Series:
     """Return what Prometheus has of a device that is well, histograms apart."""
     metrics = sample(folder)
-    metrics.handle(result(), None)
+    metrics.tally.count(result(), None)
     series: dict[str, Callable[[int], float | None]] = {
         f"up{{{_TARGET}}}": always(1),
         NODE_TIME: lambda minute: 60.0 * minute,

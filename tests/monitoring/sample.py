@@ -17,6 +17,7 @@ from edgeclassifier.contract.status import AcceleratorStatus, BufferStatus, Came
 from edgeclassifier.host.system import System
 from edgeclassifier.metrics.collector import Metrics
 from edgeclassifier.metrics.families import Identity
+from edgeclassifier.metrics.tally import Tally
 
 DEADLINE_S, START_DEADLINE_S = 20.0, 300.0
 DEGRADED = Backend(name="cpu", degraded=True, reason="it is gone")
@@ -74,12 +75,14 @@ def sample(
 ) -> Metrics:
     """Return the metrics of a daemon with these vitals, on a Pi whose files are in `folder`."""
     who = replace(IDENTITY, **identity)
+    started_s = time.monotonic() - running_for_s
     return Metrics(
+        tally=Tally(started_s=started_s),
         vitals=vitals if callable(vitals) else lambda: vitals,
         system=system or pi(folder),
         identity=lambda: who,
         deadline_s=lambda: DEADLINE_S,
-        started_s=time.monotonic() - running_for_s,
+        started_s=started_s,
         start_deadline_s=START_DEADLINE_S,
     )
 
