@@ -1,1 +1,1 @@
-"""Numbers for those who look after many devices: counted, rendered, written, judged."""
+"""Counts results, and renders metrics and probes for monitoring."""

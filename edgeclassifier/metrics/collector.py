@@ -70,7 +70,7 @@ class Metrics:
         return probes.health(self._signs(self.tally.look(), self._vitals()))
 
     def readiness(self) -> probes.Verdict:
-        """Decide whether predictions come out."""
+        """Decide whether predictions are published."""
         return probes.readiness(self._signs(self.tally.look(), self._vitals()))
 
     def _look(self) -> Snapshot:
@@ -111,7 +111,7 @@ class Metrics:
 
 
 class _Collector:
-    """What a registry asks for families."""
+    """Collects families for a registry."""
 
     def __init__(self, collect: Callable[[], Iterator["Metric"]]) -> None:
         self.collect = collect

@@ -1,12 +1,12 @@
-"""From one look at the daemon to families of metrics, named as Prometheus wants them.
+"""Renders a snapshot of the daemon as families of metrics, named as Prometheus wants them.
 
-Every series has the label `device`, so that the files of several daemons can lie side by side. No
+Every series has the label `device`, so that one folder can hold the files of several daemons. No
 label grows with time: those that name a model, a version or a camera change when a person changes
-them. The label that holds is not among them: a thousand classes on each device would be a thousand
-series, and it is on MQTT, with a time. Here its changes are counted.
+them. The stable label is not among them: a thousand classes on each device would be a thousand
+series, and MQTT has it, with a time. Here its changes are counted.
 
-Names and texts stay as they are from version to version: of two files that describe the same name
-differently, the node exporter drops the series of one.
+A released name keeps its text: if two files describe a name differently, the node exporter drops
+the series of one.
 """
 
 from collections.abc import Collection, Iterator
@@ -38,7 +38,7 @@ _FAULTS: Collection[str] = get_args(AcceleratorFault)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What the daemon is, and what it runs; the values of labels."""
+    """The daemon and what it runs, as values of labels."""
 
     device: str
     camera: str
@@ -60,7 +60,7 @@ class Snapshot:
     ready: Verdict
     uptime_s: float
     started_at_s: float
-    """Since 1970, by the clock as it was then."""
+    """Since 1970, by the clock as it was at the start."""
     frame_age_s: float | None
     deadline_s: float
     cpu_s: float
@@ -85,7 +85,7 @@ def families(at: Snapshot) -> Iterator["Metric"]:
 
 
 def running(device: str, *, now: bool) -> Iterator["Metric"]:
-    """Render whether the daemon runs: all that can be said when it has ended."""
+    """Render whether the daemon runs: the only metric after it has ended."""
     yield Maker(device).gauge("running", "Whether the daemon runs.", now)
 
 
@@ -93,64 +93,66 @@ def _daemon(make: Maker, at: Snapshot) -> Iterator["Metric"]:
     who, vitals = at.identity, at.vitals
     yield make.info(
         "build",
-        "What the daemon was built from, and runs on.",
+        "Versions of the daemon, of Python and of the runtime.",
         {"version": who.version, "python": who.python, "runtime": who.runtime},
     )
     yield make.info("model", "The model in use.", {"model": who.model, "sha256": who.model_sha256})
     yield make.gauge("uptime_seconds", "Time since the daemon started.", at.uptime_s)
     yield make.gauge(
         "start_time_seconds",
-        "When the daemon started, by the device's clock, which may have been wrong then.",
+        "Start of the daemon by the device's clock, which may have been wrong then.",
         at.started_at_s,
     )
-    yield make.gauge("healthy", "Whether the daemon gets on, as /healthz says.", at.healthy.ok)
-    yield make.gauge("ready", "Whether predictions come out, as /readyz says.", at.ready.ok)
-    yield make.gauge("paused", "Whether somebody has paused classifying.", vitals.paused)
+    yield make.gauge(
+        "healthy", "Whether the daemon is making progress, as in /healthz.", at.healthy.ok
+    )
+    yield make.gauge("ready", "Whether predictions are published, as in /readyz.", at.ready.ok)
+    yield make.gauge("paused", "Whether classifying is paused.", vitals.paused)
     yield make.gauge(
         "started_after_crash",
-        "Whether the run before this one ended without being asked to.",
+        "Whether the previous run crashed.",
         vitals.last_crash is not None,
     )
     yield make.gauge(
         "config_last_reload_successful",
-        "Whether the last reload was taken; 1 where there was none.",
+        "Whether the last reload was applied; 1 if there was none.",
         vitals.reload is None or vitals.reload.status != "refused",
     )
 
 
 def _frames(make: Maker, at: Snapshot) -> Iterator["Metric"]:
     counts, vitals = at.counts, at.vitals
-    yield make.counters(
+    yield make.counter(
         "frames",
-        "Frames that were answered: by the model, or with the answer before, as nothing changed.",
-        "answer",
+        "Frames answered by the model, or by the previous answer if nothing has changed.",
         {"classified": counts.classified, "repeated": counts.repeated},
+        label="answer",
     )
     if at.frame_age_s is not None:
         yield make.gauge(
             "frame_age_seconds",
-            "Time since the newest frame that was answered was captured.",
+            "Time since the capture of the newest answered frame.",
             at.frame_age_s,
         )
     yield make.gauge(
-        "frame_deadline_seconds", "The longest frame age that is no fault.", at.deadline_s
+        "frame_deadline_seconds", "Frame age above which the daemon is not healthy.", at.deadline_s
     )
     yield make.histogram(
         "stage_duration_seconds",
-        "What the stages took of classified frames.",
-        {(name,): spread for name, spread in counts.stages.items()},
-        labels=["stage"],
+        "Duration of each stage for classified frames.",
+        counts.stages,
+        label="stage",
     )
     yield make.histogram(
         "frame_latency_seconds",
-        "From the capture of a classified frame to its answer, waiting included.",
-        {(): counts.latency},
+        "From the capture of a classified frame to its answer, including waiting.",
+        counts.latency,
     )
-    yield make.counters(
+    yield make.counter(
         "dropped_frames",
-        "Frames that were not answered: a newer one was there, or they could not be decoded.",
-        "reason",
+        "Frames not answered: replaced by a newer one, or not decodable.",
         {"superseded": vitals.superseded_frames, "unreadable": vitals.unreadable_frames},
+        label="reason",
     )
     yield make.counter("label_changes", "Changes of the stable label.", counts.label_changes)
 
@@ -158,59 +160,61 @@ def _frames(make: Maker, at: Snapshot) -> Iterator["Metric"]:
 def _camera(make: Maker, at: Snapshot) -> Iterator["Metric"]:
     camera = at.vitals.camera
     yield make.info("camera", "The camera.", {"camera": at.identity.camera})
-    text = "How the camera is: 1 for the state that holds."
+    text = "State of the camera: 1 for the present state."
     yield make.states("camera_state", text, "state", _CAMERA_STATES, [camera.state])
-    text = "Whether a live camera sees anything: 1 for the view that holds."
+    text = "Whether a live camera sees anything: 1 for the present view."
     yield make.states("camera_view", text, "view", _VIEWS, [camera.view])
-    yield make.counter(
-        "camera_recoveries", "How often the camera was opened again.", camera.recoveries
-    )
+    yield make.counter("camera_recoveries", "How often the camera was reopened.", camera.recoveries)
 
 
 def _backend(make: Maker, at: Snapshot) -> Iterator["Metric"]:
     backend = at.vitals.backend
-    yield make.info("backend", "What runs the model.", {"backend": backend.name})
-    yield make.gauge("degraded", "Whether the CPU stands in for an accelerator.", backend.degraded)
+    yield make.info("backend", "The backend that runs the model.", {"backend": backend.name})
+    yield make.gauge("degraded", "Whether the CPU replaces an accelerator.", backend.degraded)
     yield make.counter(
         "fallbacks", "How often the CPU took over from an accelerator.", at.counts.fallbacks
     )
 
 
 def _accelerator(make: Maker, status: AcceleratorStatus) -> Iterator["Metric"]:
-    text = "How the accelerator is: 1 for the state that holds."
+    text = "State of the accelerator: 1 for the present state."
     yield make.states("accelerator_state", text, "state", _ACCELERATOR_STATES, [status.state])
     faults = [] if status.fault is None else [status.fault]
-    text = "What is wrong with the accelerator: 1 for the fault that holds."
+    text = "Fault of the accelerator: 1 for the present fault."
     yield make.states("accelerator_fault", text, "fault", _FAULTS, faults)
     yield make.counter(
         "accelerator_failures",
-        "Faults of the accelerator, failed attempts to get it back included.",
+        "Faults of the accelerator, including failed attempts to reopen it.",
         status.failures,
     )
     yield make.counter(
-        "accelerator_returns", "How often the accelerator came back.", status.returns
+        "accelerator_returns", "How often the accelerator recovered.", status.returns
     )
 
 
 def _messages(make: Maker, vitals: Vitals) -> Iterator["Metric"]:
     buffer = vitals.buffer
     yield make.gauge("mqtt_connected", "Whether the broker is connected.", vitals.connected)
-    yield make.counter("mqtt_reconnects", "How often the connection came back.", vitals.reconnects)
+    yield make.counter(
+        "mqtt_reconnects", "How often the connection was restored.", vitals.reconnects
+    )
     yield make.counter(
         "published_messages", "Messages accepted for delivery.", vitals.published_messages
     )
     yield make.counter(
         "dropped_messages",
-        "Messages that were lost, those that the buffer dropped included.",
+        "Messages lost, including those dropped by the buffer.",
         vitals.dropped_messages,
     )
     yield make.counter(
         "buffer_dropped_messages",
-        "Messages that gave way to newer ones in the buffer, or that its disk lost.",
+        "Messages replaced by newer ones in the buffer, or lost by its disk.",
         buffer.dropped,
     )
     yield make.gauge(
-        "buffer_pending_messages", "Messages in the buffer, not acknowledged yet.", buffer.pending
+        "buffer_pending_messages",
+        "Messages in the buffer that the broker has not acknowledged yet.",
+        buffer.pending,
     )
     yield make.gauge(
         "buffer_pending_bytes",
@@ -219,7 +223,7 @@ def _messages(make: Maker, vitals: Vitals) -> Iterator["Metric"]:
     )
     yield make.gauge(
         "buffer_problem",
-        "Whether messages are not on disk although they should be.",
+        "Whether messages are kept in memory although they should be on disk.",
         buffer.problem is not None,
     )
     yield make.counter("buffer_commits", "Writes of the buffer to its disk.", buffer.commits)
@@ -239,16 +243,16 @@ def _machine(make: Maker, at: Snapshot) -> Iterator["Metric"]:
             at.memory_rss_bytes,
         )
     yield make.gauge(
-        "clock_synchronized", "Whether the device's clock can be believed.", at.clock_synchronized
+        "clock_synchronized", "Whether the device's clock is synchronized.", at.clock_synchronized
     )
     if at.cpu_temperature_c is not None:
         yield make.gauge("cpu_temperature_celsius", "Temperature of the CPU.", at.cpu_temperature_c)
     if at.throttling is not None:
         for name, text, holds in (
-            ("throttling", "What the firmware holds back now.", at.throttling.now),
+            ("throttling", "Throttling by the firmware at present.", at.throttling.now),
             (
                 "throttling_since_boot",
-                "What the firmware has held back at any time since boot.",
+                "Throttling by the firmware at any time since boot.",
                 at.throttling.since_boot,
             ),
         ):

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from edgeclassifier.metrics.tally import BOUNDS_S, Distribution
 
@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 _PREFIX = "edgeclassifier_"
 _BUCKETS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
 
+T = TypeVar("T")
+
 
 class Maker:
-    """Makes families that have the label `device`.
+    """Makes families whose series have the label `device`.
 
-    `name` comes without the prefix of all names, and without what the kind of metric adds to it;
-    `text` says what is counted; `label` is another label, with a value for each key.
+    `name` comes without the common prefix and without the suffix of the kind of metric. With
+    `label`, `value` has one value for each value of that label.
     """
 
     def __init__(self, device: str) -> None:
@@ -26,62 +28,64 @@ class Maker:
         self._core = core
         self._device = _text(device)
 
-    def gauge(self, name: str, text: str, value: float) -> "Metric":
-        """Make one series that goes up and down."""
-        family = self._core.GaugeMetricFamily(_PREFIX + name, text, labels=["device"])
-        family.add_metric([self._device], value)
-        return family
-
-    def gauges(self, name: str, text: str, label: str, values: Mapping[str, float]) -> "Metric":
-        """Make a series that goes up and down for each key."""
-        family = self._core.GaugeMetricFamily(_PREFIX + name, text, labels=["device", label])
-        for key, value in values.items():
-            family.add_metric([self._device, key], value)
-        return family
-
-    def states(
-        self, name: str, text: str, label: str, known: Collection[str], now: Collection[str]
+    def gauge(
+        self, name: str, text: str, value: float | Mapping[str, float], *, label: str | None = None
     ) -> "Metric":
-        """Make a series for each known state: 1 for those that hold now, 0 for the others."""
-        return self.gauges(name, text, label, {each: each in now for each in known})
-
-    def info(self, name: str, text: str, labels: Mapping[str, str]) -> "Metric":
-        """Make one series with the value 1, whose labels are what there is to say."""
-        family = self._core.GaugeMetricFamily(
-            f"{_PREFIX}{name}_info", text, labels=["device", *labels]
-        )
-        family.add_metric([self._device, *map(_text, labels.values())], 1)
+        """Make series that go up and down."""
+        family = self._core.GaugeMetricFamily(_PREFIX + name, text, labels=_labels(label))
+        for keys, each in _series(value):
+            family.add_metric([self._device, *keys], each)
         return family
 
-    def counter(self, name: str, text: str, value: float) -> "Metric":
-        """Make one series that only goes up."""
-        family = self._core.CounterMetricFamily(_PREFIX + name, text, labels=["device"])
-        family.add_metric([self._device], value)
-        return family
-
-    def counters(self, name: str, text: str, label: str, values: Mapping[str, float]) -> "Metric":
-        """Make a series that only goes up for each key."""
-        family = self._core.CounterMetricFamily(_PREFIX + name, text, labels=["device", label])
-        for key, value in values.items():
-            family.add_metric([self._device, key], value)
+    def counter(
+        self, name: str, text: str, value: float | Mapping[str, float], *, label: str | None = None
+    ) -> "Metric":
+        """Make series that only go up."""
+        family = self._core.CounterMetricFamily(_PREFIX + name, text, labels=_labels(label))
+        for keys, each in _series(value):
+            family.add_metric([self._device, *keys], each)
         return family
 
     def histogram(
         self,
         name: str,
         text: str,
-        values: Mapping[tuple[str, ...], Distribution],
+        value: Distribution | Mapping[str, Distribution],
         *,
-        labels: Collection[str] = (),
+        label: str | None = None,
     ) -> "Metric":
-        """Make a histogram for each key, which has a value for each of `labels`."""
-        family = self._core.HistogramMetricFamily(_PREFIX + name, text, labels=["device", *labels])
-        for keys, each in values.items():
+        """Make histograms."""
+        family = self._core.HistogramMetricFamily(_PREFIX + name, text, labels=_labels(label))
+        for keys, each in _series(value):
             buckets = list(zip(_BUCKETS, accumulate(each.counts), strict=True))
             family.add_metric([self._device, *keys], buckets, each.sum_s)
         return family
 
+    def states(
+        self, name: str, text: str, label: str, known: Collection[str], now: Collection[str]
+    ) -> "Metric":
+        """Make a series for each known state: 1 for those in `now`, 0 for the others."""
+        return self.gauge(name, text, {each: each in now for each in known}, label=label)
+
+    def info(self, name: str, text: str, labels: Mapping[str, str]) -> "Metric":
+        """Make one series with the value 1, which carries information in its labels."""
+        family = self._core.GaugeMetricFamily(
+            f"{_PREFIX}{name}_info", text, labels=["device", *labels]
+        )
+        family.add_metric([self._device, *map(_text, labels.values())], 1)
+        return family
+
+
+def _labels(label: str | None) -> list[str]:
+    return ["device"] if label is None else ["device", label]
+
+
+def _series(value: T | Mapping[str, T]) -> list[tuple[tuple[str, ...], T]]:
+    if isinstance(value, Mapping):
+        return [((key,), each) for key, each in value.items()]
+    return [((), value)]
+
 
 def _text(value: str) -> str:
-    """Return a label value that UTF-8 has bytes for: the name of a file need not have them."""
+    """Return a label value that UTF-8 can encode: the name of a file may not be."""
     return value.encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Is it well, and is it of use? Two decisions, with their reasons for people."""
+"""Is the daemon healthy, and is it ready? Two decisions, with reasons for people."""
 
 from dataclasses import dataclass
 
@@ -7,38 +7,37 @@ _PAUSED = "classifying is paused"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signs:
-    """What the decisions are made from."""
+    """Facts that the decisions are made from."""
 
     uptime_s: float
     answered_ago_s: float | None
     """Since the newest frame that was answered was captured; None before the first."""
     excused_ago_s: float | None
-    """Since no frame was due: the camera was being recovered, or classifying was paused."""
+    """Since the last time at which no frame was due: camera recovery, or a pause."""
     deadline_s: float
     """The longest time from one answered frame to the next."""
     start_deadline_s: float
     """The longest time from the start to the first."""
     paused: bool
     recovering: str | None
-    """What is wrong with the camera that is being opened again; None where it is not."""
+    """What is wrong with the camera while it is being reopened; None if it is not."""
     connected: bool
     broker_problem: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A decision. `reasons` say why, or what is out of the ordinary although it is all right."""
+    """A decision. `reasons` say why it is negative, or what is unusual if it is positive."""
 
     ok: bool
     reasons: tuple[str, ...] = ()
 
 
 def health(signs: Signs) -> Verdict:
-    """Decide whether the daemon gets on: what does not might have to be restarted.
+    """Decide whether the daemon is making progress; if not, it might have to be restarted.
 
-    It does while frames are answered within the deadline, and where that cannot be: while it
-    starts, while the camera is being recovered, which the daemon itself gives up in the end, and
-    while somebody wants a pause.
+    It is while frames are answered within the deadline, and while none can be: at the start, in a
+    pause, and during camera recovery, which the daemon itself gives up in the end.
     """
     if signs.paused:
         return Verdict(ok=True, reasons=(_PAUSED,))
@@ -59,7 +58,7 @@ def health(signs: Signs) -> Verdict:
 
 
 def readiness(signs: Signs) -> Verdict:
-    """Decide whether predictions come out: frames are answered, and the broker is there."""
+    """Decide whether predictions are published: frames are answered, the broker is connected."""
     missing = []
     if signs.paused:
         missing.append(_PAUSED)

@@ -7,20 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host import threads
 from edgeclassifier.host.durable import reason
+from edgeclassifier.host.threads import OnDeath
 
 _SUFFIX = ".prom"
 _FOR_ALL = 0o644
-"""The node exporter is another user, and the service's umask keeps others out."""
+"""The node exporter runs as another user, whom the service's umask would keep out."""
 
 log = logging.getLogger(__name__)
 
 
 class Textfile:
-    """Writes a file again and again, from a thread of its own; the reader sees it whole.
+    """Rewrites a file periodically, in its own thread; a reader never sees a part of it.
 
-    A disk that is full or read-only costs the numbers only: it is tried again each time. There is
-    no flush to the disk, because old numbers are of no use after a power cut.
+    A disk that is full or read-only costs only the metrics: each interval tries again. There is no
+    flush to the disk, because old metrics are useless after a power cut.
     """
 
     def __init__(
@@ -30,8 +32,9 @@ class Textfile:
         interval_s: float,
         render: Callable[[], bytes],
         render_end: Callable[[], bytes],
+        on_death: OnDeath | None = None,
     ) -> None:
-        """Take what the file holds while the daemon runs, and afterwards.
+        """Take what renders the file while the daemon runs, and afterwards.
 
         Raises ConfigError for a name that the node exporter would not read.
         """
@@ -42,26 +45,26 @@ class Textfile:
         self._interval_s = interval_s
         self._render = render
         self._render_end = render_end
+        self._on_death = on_death
         self._fails = False
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="textfile", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Write now, and at the interval."""
-        self._thread.start()
+        self._thread = threads.start(self._run, name="textfile", on_death=self._on_death)
 
     def stop(self) -> None:
-        """Leave word that the daemon has ended: its last numbers would look alive for ever."""
+        """Write that the daemon has ended, because its last metrics would look current for ever."""
         self._stopping.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
-            self._write(self._render_end())
 
     def _run(self) -> None:
-        while True:
+        self._write(self._render())
+        while not self._stopping.wait(self._interval_s):
             self._write(self._render())
-            if self._stopping.wait(self._interval_s):
-                return
+        self._write(self._render_end())
 
     def _write(self, content: bytes) -> None:
         try:
@@ -86,7 +89,7 @@ class Textfile:
 
 
 def name_problem(path: Path) -> str | None:
-    """Say why the node exporter would not read a file of this name; None where it would."""
+    """Say why the node exporter would not read a file of this name; None if it would."""
     if path.suffix == _SUFFIX:
         return None
     return (
