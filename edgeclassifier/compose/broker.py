@@ -62,7 +62,7 @@ def subscriptions(config: Config, topics: "Topics") -> tuple[str, ...]:
     """Name the topics that the session subscribes to."""
     wanted = [topics.requests] if config.commands.allow else []
     if config.homeassistant.enabled:
-        from edgeclassifier.homeassistant.announcer import birth_topic
+        from edgeclassifier.homeassistant import birth_topic
 
         wanted.append(birth_topic(config.homeassistant.prefix))
     return tuple(wanted)

@@ -24,7 +24,7 @@ from edgeclassifier.mqtt.session import Session
 
 if TYPE_CHECKING:
     from edgeclassifier.contract.results import Result
-    from edgeclassifier.homeassistant.announcer import Announcer
+    from edgeclassifier.homeassistant import Announcer
     from edgeclassifier.metrics.collector import Metrics
     from edgeclassifier.metrics.families import Identity
 
@@ -69,7 +69,7 @@ class _HomeAssistant:
     """Lets the announcer hear what it has to, also the one that takes the place of another."""
 
     def __init__(self, config: Config, host: Host) -> None:
-        from edgeclassifier.homeassistant.announcer import birth_topic
+        from edgeclassifier.homeassistant import birth_topic
 
         self._host = host
         self._birth_topic = birth_topic(config.homeassistant.prefix)
@@ -79,7 +79,7 @@ class _HomeAssistant:
         host.session.listen(self._receive)
 
     def build(self, on_death: OnDeath) -> Guest:
-        from edgeclassifier.homeassistant.announcer import Announcer
+        from edgeclassifier.homeassistant import Announcer
 
         host = self._host
         self._announcer = Announcer(

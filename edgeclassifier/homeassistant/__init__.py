@@ -1,7 +1,11 @@
 """The device in Home Assistant, by MQTT discovery."""
 
-from edgeclassifier.homeassistant.announcer import Announcer, birth_topic
-from edgeclassifier.homeassistant.controls import COMPILED
-from edgeclassifier.homeassistant.document import discovery_message, removal_message
+from edgeclassifier.homeassistant.discovery import (
+    Announcer,
+    birth_topic,
+    discovery_message,
+    removal_message,
+)
+from edgeclassifier.homeassistant.entities import COMPILED
 
 __all__ = ["COMPILED", "Announcer", "birth_topic", "discovery_message", "removal_message"]

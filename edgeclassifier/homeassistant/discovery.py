@@ -1,18 +1,30 @@
-"""The one message that tells Home Assistant all entities of the device, and where each is found.
+"""Tells Home Assistant of the device, by MQTT discovery: in one message, when it is needed.
 
-Home Assistant leaves an entity as it is when a later message does not mention it, and removes it
-when nothing but its platform is left of it: so every entity is mentioned in every message.
+Home Assistant keeps an entity that a later message does not mention, and removes one of which only
+the platform is left: so every message mentions every entity.
 """
 
+import logging
+import random
 import re
-from collections.abc import Collection, Sequence
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.payloads import JSON, Topics, encode
-from edgeclassifier.homeassistant.controls import controls as control_entities
-from edgeclassifier.homeassistant.readings import diagnostics, image, labels
+from edgeclassifier.errors import EdgeclassifierError
+from edgeclassifier.homeassistant import entities
+from edgeclassifier.host import threads
+from edgeclassifier.host.threads import OnDeath
+
+log = logging.getLogger(__name__)
 
 _NAME = "edgeclassifier"
+_ONLINE = b"online"
+_JITTER_S = 3.0
+_APART_S = 5.0
 
 
 def discovery_message(
@@ -29,24 +41,21 @@ def discovery_message(
 ) -> Message:
     """Describe the device.
 
-    `models` may be chosen from, `threshold_range` are the least and the greatest threshold that
-    may be set. State is published every `heartbeat_s`, health every `health_interval_s`; what
-    missed two of them is unavailable. `controls` are the commands that the device takes: each
-    control needs its own.
+    `models` may be chosen from, `threshold_range` is the least and the greatest threshold that
+    may be set. State is published every `heartbeat_s`, health every `health_interval_s`; an entity
+    that missed two of them is unavailable. `controls` are the commands that the device takes, of
+    which each control needs its own.
     """
     device = _object_id(topics)
-    entities = {
-        **labels(topics, heartbeat_s=heartbeat_s),
-        "image": image(topics) if image_enabled else {"platform": "image"},
-        **diagnostics(topics, interval_s=health_interval_s),
-        **control_entities(
-            topics,
-            models=models,
-            threshold_range=threshold_range,
-            allowed=controls,
+    components = {
+        **entities.labels(topics, heartbeat_s=heartbeat_s),
+        "image": entities.image(topics) if image_enabled else {"platform": "image"},
+        **entities.diagnostics(topics, interval_s=health_interval_s),
+        **entities.controls(
+            topics, models=models, threshold_range=threshold_range, allowed=controls
         ),
     }
-    for key, entity in entities.items():
+    for key, entity in components.items():
         if len(entity) > 1:
             entity |= {"unique_id": f"{device}_{key}", "qos": 1}
     document = {
@@ -59,7 +68,7 @@ def discovery_message(
         },
         "origin": {"name": _NAME, "sw_version": version},
         "availability_topic": topics.availability,
-        "components": entities,
+        "components": components,
     }
     return Message(
         topic=_topic(topics, prefix), payload=encode(document), retain=True, content_type=JSON
@@ -78,3 +87,133 @@ def _topic(topics: Topics, prefix: str) -> str:
 def _object_id(topics: Topics) -> str:
     """Name the device in the characters that Home Assistant allows, the same at every start."""
     return re.sub(r"[^a-zA-Z0-9_-]", "-", f"{topics.root}-{topics.device}")
+
+
+def birth_topic(prefix: str) -> str:
+    """Return the topic on which Home Assistant says that it has started."""
+    return f"{prefix}/status"
+
+
+class Announcer:
+    """Publishes the discovery message when it has changed, and when Home Assistant has started.
+
+    Its methods may be called from any thread, and none waits or raises.
+    """
+
+    def __init__(
+        self,
+        *,
+        publish: Callable[[Message], bool],
+        make: Callable[[], Message],
+        jitter_s: float = _JITTER_S,
+        apart_s: float = _APART_S,
+        on_death: OnDeath | None = None,
+    ) -> None:
+        """Publish what `make` returns; if it raises EdgeclassifierError, that is logged.
+
+        All devices hear of the start of Home Assistant at the same moment, so each waits up to
+        `jitter_s`. Two messages are at least `apart_s` apart, because Home Assistant loses most of
+        one that comes while it still sets up the entities of the one before. Any other exception
+        goes to `on_death`, whichever thread it comes from.
+        """
+        self._publish = publish
+        self._make = make
+        self._jitter_s = jitter_s
+        self._apart_s = apart_s
+        self._on_death = on_death
+        self._lock = threading.Lock()
+        self._last: Message | None = None
+        self._last_s = float("-inf")
+        self._pending: threading.Event | None = None
+        """Set to cancel the message that waits."""
+        self._stopped = False
+
+    def start(self) -> None:
+        """Publish it for the first time."""
+        self.announce()
+
+    def announce(self) -> None:
+        """Publish it now: at the start, and on a new broker."""
+        with self._lock, self._contained():
+            self._cancel()
+            self._send(self._made())
+
+    def changed(self) -> None:
+        """Publish it if it differs from the last one: at once, or as soon as allowed."""
+        with self._lock, self._contained():
+            if self._pending is not None or self._stopped:
+                return
+            message = self._made()
+            if message is None or message == self._last:
+                return
+            wait_s = self._last_s + self._apart_s - time.monotonic()
+            if wait_s > 0:
+                self._send_later(wait_s)
+            else:
+                self._send(message)
+
+    def birth(self, payload: bytes) -> None:
+        """Take a message of the birth topic, and publish again if Home Assistant has started."""
+        if payload != _ONLINE:
+            return
+        with self._lock:
+            if self._pending is None:
+                # Spreads load, is not a secret.
+                self._send_later(random.uniform(0, self._jitter_s))  # noqa: S311
+
+    def stop(self) -> None:
+        """Publish no more; the device stays in Home Assistant, unavailable."""
+        with self._lock:
+            self._cancel()
+            self._stopped = True
+
+    @contextmanager
+    def _contained(self) -> Iterator[None]:
+        """Let a fault end the announcer, not the thread of another part that called it."""
+        try:
+            yield
+        except Exception as error:
+            if self._on_death is None:
+                raise
+            log.exception("the announcer died of a fault")
+            self._on_death(error)
+
+    def _send_later(self, wait_s: float) -> None:
+        if self._stopped:
+            return
+        self._pending = cancelled = threading.Event()
+        threads.start(
+            self._send_after, args=(wait_s, cancelled), name="announcer", on_death=self._on_death
+        )
+
+    def _send_after(self, wait_s: float, cancelled: threading.Event) -> None:
+        if cancelled.wait(wait_s):
+            return
+        with self._lock:
+            if self._pending is cancelled:
+                self._pending = None
+                self._send(self._made())
+
+    def _made(self) -> Message | None:
+        try:
+            return self._make()
+        except EdgeclassifierError as error:
+            log.warning("Home Assistant is not told of the device: %s", error)
+            return None
+
+    def _send(self, message: Message | None) -> None:
+        if self._stopped or message is None:
+            return
+        if self._last is not None and self._last.topic != message.topic:
+            self._publish(_emptied(self._last))
+        self._publish(message)
+        self._last, self._last_s = message, time.monotonic()
+
+    def _cancel(self) -> None:
+        if self._pending is not None:
+            self._pending.set()
+            self._pending = None
+
+
+def _emptied(message: Message) -> Message:
+    return Message(topic=message.topic, payload=b"", retain=True)

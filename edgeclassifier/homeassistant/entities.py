@@ -1,6 +1,7 @@
-"""The entities that only show something. Templates are Jinja, rendered by Home Assistant."""
+"""The entities of the device. Templates are Jinja, rendered by Home Assistant."""
 
 import math
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from edgeclassifier.contract.payloads import Topics
@@ -8,6 +9,8 @@ from edgeclassifier.contract.payloads import Topics
 Entity = dict[str, Any]
 """What Home Assistant calls a component: its platform and that platform's options."""
 
+COMPILED = "_edgetpu"
+"""Suffix of the name of a model that is compiled for an Edge TPU; the rest names its CPU twin."""
 _GRACE_S = 5
 _LONGEST_STATE = 255
 """Home Assistant refuses states of more characters."""
@@ -66,7 +69,7 @@ def image(topics: Topics) -> Entity:
 
 
 def diagnostics(topics: Topics, *, interval_s: float) -> dict[str, Entity]:
-    """Return how the device is."""
+    """Return the diagnostics of the device."""
     diagnostic = {
         "state_topic": topics.health,
         "expire_after": _expire_after(interval_s),
@@ -130,7 +133,7 @@ def diagnostics(topics: Topics, *, interval_s: float) -> dict[str, Entity]:
         "accelerator_problem": {
             **problem,
             "name": "Accelerator",
-            # null where none is configured, which is no problem.
+            # null if none is configured, which is no problem.
             "value_template": (
                 "{{ 'ON' if (value_json.accelerator or {}).get('fault') else 'OFF' }}"
             ),
@@ -139,8 +142,95 @@ def diagnostics(topics: Topics, *, interval_s: float) -> dict[str, Entity]:
     }
 
 
+def controls(
+    topics: Topics,
+    *,
+    models: Sequence[str],
+    threshold_range: tuple[float, float],
+    allowed: Collection[str],
+) -> dict[str, Entity]:
+    """Return the controls, which send commands of the device.
+
+    One whose commands are not all `allowed` is left with its platform only.
+    """
+    possible = {
+        "classifying": (_classifying(topics), ("pause", "resume")),
+        "threshold": (_threshold(topics, *threshold_range), ("set_threshold",)),
+        "model": (_model(topics, models), ("set_model",)),
+        "restart": (_restart(topics), ("restart",)),
+    }
+    return {
+        key: entity if set(needs) <= set(allowed) else {"platform": entity["platform"]}
+        for key, (entity, needs) in possible.items()
+    }
+
+
+def _classifying(topics: Topics) -> Entity:
+    return {
+        "platform": "switch",
+        "name": "Classifying",
+        "icon": "mdi:eye",
+        "state_topic": topics.health,
+        "value_template": "{{ 'OFF' if value_json.paused else 'ON' }}",
+        # A switch has one command topic for both states.
+        "command_topic": _request(topics, "pause"),
+        "command_template": "{{ {'paused': value == 'OFF'} | to_json }}",
+    }
+
+
+def _threshold(topics: Topics, least: float, greatest: float) -> Entity:
+    return {
+        "platform": "number",
+        "name": "Threshold",
+        "icon": "mdi:tune",
+        "entity_category": "config",
+        "min": least,
+        "max": greatest,
+        "step": 0.01,
+        "mode": "box",
+        "state_topic": topics.info,
+        "value_template": "{{ value_json.config.state.threshold }}",
+        "command_topic": _request(topics, "set_threshold"),
+        "command_template": "{{ {'threshold': value} | to_json }}",
+    }
+
+
+def _model(topics: Topics, models: Sequence[str]) -> Entity:
+    return {
+        "platform": "select",
+        "name": "Model",
+        "icon": "mdi:brain",
+        "entity_category": "config",
+        "options": list(models),
+        "state_topic": topics.info,
+        # The model on an Edge TPU is another file, which is none of the options. A name that is
+        # none of them changes nothing.
+        "value_template": (
+            f"{{% set name = value_json.model.name | replace('{COMPILED}', '') %}}"
+            "{{ name if name in value_json.models else '' }}"
+        ),
+        "command_topic": _request(topics, "set_model"),
+        "command_template": "{{ {'model': value} | to_json }}",
+    }
+
+
+def _restart(topics: Topics) -> Entity:
+    return {
+        "platform": "button",
+        "name": "Restart",
+        "entity_category": "config",
+        "device_class": "restart",
+        "command_topic": _request(topics, "restart"),
+        "payload_press": "{}",
+    }
+
+
+def _request(topics: Topics, command: str) -> str:
+    return f"{topics.base}/request/{command}"
+
+
 def _expire_after(interval_s: float) -> int:
-    """Return the whole seconds after which two messages must have been missed."""
+    """Return after how many whole seconds two messages must have been missed."""
     return math.ceil(2 * interval_s) + _GRACE_S
 
 
@@ -151,9 +241,9 @@ def _fields(*names: str) -> str:
 
 
 def _part(part: str, *names: str) -> str:
-    """Render an object with some fields of a part of the payload, an empty one where it is null.
+    """Render an object with some fields of a part of the payload, an empty one if it is null.
 
-    Its field "state" is called condition, because no attribute may have that name.
+    Its field "state" is renamed to condition, because no attribute may be called "state".
     """
     fields = ", ".join(f"'{name}': part.{name}" for name in names)
     return (

@@ -370,14 +370,21 @@ def test_a_new_topic_leaves_nothing_on_the_old_one() -> None:
     assert world.sent.messages[2].topic == world.topic
 
 
-def test_a_device_that_is_withdrawn_leaves_and_does_not_come_back() -> None:
-    world = World()
-    world.announcer.announce()
-    world.announcer.withdraw()
-    world.announcer.changed()
-    world.announcer.birth(b"online")
-    time.sleep(0.1)
-    assert world.sent.messages[1:] == [Message(topic=CONFIG_TOPIC, payload=b"", retain=True)]
+@pytest.mark.parametrize("delayed", [False, True])
+def test_a_fault_of_ours_ends_the_announcer_and_not_the_caller(delayed: bool) -> None:
+    deaths: list[BaseException] = []
+    fault = ZeroDivisionError("injected")
+
+    def make() -> Message:
+        raise fault
+
+    announcer = Announcer(publish=Sent().publish, make=make, jitter_s=0.01, on_death=deaths.append)
+    if delayed:
+        announcer.birth(b"online")
+    else:
+        announcer.changed()
+    assert wait_until(lambda: deaths == [fault])
+    announcer.stop()
 
 
 def test_what_cannot_be_described_is_logged_and_tried_again_with_the_next_change(
