@@ -12,7 +12,7 @@ from edgeclassifier.config import Config
 from edgeclassifier.contract.message import Incoming
 from edgeclassifier.daemon.actions import Actions
 from edgeclassifier.daemon.description import Description
-from edgeclassifier.daemon.guests import Guest, Guests
+from edgeclassifier.daemon.guests import Guest, Guests, MakeGuest
 from edgeclassifier.daemon.loop import Observer
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.reporter import Reporter
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from edgeclassifier.metrics.collector import Metrics
     from edgeclassifier.metrics.families import Identity
 
-Factory = Callable[[OnDeath], Guest]
+
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ def build_guests(config: Config, host: Host) -> Guests:
 
     Raises ConfigError if a package is missing.
     """
-    factories: dict[str, Factory] = {}
+    factories: dict[str, MakeGuest] = {}
     if config.homeassistant.enabled:
         factories["homeassistant"] = _HomeAssistant(config, host).build
     if config.web.enabled or config.metrics.textfile:
@@ -142,7 +142,7 @@ def _textfile(config: Config, metrics: "Metrics", on_death: OnDeath) -> Guest:
     )
 
 
-def _page(config: Config, host: Host, metrics: "Metrics") -> Factory:
+def _page(config: Config, host: Host, metrics: "Metrics") -> MakeGuest:
     from edgeclassifier.host.credentials import read_password
     from edgeclassifier.metrics.collector import metrics_route, probe_route
     from edgeclassifier.web.live import Live

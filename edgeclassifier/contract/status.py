@@ -140,3 +140,15 @@ class Vitals:
     last_error: str | None
     reload: ReloadStatus | None
     last_crash: Crash | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestStatus:
+    """An optional observer of the daemon: the page, the textfile, Home Assistant's announcer."""
+
+    name: str
+    state: Literal["running", "waiting"]
+    """waiting: for its next start, after a fault."""
+    problem: str | None = None
+    """What ended it last; None once it has run for a while since."""
+    restarts: int = 0
