@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from edgeclassifier.metrics.families import Identity
 
 
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """What the guests are shown of the daemon."""

@@ -1,7 +1,7 @@
 """Random damage, in a process of its own, as the memory of a test run is anybody's.
 
-`PYTHONPATH=.:tests python -m support.fuzz.at_random TARGET` prints counts as JSON, and ends with 0 where no
-input broke a promise; else the input is saved in --folder.
+`PYTHONPATH=.:tests python -m support.fuzz.at_random TARGET` prints counts as JSON, and ends with
+0 where no input broke a promise; else the input is saved in --folder.
 """
 
 import argparse
