@@ -149,17 +149,20 @@ endef
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-input --root-user-action ignore \
   --no-deps --no-build-isolation --editable .
 
+# For which Python an environment is, and whether that Python has picamera2. Written only when that
+# changes: another PYTHON is given, or picamera2 is installed later.
+DESCRIBE := import sys, importlib.util as find; \
+  print("system" if find.find_spec("picamera2") else "own", \
+    sys.implementation.cache_tag, sys.base_prefix)
+.cache/%.python: always
+	@new="$$($(PYTHON) -c '$(DESCRIBE)' 2>/dev/null)"; \
+	  mkdir -p $(@D); [ "$$new" = "$$(cat $@ 2>/dev/null)" ] || echo "$$new" >$@
+
 # Raspberry Pi OS brings picamera2 with its own NumPy and Pillow, which others must not replace.
-.venv/ready: .cache/environment $(REQUIREMENTS)/run.txt $(REQUIREMENTS)/run-system.txt pyproject.toml
-	@$(MAKE) --no-print-directory environment-$$(cat $< 2>/dev/null || echo own)
+.venv/ready: .cache/.venv.python $(REQUIREMENTS)/run.txt $(REQUIREMENTS)/run-system.txt pyproject.toml
+	@read -r kind _ <$<; $(MAKE) --no-print-directory environment-$${kind:-own}
 	@$(BIN)/python $(INSTALL)
 	@touch $@
-
-# Which of the two it is to be. Written only when that changes: picamera2 may be installed later.
-.cache/environment: always
-	@kind=$$($(PYTHON) -c 'import sys, importlib.util as find; \
-	    sys.exit(not find.find_spec("picamera2"))' 2>/dev/null && echo system || echo own); \
-	  mkdir -p $(@D); [ "$$kind" = "$$(cat $@ 2>/dev/null)" ] || echo $$kind >$@
 
 .PHONY: always environment-own environment-system
 environment-own:
@@ -167,16 +170,16 @@ environment-own:
 environment-system:
 	$(call environment,.venv,$(REQUIREMENTS)/run-system.txt,--no-deps,--system-site-packages)
 
-.venv-dev/ready: $(REQUIREMENTS)/dev.txt pyproject.toml
+.venv-dev/ready: .cache/.venv-dev.python $(REQUIREMENTS)/dev.txt pyproject.toml
 	$(call environment,.venv-dev,$(REQUIREMENTS)/dev.txt)
 	@$(DEV_BIN)/python $(INSTALL)
 	@touch $@
 
-.venv-tflite/ready: $(REQUIREMENTS)/tflite-runtime.txt
+.venv-tflite/ready: .cache/.venv-tflite.python $(REQUIREMENTS)/tflite-runtime.txt
 	$(call environment,.venv-tflite,$(REQUIREMENTS)/tflite-runtime.txt)
 	@touch $@
 
-.venv-ansible/ready: $(REQUIREMENTS)/deploy-lint.txt
+.venv-ansible/ready: .cache/.venv-ansible.python $(REQUIREMENTS)/deploy-lint.txt
 	$(call environment,.venv-ansible,$(REQUIREMENTS)/deploy-lint.txt)
 	@touch $@
 

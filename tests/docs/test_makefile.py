@@ -1,4 +1,4 @@
-"""What `make` makes anew, and when."""
+"""What `make` rebuilds, and when."""
 
 import os
 import shutil
@@ -20,35 +20,61 @@ case "$*" in
     ln -s /bin/true "$folder/bin/python"
     echo "made with: $*"
     ;;
+*base_prefix*) {python} "$@" && echo {name} ;;
 *) exec {python} "$@" ;;
 esac
 """
 
 
-def make(folder: Path) -> str:
-    command = ["make", f"PYTHON={folder}/python", ".venv/ready"]
+OWN, SYSTEM = "made with: -m venv .venv\n", "made with: -m venv --system-site-packages .venv\n"
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make (apt: make)")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with what the Makefile needs, and two Pythons."""
+    shutil.copy(MAKEFILE, tmp_path)
+    for name in ("python", "other-python"):
+        script = PYTHON.replace("{python}", sys.executable).replace("{name}", name)
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    (requirements := tmp_path / "deploy" / "requirements").mkdir(parents=True)
+    for file in (requirements / "run.txt", requirements / "run-system.txt"):
+        file.touch()
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "packages").mkdir()
+    return tmp_path
+
+
+def make(folder: Path, python: str = "python") -> str:
+    command = ["make", f"PYTHON={folder}/{python}", ".venv/ready"]
     env = {**KEPT, "PYTHONPATH": str(folder / "packages")}
     done = run(command, cwd=folder, env=env, timeout_s=60)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="needs make (apt: make)")
-def test_the_environment_follows_picamera2(tmp_path: Path) -> None:
-    shutil.copy(MAKEFILE, tmp_path)
-    (tmp_path / "python").write_text(PYTHON.replace("{python}", sys.executable))
-    (tmp_path / "python").chmod(0o755)
-    (requirements := tmp_path / "deploy" / "requirements").mkdir(parents=True)
-    for file in (requirements / "run.txt", requirements / "run-system.txt"):
-        file.touch()
-    (tmp_path / "pyproject.toml").touch()
-    picamera2 = tmp_path / "packages" / "picamera2.py"
-    picamera2.parent.mkdir()
-    own, system = "made with: -m venv .venv\n", "made with: -m venv --system-site-packages .venv\n"
-    assert own in make(tmp_path)
-    assert "made with" not in make(tmp_path)
+def test_the_environment_follows_picamera2(folder: Path) -> None:
+    picamera2 = folder / "packages" / "picamera2.py"
+    assert OWN in make(folder)
+    assert "made with" not in make(folder)
     picamera2.touch()
-    assert system in make(tmp_path)
-    assert "made with" not in make(tmp_path)
+    assert SYSTEM in make(folder)
+    assert "made with" not in make(folder)
     shutil.rmtree(picamera2.parent)  # with its byte code
-    assert own in make(tmp_path)
+    assert OWN in make(folder)
+
+
+def test_the_environment_follows_the_python(folder: Path) -> None:
+    make(folder)
+    assert OWN in make(folder, "other-python")
+    assert "made with" not in make(folder, "other-python")
+    assert OWN in make(folder)
+
+
+def test_a_python_that_is_not_there_is_told_and_costs_nothing(folder: Path) -> None:
+    make(folder)
+    done = run(["make", f"PYTHON={folder}/no-python", ".venv/ready"], cwd=folder, env=KEPT)
+    assert done.returncode
+    assert "3.11 or later is needed" in done.stdout
+    assert (folder / ".venv" / "bin").is_dir()
