@@ -1,4 +1,4 @@
-"""The contract as tables for people: `python tests/payload_table.py README.md` puts them there."""
+"""The contract as tables for people: `python docs/generate.py README.md` puts them there."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SCHEMA_FILE = Path(__file__).parents[2] / "edgeclassifier" / "contract" / "v1.schema.json"
+SCHEMA_FILE = Path(__file__).parents[1] / "edgeclassifier" / "contract" / "v1.schema.json"
 BEGIN, END = "<!-- payload:begin -->", "<!-- payload:end -->"
 OPEN = ("head", "found", "prediction", "state", "event")
 _FOLDED = ("health", "info", "response", "classification", "snapshot")

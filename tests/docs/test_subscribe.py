@@ -8,11 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from generate import OPEN, SCHEMA_FILE, folded, payload_tables, rows, tables_of
 from support.brokers import PATIENCE_S, Mosquitto, Subscriber, needs_mosquitto
 from support.daemon import REPOSITORY
 from support.device import has_predictions
 from support.examples import EXAMPLES, unhurried
-from support.payload_table import OPEN, SCHEMA_FILE, folded, payload_tables, rows, tables_of
 
 README = REPOSITORY / "README.md"
 CONTRACT = json.loads(SCHEMA_FILE.read_text())
@@ -22,7 +22,7 @@ needs_clients = pytest.mark.skipif(
 
 
 def test_the_readme_has_the_tables_of_the_contract() -> None:
-    """If not: python tests/payload_table.py README.md."""
+    """If not: python docs/generate.py README.md."""
     assert tables_of(README.read_text()) == payload_tables(CONTRACT)
 
 
