@@ -96,6 +96,10 @@ format: .venv-dev/ready ## let ruff format the code
 	@$(DEV_BIN)/ruff check --fix
 	@$(DEV_BIN)/ruff format
 
+.PHONY: docs
+docs: .venv-dev/ready ## write the generated parts of docs/ again
+	@$(DEV_BIN)/python docs/generate.py
+
 .PHONY: bench
 bench: .venv/ready ## speed, memory and start-up on this machine (ARGS="--model FILE …")
 	@$(call foreground,$(BIN)/edgeclassifier bench $(ARGS))

@@ -53,7 +53,7 @@ def main() -> None:
     if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         sys.exit(
             f"wheelhouse: {sys.executable}, which Ansible runs with, has no {', '.join(missing)}: "
-            "install Ansible in an environment of its own as in the README (Install it on a Pi), "
+            "install Ansible in an environment of its own as in docs/fleet.md, "
             f"with pip install --require-hashes -r {REQUIREMENTS / 'deploy.txt'}"
         )
     lock = REQUIREMENTS / ("device-system.txt" if args.system_packages else "device.txt")

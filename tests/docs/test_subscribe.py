@@ -1,79 +1,99 @@
-"""What the README tells subscribers is so: the tables, the commands, the examples."""
+"""What the pages tell subscribers is so: the payloads, the commands, the examples."""
 
 import json
 import re
 import shlex
 import shutil
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from generate import OPEN, SCHEMA_FILE, folded, payload_tables, rows, tables_of
+from generate import rows, sections
 from support.brokers import PATIENCE_S, Mosquitto, Subscriber, needs_mosquitto
+from support.contract import SCHEMA, problems
 from support.daemon import REPOSITORY
 from support.device import has_predictions
 from support.examples import EXAMPLES, unhurried
+from support.pages import DOCS, PAGES, fences, lines, links
 
-README = REPOSITORY / "README.md"
-CONTRACT = json.loads(SCHEMA_FILE.read_text())
+from edgeclassifier.contract.commands import COMMANDS
+
+PAGE = DOCS / "subscribe.md"
 needs_clients = pytest.mark.skipif(
     shutil.which("mosquitto_rr") is None, reason="needs mosquitto_rr (apt: mosquitto-clients)"
 )
 
 
-def test_the_readme_has_the_tables_of_the_contract() -> None:
-    """If not: python docs/generate.py README.md."""
-    assert tables_of(README.read_text()) == payload_tables(CONTRACT)
-
-
-@pytest.mark.parametrize("definition", [*OPEN, *folded(CONTRACT)])
+@pytest.mark.parametrize("definition", sections(SCHEMA))
 def test_every_field_has_a_meaning(definition: str) -> None:
     """If not: it lacks a description in v1.schema.json."""
-    assert [row.path for row in rows(CONTRACT, definition) if not row.meaning] == []
+    assert [row.path for row in rows(SCHEMA, definition) if not row.meaning] == []
 
 
-def test_every_payload_has_a_table() -> None:
+def test_every_payload_has_a_section() -> None:
     """But that of availability, which is a word."""
-    objects = {
-        name for name, each in CONTRACT["$defs"].items() if {"properties", "allOf"} & {*each}
-    }
-    assert objects - {"model"} == {*OPEN, *folded(CONTRACT)}
+    objects = {name for name, each in SCHEMA["$defs"].items() if {"properties", "allOf"} & {*each}}
+    assert objects - {"model"} == {*sections(SCHEMA)}
 
 
-def test_the_readme_leads_to_every_example() -> None:
-    text = README.read_text()
-    assert [
-        each.name for each in EXAMPLES.iterdir() if f"({each.relative_to(REPOSITORY)})" not in text
-    ] == []
+def test_the_sample_is_a_prediction_of_the_contract() -> None:
+    (sample,) = fences(PAGE, "json")
+    assert problems("prediction", json.loads(sample)) == []
+
+
+def test_every_command_has_a_row() -> None:
+    _, _, section = PAGE.read_text().partition("\n## Commands\n")
+    section, _, _ = section.partition("\n## ")
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [*COMMANDS]
+
+
+def test_the_pages_lead_to_every_example() -> None:
+    linked = {(page.parent / link).resolve() for page in PAGES for link in links(page)}
+    assert {*EXAMPLES.iterdir()} - linked == set()
 
 
 def commands() -> list[str]:
-    fences = re.findall(r"```sh\n(.*?)```", README.read_text(), re.DOTALL)
-    lines = [line for fence in fences for line in fence.splitlines()]
-    return [line for line in lines if line.startswith("mosquitto_")]
+    found = [line for page in (REPOSITORY / "README.md", PAGE) for line in lines(page)]
+    return [line for line in found if line.startswith("mosquitto_")]
 
 
 @needs_mosquitto
 @needs_clients
-def test_the_commands_of_the_readme_work(tmp_path: Path, broker: Mosquitto) -> None:
+def test_the_commands_work_with_the_defaults(tmp_path: Path, broker: Mosquitto) -> None:
+    """One that ends with & waits for what the others bring about."""
     site = unhurried(tmp_path, broker)
     site.settings["mqtt"]["root"] = "edgeclassifier"
-    site.settings["image"] = {"enabled": True, "max_rate_hz": 100.0}
     site.settings["commands"] = {"max_rate_hz": 100.0}
     assert len(commands()) >= 5
-    with Subscriber(broker.port) as watching, site.daemon() as daemon:
+    waiting = []
+    with (
+        Subscriber(broker.port) as watching,
+        site.daemon() as daemon,
+        ExitStack() as started,
+    ):
         assert watching.wait_for(has_predictions(3)), daemon.lines
         for line in commands():
-            program, *arguments = shlex.split(line.split(" > ")[0], comments=True)
-            more = ["-W", "15"] if program != "mosquitto_pub" else []
-            more += ["-C", "1"] if program == "mosquitto_sub" else []
-            done = subprocess.run(
-                [program, "-p", str(broker.port), *arguments, *more],
-                capture_output=True,
-                check=False,
-                timeout=PATIENCE_S,
+            shown, _, more = line.partition(" > ")
+            program, *arguments = shlex.split(shown, comments=True)
+            arguments += ["-W", "15"] if program != "mosquitto_pub" else []
+            arguments += ["-C", "1"] if program == "mosquitto_sub" else []
+            process = started.enter_context(
+                subprocess.Popen(
+                    [program, "-p", str(broker.port), *arguments],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                )
             )
-            assert done.returncode == 0, (line, done.stderr)
-            assert done.stdout or program == "mosquitto_pub", line
+            if "&" in shlex.split(more, comments=True):
+                waiting.append((line, process))
+                continue
+            output, errors = process.communicate(timeout=PATIENCE_S)
+            assert process.returncode == 0, (line, errors)
+            assert output or program == "mosquitto_pub", line
             if program == "mosquitto_rr":
-                assert json.loads(done.stdout)["status"] == "ok", line
+                assert json.loads(output)["status"] == "ok", line
+        for line, process in waiting:
+            output, errors = process.communicate(timeout=PATIENCE_S)
+            assert process.returncode == 0, (line, errors)
+            assert output.startswith(b"\xff\xd8"), line

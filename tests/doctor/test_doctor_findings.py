@@ -16,9 +16,7 @@ from edgeclassifier import doctor
 from edgeclassifier.cli import main
 from edgeclassifier.doctor.examination import CHECKS, problems
 from edgeclassifier.doctor.findings import Finding, Level
-from edgeclassifier.doctor.table import BEGIN, END, render, replaced
 
-README = Path(__file__).parents[2] / "README.md"
 SCHEMA = json.loads(Path(doctor.__file__).with_name("findings.schema.json").read_text())
 
 
@@ -133,33 +131,3 @@ def test_the_schema_knows_every_check() -> None:
     assert known == ["config", *(each.name for each in CHECKS)]
     pattern = SCHEMA["items"]["properties"]["id"]["pattern"]
     assert all(re.search(pattern, each.id) for each in problems())
-
-
-def test_the_readme_has_the_table_of_all_problems() -> None:
-    """If not: python -m edgeclassifier.doctor.table README.md."""
-    text = README.read_text(encoding="utf-8")
-    assert replaced(text) == text
-
-
-def test_the_table_has_a_row_for_each_problem() -> None:
-    rows = render().splitlines()[2:]
-    assert len(rows) == len(problems())
-    for problem, row in zip(problems(), rows, strict=True):
-        first, meaning, remedy = re.split(r"(?<!\\) \| ", row.removeprefix("| ").removesuffix(" |"))
-        assert problem.id in first
-        assert ("warning" in first) == (problem.level is Level.WARNING)
-        assert problem.title in meaning
-        assert remedy
-        assert "{" not in re.sub(r"`[^`]*`", "", remedy)
-
-
-@pytest.mark.parametrize("text", ["", BEGIN, END, f"{END}\n{BEGIN}"])
-def test_a_readme_without_marks_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="lacks the line"):
-        replaced(text)
-
-
-def test_only_what_is_between_the_marks_is_replaced() -> None:
-    text = replaced(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    assert text == f"before\n{BEGIN}\n{render()}{END}\nafter\n"
-    assert replaced(text) == text

@@ -1,4 +1,4 @@
-"""The page behind a proxy with TLS, as the README has it."""
+"""The page behind a proxy with TLS, as docs/pi.md has it."""
 
 import http.client
 import os
@@ -22,7 +22,7 @@ from support.web_device import WebDevice, bundled_inference, sample_pictures, se
 from edgeclassifier.engine.inference import Inference
 from edgeclassifier.web.server import WebServer
 
-README = (REPOSITORY / "README.md").read_text()
+DOCUMENTED = (REPOSITORY / "docs" / "pi.md").read_text()
 NAME = "porch.example.org"
 OURS = f"https://{NAME}"
 FOREIGN = ("https://evil.example", f"{OURS}.evil.example", f"http://{NAME}", "null")
@@ -86,7 +86,7 @@ def server(device: WebDevice) -> Iterator[WebServer]:
 
 
 class Proxy:
-    """Caddy or nginx on a free port, with what the README says and a certificate of its own."""
+    """Caddy or nginx on a free port, with what the page says and a certificate of its own."""
 
     def __init__(self, folder: Path, kind: str, page_port: int) -> None:
         self._port = free_port()
@@ -98,7 +98,7 @@ class Proxy:
             *("-keyout", str(self._key), "-out", str(self._cert)),
         )
         self._context = ssl.create_default_context(cafile=self._cert)
-        (site,) = re.findall(rf"```{kind}\n(.*?)```", README, re.DOTALL)
+        (site,) = re.findall(rf"```{kind}\n(.*?)```", DOCUMENTED, re.DOTALL)
         site = site.replace("8080", str(page_port))
         config = folder / "config"
         config.write_text(self._for_nginx(site) if kind == "nginx" else self._for_caddy(site))
@@ -188,7 +188,7 @@ def _openssl(*arguments: str) -> str:
 
 @needs_openssl
 @pytest.mark.parametrize("kind", PROXIES)
-def test_the_page_works_behind_the_proxy_of_the_readme(
+def test_the_page_works_behind_the_proxy_of_the_docs(
     tmp_path: Path, server: WebServer, device: WebDevice, kind: str
 ) -> None:
     with Proxy(tmp_path, kind, server.port) as proxy:
@@ -212,7 +212,7 @@ def test_the_page_works_behind_the_proxy_of_the_readme(
 
 @needs_openssl
 @pytest.mark.parametrize("kind", PROXIES)
-def test_the_proxy_of_the_readme_lets_no_page_of_others_ask(
+def test_the_proxy_of_the_docs_lets_no_page_of_others_ask(
     tmp_path: Path, server: WebServer, device: WebDevice, kind: str
 ) -> None:
     with Proxy(tmp_path, kind, server.port) as proxy:
