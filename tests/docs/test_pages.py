@@ -206,6 +206,14 @@ def test_every_command_within_a_sentence_can_be_run(page: Path) -> None:
                 OURS[program](words)
 
 
+def test_ci_calls_targets_that_exist() -> None:
+    for workflow in (REPOSITORY / ".github" / "workflows").iterdir():
+        steps = re.findall(r"run: make (.+)", workflow.read_text())
+        assert steps
+        for step in steps:
+            check_make(step.split())
+
+
 @every_page
 def test_the_command_is_found_from_where_the_reader_stands(page: Path) -> None:
     wrong = ".venv/bin/edgeclassifier" if name_of(page) in INSTALLED else "edgeclassifier"
