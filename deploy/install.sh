@@ -7,7 +7,7 @@
 #   --config FILE         the configuration (default: what is installed, else the defaults)
 #   --no-picamera2        the camera is a USB or network camera, or files
 #   --check               show what would change, and change nothing
-#   --reinstall           make the release anew, where files of it are damaged
+#   --reinstall           rebuild the release, if files of it are damaged
 #   --rollback            go back to the previous release
 #   --uninstall [--purge] remove it; --purge removes configuration and state, too
 #   -e NAME=VALUE         a variable of the role, see roles/edgeclassifier/meta/argument_specs.yml

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make sure that programs are installed: by apt where that is permitted, else say what to install.
+# Make sure that programs are installed: by apt if that is permitted, else say what to install.
 # usage: need.sh PROGRAM[:PACKAGE]…   (without a package, it has the program's name)
 PATH="$PATH:/usr/sbin:/sbin:/usr/local/sbin"
 

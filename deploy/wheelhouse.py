@@ -4,7 +4,7 @@ usage: wheelhouse.py --python 3.13 --machine aarch64 [--system-packages]
 
 A release is the wheel of this checkout, the wheels of its locked dependencies for one kind of
 device, the systemd files and the health gate, in one archive. Its name is the version and a hash of
-all that: where nothing has changed, the name has not either. Prints one line of JSON: the name, the
+all that: if nothing has changed, neither has the name. Prints one line of JSON: the name, the
 folder, and whether it is new. Needs hatchling and packaging beside pip, which are installed with
 Ansible by deploy/requirements/deploy.txt.
 """
@@ -177,7 +177,7 @@ def sha256(content: bytes) -> str:
 
 
 def run(command: list[str], *, environment: dict[str, str] | None = None) -> None:
-    """Run a tool in the checkout; where it fails, say what it said and end."""
+    """Run a tool in the checkout; if it fails, show its output and end."""
     done = subprocess.run(  # noqa: S603 - our own arguments
         command,
         cwd=REPOSITORY,

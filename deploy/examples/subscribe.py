@@ -29,7 +29,7 @@ log = logging.getLogger("subscribe")
 
 
 def handle(device: str, kind: str, payload: dict[str, Any], age_s: float | None) -> None:
-    """Do something with a new message; `age_s` is None where the device's clock is not set."""
+    """Do something with a new message; `age_s` is None if the device's clock is not set."""
     found = next(iter(payload["predictions"]), {}) if kind == "predictions" else payload
     age = "clock not set" if age_s is None else f"{age_s:.1f} s late" if age_s > LATE_S else "new"
     label = f"{found['label']} {found['score']:.0%}" if found else "nothing"
@@ -76,7 +76,7 @@ class Follower:
 
 
 def age(payload: dict[str, Any]) -> float | None:
-    """Return how many seconds ago the picture was taken, None where nobody can know."""
+    """Return how many seconds ago the picture was taken, None if that cannot be known."""
     then = datetime.fromisoformat(payload["timestamp"])
     return (datetime.now(UTC) - then).total_seconds() if payload["clock_synchronized"] else None
 

@@ -2,7 +2,7 @@
 
 The unit has to be active, `availability` online, a prediction captured after the start of this
 program has to arrive, and after a while it all has to hold still, without a restart in between.
-Instead of the prediction, `health` may say that somebody has paused the daemon. Where systemd has
+Instead of the prediction, `health` may say that the daemon was paused on request. If systemd has
 given up, or has started the daemon again several times, it is not waited for.
 Runs with the Python of a release, as root, on the device.
 """
@@ -60,7 +60,7 @@ class Broker:
         self._client.on_message = self._on_message
 
     def step(self) -> None:
-        """Connect where there is no connection, and take what has arrived."""
+        """Connect if there is no connection, and take what has arrived."""
         if not self._client.is_connected() and not self._connecting:
             try:
                 self._client.connect(self._access.host, self._access.port)
@@ -113,7 +113,7 @@ def unit_state() -> dict[str, str]:
 
 
 def missing(unit: dict[str, str], broker: Broker, *, since: datetime) -> str:
-    """Say what is not as it has to be; nothing where all is."""
+    """Say what is not as it has to be; nothing if all is well."""
     if unit["ActiveState"] != "active":
         return (
             f"the unit is {unit['ActiveState']} ({unit['SubState']}, result {unit['Result']}, "
@@ -131,7 +131,7 @@ def missing(unit: dict[str, str], broker: Broker, *, since: datetime) -> str:
 
 
 def is_paused(unit: dict[str, str], broker: Broker) -> bool:
-    """Tell whether somebody has paused this very process, as it has said of late.
+    """Tell whether this very process was paused on request, as its newest health says.
 
     A restart ends a pause, but the broker keeps what the process before it has said.
     """
@@ -150,7 +150,7 @@ def watch(broker: Broker, *, deadline_s: float, settle_s: float) -> str:
     while True:
         broker.step()
         unit, after_s = unit_state(), time.monotonic() - began_s
-        # systemd counts anew once it has taken up the start that brought us here.
+        # systemd counts from zero once it has taken up the start that brought us here.
         fewest = min(fewest, int(unit["NRestarts"]))
         if invocation and unit["InvocationID"] != invocation:
             say(f"started again after {after_s:.1f} s")
@@ -173,7 +173,7 @@ def watch(broker: Broker, *, deadline_s: float, settle_s: float) -> str:
 
 
 def say(text: str) -> None:
-    """Tell whoever deploys."""
+    """Tell the user who deploys."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

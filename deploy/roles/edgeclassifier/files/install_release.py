@@ -57,7 +57,7 @@ def main() -> None:
 def copy_what_is_there(wanted: list[str], source: Path, target: Path) -> list[str]:
     """Copy the packages that another release has of the same wheels; return their lines.
 
-    Not their commands, which name the environment that they are in: nobody calls those of
+    Not their commands, which name the environment that they are in: nothing calls those of
     dependencies, and the project's own package is never copied.
     """
     listed = source / "share" / _LIST

@@ -87,7 +87,7 @@ def running() -> str:
 
 
 def content(path: Path) -> str | None:
-    """Return a file's text; None where there is none."""
+    """Return a file's text; None if there is none."""
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
 
@@ -98,7 +98,7 @@ def packages() -> list[str]:
 
 
 def user() -> dict[str, object]:
-    """Describe the daemon's user; nothing where there is none."""
+    """Describe the daemon's user; nothing if there is none."""
     try:
         entry = pwd.getpwnam(USER)
         group = grp.getgrgid(entry.pw_gid).gr_name
@@ -129,12 +129,12 @@ def nearest(path: Path) -> Path:
 
 
 def link(path: Path) -> str:
-    """Return the name of the release that a link leads to; empty where there is none."""
+    """Return the name of the release that a link leads to; empty if there is none."""
     return path.readlink().name if path.is_symlink() and path.exists() else ""
 
 
 def systemd_version() -> int:
-    """Return systemd's version, 0 where it does not run the machine."""
+    """Return systemd's version, 0 if it does not run the machine."""
     found = re.match(r"systemd (\d+)", said(["systemctl", "--version"]))
     return int(found[1]) if found and Path("/run/systemd/system").is_dir() else 0
 
@@ -161,7 +161,7 @@ def throttling(root: Path) -> list[str]:
 
 
 def said(command: list[str]) -> str:
-    """Return what a program says; nothing where it cannot be run."""
+    """Return what a program says; nothing if it cannot be run."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments
             command,
