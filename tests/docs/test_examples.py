@@ -1,4 +1,4 @@
-"""What the README shows to subscribers works as shown: the script, the commands, the tables."""
+"""The example in Python misses nothing, takes nothing twice, and tells late from new."""
 
 import importlib.util
 import json
