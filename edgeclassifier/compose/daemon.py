@@ -110,7 +110,8 @@ def run_daemon(
             return
 
         tally = Tally(started_s=started_s)
-        reload = Reload(config, plan=lambda used: planner.plan(used), watchdog=watchdog)
+        # A plan changes the parts that are built below.
+        reload = Reload(config, plan=lambda used: planner.plan(used), watchdog=watchdog)  # noqa: PLW0108
         description = Description(
             pipeline=pipeline,
             session=session,
