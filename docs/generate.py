@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from edgeclassifier.contract.commands import COMMANDS
 from edgeclassifier.contract.payloads import SCHEMA_FILE
 from edgeclassifier.doctor.examination import problems
 from edgeclassifier.doctor.findings import Level, Problem
@@ -67,7 +68,18 @@ def replaced(text: str, part: str, content: str) -> str:
     return f"{head}{begin}{content}{end}{tail}"
 
 
+def command_table() -> str:
+    """Render a table of the commands, with a row for each."""
+    head = ("| command | data | what it does |", "|---|---|---|")
+    rows = (
+        f"| `{each.name}` | {f'`{each.example}`' if each.example else ''} | {each.does} |"
+        for each in COMMANDS.values()
+    )
+    return "\n".join([*head, *rows])
+
+
 PARTS: Mapping[str, tuple[Path, Callable[[], str]]] = {
+    "commands": (PAGES / "subscribe.md", command_table),
     "problems": (PAGES / "troubleshooting.md", problem_tables),
     "payloads": (
         PAGES / "subscribe.md",

@@ -53,9 +53,7 @@ def test_what_nothing_can_apply_is_said_to_wait_and_touches_nothing(
 
 def test_the_page_names_what_waits_for_the_next_start() -> None:
     text = (REPOSITORY / "docs" / "fleet.md").read_text(encoding="utf-8")
-    [paragraph] = [part for part in text.split("
-
-") if "wait for the next start" in part]
+    [paragraph] = [part for part in text.split("\n\n") if "wait for the next start" in part]
     named = set(re.findall(r"`([a-z_.]+)\*?`", paragraph))
     for key, places in PLACES.items():
         if places == (START,):
