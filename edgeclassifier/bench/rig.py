@@ -88,7 +88,9 @@ class Rig:
         deadline_s = time.monotonic() + _DRAIN_S
         while not self._session.connected:
             if time.monotonic() > deadline_s:
-                raise BrokerError(f"the local broker does not answer: {self._session.last_error}")
+                raise BrokerError(
+                    f"the local broker does not answer: {self._session.status.last_error}"
+                )
             time.sleep(0.01)
         return self
 
@@ -141,7 +143,7 @@ class Rig:
         deadline_s = time.monotonic() + _DRAIN_S
         while self._session.pending and time.monotonic() < deadline_s:
             time.sleep(0.01)
-        published, acknowledged = self._session.published, self._session.acknowledged
-        if self._session.pending or self._session.dropped:
+        published, acknowledged = self._session.status.published, self._session.acknowledged
+        if self._session.pending or self._session.status.dropped:
             raise BrokerError(f"{published} messages published, {acknowledged} acknowledged")
         return published, acknowledged

@@ -113,25 +113,25 @@ def run_daemon(
         # A plan changes the parts that are built below.
         reload = Reload(config, plan=lambda used: planner.plan(used), watchdog=watchdog)  # noqa: PLW0108
         description = Description(
+            boot_id=payloads.boot_id,
+            started_s=started_s,
+            last_crash=last_crash,
+            system=system,
+            tally=tally,
             pipeline=pipeline,
             session=session,
-            payloads=payloads,
             publisher=publisher,
             reload=reload,
             overrides=overrides,
             watchdog=watchdog,
+            guests=lambda: guests.status,
             models=lambda used: model_names(used.model),
-            last_crash=last_crash,
         )
         reporter = Reporter(
             publish=session.publish,
             topics=settings.topics,
             info=description.info,
-            boot_id=payloads.boot_id,
-            tally=tally,
-            system=system,
-            vitals=description.vitals,
-            started_s=started_s,
+            health=description.health,
             interval_s=config.mqtt.health_interval_s,
         )
         on_new_session: list[Callable[[], None]] = []
@@ -154,7 +154,7 @@ def run_daemon(
             models=lambda used: model_names(used.model),
             model=lambda used: configured_model_name(used.model),
             changed=reporter.changed,
-            health=reporter.payload,
+            health=description.health,
             restart=stop.restart,
         )
         observers: list[Observer] = [tally.count]
@@ -166,7 +166,6 @@ def run_daemon(
                 reload=reload,
                 description=description,
                 actions=actions,
-                system=system,
                 tally=tally,
                 observers=observers,
                 on_new_session=on_new_session,

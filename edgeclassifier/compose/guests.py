@@ -17,7 +17,6 @@ from edgeclassifier.daemon.loop import Observer
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.reporter import Reporter
 from edgeclassifier.errors import ConfigError, EdgeclassifierError
-from edgeclassifier.host.system import System
 from edgeclassifier.host.threads import OnDeath
 from edgeclassifier.metrics.tally import Tally
 from edgeclassifier.mqtt.session import Session
@@ -38,7 +37,6 @@ class Host:
     reload: Reload
     description: Description
     actions: Actions
-    system: System
     tally: Tally
     observers: list[Observer]
     """See every result, in the daemon's thread. Guests add themselves."""
@@ -105,8 +103,7 @@ def _metrics(host: Host) -> "Metrics":
 
     return Metrics(
         tally=host.tally,
-        vitals=host.description.vitals,
-        system=host.system,
+        status=host.description.status,
         identity=lambda: _identity(host.description.info()),
         # By then the camera is being recovered, which is an excuse, or the interpreter hangs.
         deadline_s=lambda: 2 * host.reload.config.camera.deadline_s,
@@ -181,7 +178,7 @@ class _Shown:
         return self._host.description.info()
 
     def health(self) -> Mapping[str, Any]:
-        return self._host.reporter.payload()
+        return self._host.description.health()
 
     def request(self, command: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
         try:

@@ -3,14 +3,14 @@
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.results import Backend, ModelIdentity, Result, State
-from edgeclassifier.contract.status import Percentiles, Progress
+from edgeclassifier.contract.status import Percentiles, Status
 
 SCHEMA_VERSION = 1
 SCHEMA_FILE = Path(__file__).parent / "v1.schema.json"
@@ -185,13 +185,39 @@ def backend_fields(backend: Backend) -> dict[str, Any]:
     }
 
 
-def health_latency(progress: Progress) -> dict[str, Any]:
-    """Render the percentiles of each stage."""
-
-    def rendered(stage: Percentiles) -> dict[str, float]:
-        return {"p50": _ms(stage.p50), "p95": _ms(stage.p95), "max": _ms(stage.max)}
-
-    return {name: rendered(stage) for name, stage in progress.latency.items()}
+def health(status: Status, *, boot_id: str) -> dict[str, Any]:
+    """Describe how the device is."""
+    progress, machine, pipeline = status.progress, status.machine, status.pipeline
+    mqtt = asdict(status.mqtt)
+    age_s = progress.frame_age_s
+    return {
+        "schema": SCHEMA_VERSION,
+        "timestamp": timestamp(datetime.now(UTC)),
+        "clock_synchronized": machine.clock_synchronized,
+        "boot_id": boot_id,
+        "uptime_s": round(status.uptime_s, 1),
+        "frames": progress.frames,
+        "frame_age_s": None if age_s is None else round(age_s, 3),
+        "fps": round(progress.fps, 3),
+        "latency_ms": {name: _percentiles(stage) for name, stage in progress.latency.items()},
+        "memory_rss_bytes": machine.memory_rss_bytes,
+        "cpu_temperature_c": machine.cpu_temperature_c,
+        "throttling": _optional(machine.throttling),
+        **backend_fields(pipeline.backend),
+        "accelerator": _optional(pipeline.accelerator),
+        "camera": asdict(pipeline.camera),
+        "paused": pipeline.paused,
+        "buffer": asdict(status.buffer),
+        "drops": {
+            "superseded_frames": pipeline.superseded_frames,
+            "unreadable_frames": pipeline.unreadable_frames,
+            "messages": mqtt.pop("dropped"),
+        },
+        "mqtt": mqtt,
+        "guests": [asdict(guest) for guest in status.guests],
+        "reload": _optional(status.reload),
+        "last_crash": _optional(status.last_crash),
+    }
 
 
 def timestamp(when: datetime) -> str:
@@ -208,3 +234,11 @@ def encode(payload: Mapping[str, Any]) -> bytes:
 
 def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
+
+
+def _percentiles(stage: Percentiles) -> dict[str, float]:
+    return {"p50": _ms(stage.p50), "p95": _ms(stage.p95), "max": _ms(stage.max)}
+
+
+def _optional(part: Any) -> dict[str, Any] | None:
+    return None if part is None else asdict(part)

@@ -67,8 +67,11 @@ class Result:
     backend: Backend
     answer_age_s: float = 0.0
     """Since the frame was captured whose answer this is; 0 if it is this frame's own."""
-    repeated: bool = False
-    """Whether it is the answer of an earlier frame that looks the same."""
+
+    @property
+    def repeated(self) -> bool:
+        """Whether it is the answer of an earlier frame that looks the same."""
+        return self.answer_age_s > 0
 
 
 UNKNOWN = "unknown"

@@ -81,13 +81,13 @@ class ReloadStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crash:
-    """An end that nobody asked for."""
+    """An end that was not asked for."""
 
     reason: str
     exit_code: int | None
-    """None where the daemon did not come to say anything."""
+    """None if the daemon could not say any."""
     timestamp: str
-    """When it ended or, where that is not known, when it had started; UTC."""
+    """When it ended or, if that is not known, when it had started; UTC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,25 +121,44 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vitals:
-    """What the other parts say of themselves at one moment."""
+class MachineStatus:
+    """The device; None for what it cannot tell."""
 
+    memory_rss_bytes: int | None
+    """Of the daemon."""
+    cpu_temperature_c: float | None
+    throttling: Throttling | None
+    clock_synchronized: bool
+    """Whether wall-clock time can be believed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineStatus:
+    """Where frames go, and how many did not get there."""
+
+    camera: CameraStatus
     backend: Backend
     accelerator: AcceleratorStatus | None
-    camera: CameraStatus
+    """None if none is configured."""
     paused: bool
-    excused_s: float | None
-    """When it was paused or recovered its camera for the last time, on the monotonic clock."""
     superseded_frames: int
+    """Gave way to a newer one before they were classified."""
     unreadable_frames: int
-    dropped_messages: int
-    published_messages: int
-    buffer: BufferStatus
+    """Could not be decoded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttStatus:
+    """The connection to the broker, and the messages that were given to it."""
+
     connected: bool
+    published: int
+    """Messages that were accepted for delivery."""
+    dropped: int
+    """Messages that had no place, were refused, or got lost; those of the buffer included."""
     reconnects: int
     last_error: str | None
-    reload: ReloadStatus | None
-    last_crash: Crash | None
+    """Why the latest connection failed or ended; kept when the next one succeeds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,3 +171,21 @@ class GuestStatus:
     problem: str | None = None
     """What ended it last; None once it has run for a while since."""
     restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The daemon at one moment: each part has given one piece."""
+
+    uptime_s: float
+    excused_s: float | None
+    """Last time at which no frame was due, on the monotonic clock."""
+    progress: Progress
+    machine: MachineStatus
+    pipeline: PipelineStatus
+    mqtt: MqttStatus
+    buffer: BufferStatus
+    guests: tuple[GuestStatus, ...]
+    reload: ReloadStatus | None
+    """None before the first request."""
+    last_crash: Crash | None

@@ -1,6 +1,7 @@
-"""What the daemon says of itself: the payload of info, and the vitals behind that of health."""
+"""What the daemon says of itself: the payloads of the topics info and health."""
 
 import platform
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,34 +10,42 @@ from typing import Any
 from edgeclassifier import __version__
 from edgeclassifier.config import Config, masked
 from edgeclassifier.config.overrides import Overrides
+from edgeclassifier.contract import payloads
 from edgeclassifier.contract.payloads import (
     SCHEMA_VERSION,
-    Payloads,
     backend_fields,
     model_identity,
     timestamp,
 )
-from edgeclassifier.contract.status import Crash, Vitals
+from edgeclassifier.contract.status import Crash, GuestStatus, Status
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.watchdog import Watchdog
+from edgeclassifier.host.system import System
+from edgeclassifier.metrics.tally import Tally
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """Looks at the running parts."""
+    """Looks at the running parts, from any thread."""
 
+    boot_id: str
+    started_s: float
+    """When the daemon started, on the monotonic clock."""
+    last_crash: Crash | None
+    system: System
+    tally: Tally
     pipeline: Pipeline
     session: Session
-    payloads: Payloads
     publisher: Publisher
     reload: Reload
     overrides: Overrides
     watchdog: Watchdog
+    guests: Callable[[], tuple[GuestStatus, ...]]
     models: Callable[[Config], Sequence[str]]
-    last_crash: Crash | None
+    """Names the models that a configuration can choose from."""
 
     def info(self) -> dict[str, Any]:
         """Describe what the device runs."""
@@ -46,7 +55,7 @@ class Description:
         return {
             "schema": SCHEMA_VERSION,
             "timestamp": timestamp(datetime.now(UTC)),
-            "boot_id": self.payloads.boot_id,
+            "boot_id": self.boot_id,
             "device": self.publisher.settings.topics.device,
             "version": __version__,
             "python": platform.python_version(),
@@ -64,24 +73,22 @@ class Description:
             "overrides": dict(self.overrides.values),
         }
 
-    def vitals(self) -> Vitals:
+    def health(self) -> dict[str, Any]:
+        """Describe how the device is."""
+        return payloads.health(self.status(), boot_id=self.boot_id)
+
+    def status(self) -> Status:
         """Collect what the parts say of themselves."""
-        pipeline, session = self.pipeline, self.session
-        accelerator = pipeline.inference.accelerator
-        return Vitals(
-            backend=pipeline.inference.backend,
-            accelerator=None if accelerator is None else accelerator.status,
-            camera=pipeline.camera,
-            paused=pipeline.paused,
+        now_s = time.monotonic()
+        return Status(
+            uptime_s=now_s - self.started_s,
             excused_s=self.watchdog.excused_s,
-            superseded_frames=pipeline.superseded,
-            unreadable_frames=pipeline.unreadable,
-            dropped_messages=session.dropped,
-            published_messages=session.published,
-            buffer=session.buffer,
-            connected=session.connected,
-            reconnects=session.reconnects,
-            last_error=session.last_error,
+            progress=self.tally.progress(now_s=now_s),
+            machine=self.system.status(),
+            pipeline=self.pipeline.status,
+            mqtt=self.session.status,
+            buffer=self.session.buffer,
+            guests=self.guests(),
             reload=self.reload.status,
             last_crash=self.last_crash,
         )

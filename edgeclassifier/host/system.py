@@ -5,7 +5,7 @@ import re
 import time
 from pathlib import Path
 
-from edgeclassifier.contract.status import Throttling
+from edgeclassifier.contract.status import MachineStatus, Throttling
 
 _TIME_ERROR = 5
 """adjtimex(2): the clock is not synchronized."""
@@ -33,6 +33,15 @@ class System:
         self._clock = (float("-inf"), False)
         # Kept: each CDLL is a class of its own, which only the garbage collector frees.
         self._adjtimex = ctypes.CDLL(None).adjtimex
+
+    def status(self) -> MachineStatus:
+        """Read everything that the topic health tells of the device."""
+        return MachineStatus(
+            memory_rss_bytes=self.memory_rss_bytes(),
+            cpu_temperature_c=self.cpu_temperature_c(),
+            throttling=self.throttling(),
+            clock_synchronized=self.clock_synchronized(),
+        )
 
     def cpu_temperature_c(self) -> float | None:
         """Read the temperature of the first thermal zone, in degrees Celsius."""

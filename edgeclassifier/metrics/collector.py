@@ -4,9 +4,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from edgeclassifier.contract.status import Vitals
+from edgeclassifier.contract.status import Status
 from edgeclassifier.errors import ConfigError
-from edgeclassifier.host.system import System
 from edgeclassifier.metrics import probes
 from edgeclassifier.metrics.families import Identity, Snapshot, families, running
 from edgeclassifier.metrics.tally import Counts, Tally
@@ -28,8 +27,7 @@ class Metrics:
         self,
         *,
         tally: Tally,
-        vitals: Callable[[], Vitals],
-        system: System,
+        status: Callable[[], Status],
         identity: Callable[[], Identity],
         deadline_s: Callable[[], float],
         started_s: float,
@@ -45,11 +43,10 @@ class Metrics:
             import prometheus_client  # noqa: F401 - reports a missing one at the start
         except ImportError as error:
             raise ConfigError(
-                [f"metrics: {error}: run 'pip install \"edgeclassifier[metrics]\"'"]
+                [f"metrics: {error}: they need the package prometheus-client"]
             ) from None
         self.tally = tally
-        self._vitals = vitals
-        self._system = system
+        self._status = status
         self._identity = identity
         self._deadline_s = deadline_s
         self._started_s = started_s
@@ -67,19 +64,19 @@ class Metrics:
 
     def health(self) -> probes.Verdict:
         """Decide whether the daemon is making progress."""
-        return probes.health(self._signs(self.tally.look(), self._vitals()))
+        return probes.health(self._signs(self.tally.look(), self._status()))
 
     def readiness(self) -> probes.Verdict:
         """Decide whether predictions are published."""
-        return probes.readiness(self._signs(self.tally.look(), self._vitals()))
+        return probes.readiness(self._signs(self.tally.look(), self._status()))
 
     def _look(self) -> Snapshot:
-        counts, vitals = self.tally.look(), self._vitals()
-        signs = self._signs(counts, vitals)
+        counts, status = self.tally.look(), self._status()
+        signs = self._signs(counts, status)
         return Snapshot(
             identity=self._identity(),
             counts=counts,
-            vitals=vitals,
+            status=status,
             healthy=probes.health(signs),
             ready=probes.readiness(signs),
             uptime_s=signs.uptime_s,
@@ -87,26 +84,22 @@ class Metrics:
             frame_age_s=signs.answered_ago_s,
             deadline_s=signs.deadline_s,
             cpu_s=time.process_time(),
-            memory_rss_bytes=self._system.memory_rss_bytes(),
-            cpu_temperature_c=self._system.cpu_temperature_c(),
-            throttling=self._system.throttling(),
-            clock_synchronized=self._system.clock_synchronized(),
         )
 
-    def _signs(self, counts: Counts, vitals: Vitals) -> probes.Signs:
+    def _signs(self, counts: Counts, status: Status) -> probes.Signs:
         now_s = time.monotonic()
-        camera = vitals.camera
+        camera = status.pipeline.camera
         recovering = camera.state == "recovering"
         return probes.Signs(
             uptime_s=now_s - self._started_s,
             answered_ago_s=None if counts.newest_s is None else now_s - counts.newest_s,
-            excused_ago_s=None if vitals.excused_s is None else now_s - vitals.excused_s,
+            excused_ago_s=None if status.excused_s is None else now_s - status.excused_s,
             deadline_s=self._deadline_s(),
             start_deadline_s=self._start_deadline_s,
-            paused=vitals.paused,
+            paused=status.pipeline.paused,
             recovering=camera.problem or "the camera is being opened" if recovering else None,
-            connected=vitals.connected,
-            broker_problem=vitals.last_error,
+            connected=status.mqtt.connected,
+            broker_problem=status.mqtt.last_error,
         )
 
 

@@ -18,9 +18,8 @@ from edgeclassifier.contract.status import (
     AcceleratorState,
     AcceleratorStatus,
     CameraStatus,
-    Throttling,
+    Status,
     View,
-    Vitals,
 )
 from edgeclassifier.host.system import THROTTLING_CONDITIONS
 from edgeclassifier.metrics.maker import Maker
@@ -55,7 +54,7 @@ class Snapshot:
 
     identity: Identity
     counts: Counts
-    vitals: Vitals
+    status: Status
     healthy: Verdict
     ready: Verdict
     uptime_s: float
@@ -64,10 +63,6 @@ class Snapshot:
     frame_age_s: float | None
     deadline_s: float
     cpu_s: float
-    memory_rss_bytes: int | None
-    cpu_temperature_c: float | None
-    throttling: Throttling | None
-    clock_synchronized: bool
 
 
 def families(at: Snapshot) -> Iterator["Metric"]:
@@ -78,9 +73,9 @@ def families(at: Snapshot) -> Iterator["Metric"]:
     yield from _frames(make, at)
     yield from _camera(make, at)
     yield from _backend(make, at)
-    if at.vitals.accelerator is not None:
-        yield from _accelerator(make, at.vitals.accelerator)
-    yield from _messages(make, at.vitals)
+    if at.status.pipeline.accelerator is not None:
+        yield from _accelerator(make, at.status.pipeline.accelerator)
+    yield from _messages(make, at.status)
     yield from _machine(make, at)
 
 
@@ -90,7 +85,7 @@ def running(device: str, *, now: bool) -> Iterator["Metric"]:
 
 
 def _daemon(make: Maker, at: Snapshot) -> Iterator["Metric"]:
-    who, vitals = at.identity, at.vitals
+    who, status = at.identity, at.status
     yield make.info(
         "build",
         "Versions of the daemon, of Python and of the runtime.",
@@ -107,21 +102,21 @@ def _daemon(make: Maker, at: Snapshot) -> Iterator["Metric"]:
         "healthy", "Whether the daemon is making progress, as in /healthz.", at.healthy.ok
     )
     yield make.gauge("ready", "Whether predictions are published, as in /readyz.", at.ready.ok)
-    yield make.gauge("paused", "Whether classifying is paused.", vitals.paused)
+    yield make.gauge("paused", "Whether classifying is paused.", status.pipeline.paused)
     yield make.gauge(
         "started_after_crash",
         "Whether the previous run crashed.",
-        vitals.last_crash is not None,
+        status.last_crash is not None,
     )
     yield make.gauge(
         "config_last_reload_successful",
         "Whether the last reload was applied; 1 if there was none.",
-        vitals.reload is None or vitals.reload.status != "refused",
+        status.reload is None or status.reload.status != "refused",
     )
 
 
 def _frames(make: Maker, at: Snapshot) -> Iterator["Metric"]:
-    counts, vitals = at.counts, at.vitals
+    counts, pipeline = at.counts, at.status.pipeline
     yield make.counter(
         "frames",
         "Frames answered by the model, or by the previous answer if nothing has changed.",
@@ -151,14 +146,14 @@ def _frames(make: Maker, at: Snapshot) -> Iterator["Metric"]:
     yield make.counter(
         "dropped_frames",
         "Frames not answered: replaced by a newer one, or not decodable.",
-        {"superseded": vitals.superseded_frames, "unreadable": vitals.unreadable_frames},
+        {"superseded": pipeline.superseded_frames, "unreadable": pipeline.unreadable_frames},
         label="reason",
     )
     yield make.counter("label_changes", "Changes of the stable label.", counts.label_changes)
 
 
 def _camera(make: Maker, at: Snapshot) -> Iterator["Metric"]:
-    camera = at.vitals.camera
+    camera = at.status.pipeline.camera
     yield make.info("camera", "The camera.", {"camera": at.identity.camera})
     text = "State of the camera: 1 for the present state."
     yield make.states("camera_state", text, "state", _CAMERA_STATES, [camera.state])
@@ -168,7 +163,7 @@ def _camera(make: Maker, at: Snapshot) -> Iterator["Metric"]:
 
 
 def _backend(make: Maker, at: Snapshot) -> Iterator["Metric"]:
-    backend = at.vitals.backend
+    backend = at.status.pipeline.backend
     yield make.info("backend", "The backend that runs the model.", {"backend": backend.name})
     yield make.gauge("degraded", "Whether the CPU replaces an accelerator.", backend.degraded)
     yield make.counter(
@@ -192,19 +187,15 @@ def _accelerator(make: Maker, status: AcceleratorStatus) -> Iterator["Metric"]:
     )
 
 
-def _messages(make: Maker, vitals: Vitals) -> Iterator["Metric"]:
-    buffer = vitals.buffer
-    yield make.gauge("mqtt_connected", "Whether the broker is connected.", vitals.connected)
-    yield make.counter(
-        "mqtt_reconnects", "How often the connection was restored.", vitals.reconnects
-    )
-    yield make.counter(
-        "published_messages", "Messages accepted for delivery.", vitals.published_messages
-    )
+def _messages(make: Maker, status: Status) -> Iterator["Metric"]:
+    mqtt, buffer = status.mqtt, status.buffer
+    yield make.gauge("mqtt_connected", "Whether the broker is connected.", mqtt.connected)
+    yield make.counter("mqtt_reconnects", "How often the connection was restored.", mqtt.reconnects)
+    yield make.counter("published_messages", "Messages accepted for delivery.", mqtt.published)
     yield make.counter(
         "dropped_messages",
         "Messages lost, including those dropped by the buffer.",
-        vitals.dropped_messages,
+        mqtt.dropped,
     )
     yield make.counter(
         "buffer_dropped_messages",
@@ -236,24 +227,34 @@ def _messages(make: Maker, vitals: Vitals) -> Iterator["Metric"]:
 
 def _machine(make: Maker, at: Snapshot) -> Iterator["Metric"]:
     yield make.counter("process_cpu_seconds", "CPU time of the daemon's process.", at.cpu_s)
-    if at.memory_rss_bytes is not None:
+    if at.status.machine.memory_rss_bytes is not None:
         yield make.gauge(
             "process_resident_memory_bytes",
             "Resident memory of the daemon's process.",
-            at.memory_rss_bytes,
+            at.status.machine.memory_rss_bytes,
         )
     yield make.gauge(
-        "clock_synchronized", "Whether the device's clock is synchronized.", at.clock_synchronized
+        "clock_synchronized",
+        "Whether the device's clock is synchronized.",
+        at.status.machine.clock_synchronized,
     )
-    if at.cpu_temperature_c is not None:
-        yield make.gauge("cpu_temperature_celsius", "Temperature of the CPU.", at.cpu_temperature_c)
-    if at.throttling is not None:
+    if at.status.machine.cpu_temperature_c is not None:
+        yield make.gauge(
+            "cpu_temperature_celsius",
+            "Temperature of the CPU.",
+            at.status.machine.cpu_temperature_c,
+        )
+    if at.status.machine.throttling is not None:
         for name, text, holds in (
-            ("throttling", "Throttling by the firmware at present.", at.throttling.now),
+            (
+                "throttling",
+                "Throttling by the firmware at present.",
+                at.status.machine.throttling.now,
+            ),
             (
                 "throttling_since_boot",
                 "Throttling by the firmware at any time since boot.",
-                at.throttling.since_boot,
+                at.status.machine.throttling.since_boot,
             ),
         ):
             yield make.states(name, text, "condition", THROTTLING_CONDITIONS, holds)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgeclassifier.buffer import Buffer
-    from edgeclassifier.contract.status import BufferStatus
+    from edgeclassifier.contract.status import BufferStatus, MqttStatus
     from edgeclassifier.mqtt.connection import Connection
 
 __all__ = ["Message", "Session"]
@@ -116,19 +116,20 @@ class Session:
         return self._thread.is_alive()
 
     @property
-    def published(self) -> int:
-        """Messages that publish() accepted."""
-        return self._outbox.published
+    def status(self) -> MqttStatus:
+        """How the connection is, and what became of the messages."""
+        return MqttStatus(
+            connected=self.connected,
+            published=self._outbox.published,
+            dropped=self._outbox.dropped + self._buffer.status().dropped,
+            reconnects=max(0, self._connections - 1),
+            last_error=self._last_error,
+        )
 
     @property
     def acknowledged(self) -> int:
         """Deliveries confirmed by the broker, those that repeat a retained message included."""
         return self._outbox.acknowledged
-
-    @property
-    def dropped(self) -> int:
-        """Messages that publish(), the broker or the buffer had no place for, or that got lost."""
-        return self._outbox.dropped + self._buffer.status().dropped
 
     @property
     def pending(self) -> int:
@@ -139,16 +140,6 @@ class Session:
     def buffer(self) -> BufferStatus:
         """How the buffer is."""
         return self._buffer.status()
-
-    @property
-    def reconnects(self) -> int:
-        """How often the session came back after its first connection."""
-        return max(0, self._connections - 1)
-
-    @property
-    def last_error(self) -> str | None:
-        """Why the latest connection failed or ended; kept when the next one succeeds."""
-        return self._last_error
 
     def start(self) -> None:
         """Connect in the background, and stay connected. Returns at once, broker or not."""

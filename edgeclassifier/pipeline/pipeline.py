@@ -9,7 +9,7 @@ from dataclasses import replace
 from edgeclassifier.cameras import FrameFactory
 from edgeclassifier.contract.frame import Pixels
 from edgeclassifier.contract.results import Result
-from edgeclassifier.contract.status import CameraStatus
+from edgeclassifier.contract.status import CameraStatus, PipelineStatus
 from edgeclassifier.engine.inference import Inference
 from edgeclassifier.errors import CameraError, InferenceError
 from edgeclassifier.pipeline.capture import CameraSettings, Capture
@@ -136,14 +136,17 @@ class Pipeline:
         return self._intake.paused
 
     @property
-    def superseded(self) -> int:
-        """How many frames gave way to a newer one before they were classified."""
-        return self._intake.outdated + self._work.replaced
-
-    @property
-    def unreadable(self) -> int:
-        """How many frames or files could not be decoded."""
-        return self._capture.unreadable
+    def status(self) -> PipelineStatus:
+        """Where frames go, once there is a model, and how many did not get there."""
+        accelerator = self.inference.accelerator
+        return PipelineStatus(
+            camera=self.camera,
+            backend=self.inference.backend,
+            accelerator=None if accelerator is None else accelerator.status,
+            paused=self.paused,
+            superseded_frames=self._intake.outdated + self._work.replaced,
+            unreadable_frames=self._capture.unreadable,
+        )
 
     @property
     def live(self) -> bool:

@@ -87,7 +87,6 @@ class Repeated:
             model=answered.prepared.inference.model(answered.answer.backend),
             backend=answered.answer.backend,
             answer_age_s=unchanged.frame.monotonic_s - answered.frame.monotonic_s,
-            repeated=True,
         )
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,7 @@ from edgeclassifier.contract.payloads import (
     encode,
     timestamp,
 )
+from edgeclassifier.contract.payloads import health as render_health
 from edgeclassifier.contract.results import (
     CPU,
     Backend,
@@ -50,8 +52,11 @@ from edgeclassifier.contract.status import (
     BufferStatus,
     CameraStatus,
     Crash,
+    GuestStatus,
+    MqttStatus,
+    PipelineStatus,
     ReloadStatus,
-    Vitals,
+    Status,
 )
 from edgeclassifier.daemon.reporter import Reporter
 from edgeclassifier.host.signals import StopSignal
@@ -173,28 +178,43 @@ def classification() -> Any:
     return decoded(payloads().classification(found()))
 
 
-VITALS = Vitals(
-    backend=Backend(name="cpu", degraded=True, reason="edgetpu is lost: killed by SIGABRT"),
-    accelerator=AcceleratorStatus(
-        state="waiting", fault="lost", reason="killed by SIGABRT", failures=1
-    ),
-    camera=CameraStatus(state="recovering", problem="no frame for 10.2 s", recoveries=2),
-    paused=False,
-    excused_s=None,
-    superseded_frames=1,
-    unreadable_frames=2,
-    dropped_messages=3,
-    buffer=BufferStatus(pending=4, pending_bytes=2000, dropped=0, storage="memory"),
-    published_messages=5,
-    connected=True,
-    reconnects=6,
-    last_error="broker is gone",
-    reload=ReloadStatus(
-        timestamp="2026-01-02T03:04:05.678Z", status="applied", changed=("mqtt.host",)
-    ),
-    last_crash=Crash(reason="killed", exit_code=None, timestamp="2026-01-02T03:04:05+00:00"),
-)
-QUIET = replace(VITALS, backend=CPU, accelerator=None, reload=None, last_crash=None)
+def some_status(root: Path, tally: Tally, *, quiet: bool = False) -> Status:
+    """What the parts say: all that they can, or, if `quiet`, as little as they may."""
+    return Status(
+        uptime_s=12.34,
+        excused_s=None,
+        progress=tally.progress(now_s=time.monotonic()),
+        machine=System(root=root).status(),
+        pipeline=PipelineStatus(
+            camera=CameraStatus(state="recovering", problem="no frame for 10.2 s", recoveries=2),
+            backend=CPU
+            if quiet
+            else Backend(name="cpu", degraded=True, reason="edgetpu is lost: killed by SIGABRT"),
+            accelerator=None
+            if quiet
+            else AcceleratorStatus(
+                state="waiting", fault="lost", reason="killed by SIGABRT", failures=1
+            ),
+            paused=False,
+            superseded_frames=1,
+            unreadable_frames=2,
+        ),
+        mqtt=MqttStatus(
+            connected=True, published=5, dropped=3, reconnects=6, last_error="broker is gone"
+        ),
+        buffer=BufferStatus(pending=4, pending_bytes=2000, dropped=0, storage="memory"),
+        guests=()
+        if quiet
+        else (GuestStatus(name="page", state="waiting", problem="KeyError: 1", restarts=1),),
+        reload=None
+        if quiet
+        else ReloadStatus(
+            timestamp="2026-01-02T03:04:05.678Z", status="applied", changed=("mqtt.host",)
+        ),
+        last_crash=None
+        if quiet
+        else Crash(reason="killed", exit_code=None, timestamp="2026-01-02T03:04:05+00:00"),
+    )
 
 
 INFO: dict[str, Any] = {
@@ -221,18 +241,14 @@ INFO: dict[str, Any] = {
 class Reports:
     """A reporter, and what it published."""
 
-    def __init__(self, root: Path, *, vitals: Vitals = VITALS, interval_s: float = 3600) -> None:
+    def __init__(self, root: Path, *, interval_s: float = 3600) -> None:
         self.messages: list[Message] = []
         self.tally = Tally(started_s=0)
         self.reporter = Reporter(
             publish=self._publish,
             topics=Topics(root="home", device="porch", camera="cam0"),
             info=lambda: INFO,
-            boot_id="0" * 32,
-            tally=self.tally,
-            system=System(root=root),
-            vitals=lambda: vitals,
-            started_s=0,
+            health=lambda: render_health(some_status(root, self.tally), boot_id="0" * 32),
             interval_s=interval_s,
         )
 
@@ -258,9 +274,9 @@ def make_pi(root: Path) -> Path:
 
 
 def health(root: Path) -> Any:
-    reports = Reports(make_pi(root))
-    reports.tally.count(result())
-    return decoded(reports.reporter.payload())
+    tally = Tally(started_s=0)
+    tally.count(result())
+    return decoded(render_health(some_status(make_pi(root), tally), boot_id="0" * 32))
 
 
 @pytest.fixture
@@ -350,7 +366,8 @@ def test_health_of_a_pi_tells_everything(tmp_path: Path) -> None:
 
 def test_health_of_a_machine_that_tells_nothing_keeps_the_contract(tmp_path: Path) -> None:
     """Before the first frame, too."""
-    payload = decoded(Reports(tmp_path, vitals=QUIET).reporter.payload())
+    quiet = some_status(tmp_path, Tally(started_s=0), quiet=True)
+    payload = decoded(render_health(quiet, boot_id="0" * 32))
     assert problems("health", payload) == []
     assert [payload[key] for key in ("accelerator", "reload", "last_crash")] == [None] * 3
     unknown = ("cpu_temperature_c", "throttling", "memory_rss_bytes", "frame_age_s")

@@ -23,11 +23,12 @@ from monitoring.sample import (
     DEADLINE_S,
     DEGRADED,
     START_DEADLINE_S,
-    VITALS,
+    STATUS,
     pi,
     result,
     sample,
     samples,
+    status_with,
     value,
 )
 from monitoring.served import fetch, fetch_patiently, served
@@ -158,8 +159,8 @@ CASES: list[tuple[dict[str, Any], str, dict[str, str], tuple[float, float]]] = [
     ({"paused": True}, "paused", {}, (0, 1)),
     ({"connected": False}, "mqtt_connected", {}, (1, 0)),
     ({"reconnects": 5}, "mqtt_reconnects_total", {}, (0, 5)),
-    ({"published_messages": 9}, "published_messages_total", {}, (0, 9)),
-    ({"dropped_messages": 3}, "dropped_messages_total", {}, (0, 3)),
+    ({"published": 9}, "published_messages_total", {}, (0, 9)),
+    ({"dropped": 3}, "dropped_messages_total", {}, (0, 3)),
     ({"superseded_frames": 7}, "dropped_frames_total", {"reason": "superseded"}, (0, 7)),
     ({"unreadable_frames": 2}, "dropped_frames_total", {"reason": "unreadable"}, (0, 2)),
     ({"backend": DEGRADED}, "degraded", {}, (0, 1)),
@@ -220,8 +221,8 @@ def test_what_the_parts_say_is_in_the_metrics(
     labels: dict[str, str],
     expected: tuple[float, float],
 ) -> None:
-    before, after = VITALS, replace(VITALS, **changes)
-    pages = [sample(tmp_path, vitals=vitals).render() for vitals in (before, after)]
+    before, after = STATUS, status_with(**changes)
+    pages = [sample(tmp_path, status=status).render() for status in (before, after)]
     assert tuple(value(page, name, **labels) for page in pages) == expected
 
 
@@ -243,8 +244,8 @@ def test_every_condition_of_the_firmware_has_a_series(tmp_path: Path) -> None:
 
 
 def test_what_is_not_known_is_absent_and_not_zero(tmp_path: Path) -> None:
-    vitals = replace(VITALS, accelerator=None)
-    metrics = sample(tmp_path, vitals=vitals, system=System(root=tmp_path / "nowhere"))
+    status = status_with(accelerator=None)
+    metrics = sample(tmp_path, status=status, system=System(root=tmp_path / "nowhere"))
     page = metrics.render().decode()
     for name in (
         "cpu_temperature",
@@ -266,10 +267,10 @@ def test_every_series_belongs_to_the_device_and_has_no_timestamp(tmp_path: Path)
 
 def test_two_devices_describe_everything_alike_and_share_no_series(tmp_path: Path) -> None:
     """So that the node exporter can merge their files."""
-    vitals = replace(VITALS, backend=DEGRADED, last_crash=CRASH, reload=REFUSED, buffer=FULL)
+    status = status_with(backend=DEGRADED, last_crash=CRASH, reload=REFUSED, buffer=FULL)
     pages = [
         sample(tmp_path, device="porch").render(),
-        sample(tmp_path, device="shed", model="b", version="9", vitals=vitals).render(),
+        sample(tmp_path, device="shed", model="b", version="9", status=status).render(),
     ]
     families = [list(text_string_to_metric_families(page.decode())) for page in pages]
     told = [[(each.name, each.documentation, each.type) for each in page] for page in families]
@@ -419,16 +420,16 @@ def test_the_decisions_and_their_reasons(
 
 
 def test_a_daemon_that_hangs_is_unwell_and_one_that_recovers_is_not(tmp_path: Path) -> None:
-    now = VITALS
-    metrics = sample(tmp_path, vitals=lambda: now)
+    now = STATUS
+    metrics = sample(tmp_path, status=lambda: now)
     metrics.tally.count(result(age_s=DEADLINE_S + 1), None)
     assert not metrics.health().ok
     assert value(metrics.render(), "healthy") == 0
-    now = replace(now, camera=CameraStatus(state="recovering", problem="gone", recoveries=0))
+    now = status_with(camera=CameraStatus(state="recovering", problem="gone", recoveries=0))
     assert metrics.health().ok
-    now = replace(VITALS, excused_s=time.monotonic())
+    now = status_with(excused_s=time.monotonic())
     assert metrics.health().ok, "the first frame has the deadline from here on"
-    now = replace(VITALS, excused_s=time.monotonic() - DEADLINE_S - 1)
+    now = status_with(excused_s=time.monotonic() - DEADLINE_S - 1)
     assert not metrics.health().ok
 
 
@@ -450,8 +451,8 @@ def test_the_metrics_are_served_as_prometheus_expects_them(tmp_path: Path) -> No
 
 
 def test_the_probes_answer_with_a_code_and_the_reasons(tmp_path: Path) -> None:
-    now = VITALS
-    metrics = sample(tmp_path, vitals=lambda: now)
+    now = STATUS
+    metrics = sample(tmp_path, status=lambda: now)
     routes = [probe_route("/healthz", metrics.health), probe_route("/readyz", metrics.readiness)]
     with served(routes) as address:
 
@@ -465,7 +466,7 @@ def test_the_probes_answer_with_a_code_and_the_reasons(tmp_path: Path) -> None:
         metrics.tally.count(result(), None)
         assert ask("/readyz") == (200, "ok", [])
         assert ask("/healthz") == (200, "ok", [])
-        now = replace(VITALS, connected=False, last_error="refused")
+        now = status_with(connected=False, last_error="refused")
         assert ask("/readyz") == (503, "failing", ["not connected to the broker: refused"])
         metrics.tally.count(result(age_s=60), None)
         code, status, reasons = ask("/healthz")

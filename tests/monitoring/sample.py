@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,14 @@ from prometheus_client.samples import Sample
 
 from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.results import CPU, Backend, Latency, ModelIdentity, Result, State
-from edgeclassifier.contract.status import AcceleratorStatus, BufferStatus, CameraStatus, Vitals
+from edgeclassifier.contract.status import (
+    AcceleratorStatus,
+    BufferStatus,
+    CameraStatus,
+    MqttStatus,
+    PipelineStatus,
+    Status,
+)
 from edgeclassifier.host.system import System
 from edgeclassifier.metrics.collector import Metrics
 from edgeclassifier.metrics.families import Identity
@@ -22,23 +29,41 @@ from edgeclassifier.metrics.tally import Tally
 DEADLINE_S, START_DEADLINE_S = 20.0, 300.0
 DEGRADED = Backend(name="cpu", degraded=True, reason="it is gone")
 CHANGE = State(label="cat", class_id=1, score=0.9, previous_label=None, since_s=0.0)
-VITALS = Vitals(
+PIPELINE = PipelineStatus(
+    camera=CameraStatus(state="ok", recoveries=0),
     backend=CPU,
     accelerator=AcceleratorStatus(state="ready"),
-    camera=CameraStatus(state="ok", recoveries=0),
     paused=False,
-    excused_s=None,
     superseded_frames=0,
     unreadable_frames=0,
-    dropped_messages=0,
-    published_messages=0,
+)
+STATUS = Status(
+    uptime_s=0.0,
+    excused_s=None,
+    progress=Tally(started_s=0.0).progress(now_s=0.0),
+    machine=System(root=Path("/nowhere")).status(),
+    pipeline=PIPELINE,
+    mqtt=MqttStatus(connected=True, published=0, dropped=0, reconnects=0, last_error=None),
     buffer=BufferStatus(pending=0, pending_bytes=0, dropped=0, storage="memory"),
-    connected=True,
-    reconnects=0,
-    last_error=None,
+    guests=(),
     reload=None,
     last_crash=None,
 )
+
+
+def status_with(**changes: Any) -> Status:
+    """Return STATUS with other values, whichever part of it has the field."""
+    status = STATUS
+    for name, value in changes.items():
+        if name in {field.name for field in fields(PipelineStatus)}:
+            status = replace(status, pipeline=replace(status.pipeline, **{name: value}))
+        elif name in {field.name for field in fields(MqttStatus)}:
+            status = replace(status, mqtt=replace(status.mqtt, **{name: value}))
+        else:
+            status = replace(status, **{name: value})
+    return status
+
+
 IDENTITY = Identity(
     device="porch",
     camera="cam0",
@@ -68,18 +93,17 @@ def pi(folder: Path, *, throttled: int = 0, temperature: int = 51250) -> System:
 def sample(
     folder: Path,
     *,
-    vitals: Callable[[], Vitals] | Vitals = VITALS,
+    status: Callable[[], Status] | Status = STATUS,
     system: System | None = None,
     running_for_s: float = 0.0,
     **identity: str,
 ) -> Metrics:
-    """Return the metrics of a daemon with these vitals, on a Pi whose files are in `folder`."""
-    who = replace(IDENTITY, **identity)
+    """Return the metrics of a daemon with this status, on a Pi whose files are in `folder`."""
+    who, device = replace(IDENTITY, **identity), system or pi(folder)
     started_s = time.monotonic() - running_for_s
     return Metrics(
         tally=Tally(started_s=started_s),
-        vitals=vitals if callable(vitals) else lambda: vitals,
-        system=system or pi(folder),
+        status=lambda: replace(status() if callable(status) else status, machine=device.status()),
         identity=lambda: who,
         deadline_s=lambda: DEADLINE_S,
         started_s=started_s,

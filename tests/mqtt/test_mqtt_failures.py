@@ -124,7 +124,7 @@ class TestTls:
             assert all(session.publish(Message(topic="t", payload=payload)) for _ in range(50))
             assert wait_until(lambda: session.acknowledged == 50)
             session.stop(last=Message(topic="t", payload=b""), timeout_s=PATIENCE_S)
-        assert (session.acknowledged, session.reconnects) == (51, 0)
+        assert (session.acknowledged, session.status.reconnects) == (51, 0)
 
     def test_unknown_authority(self, tmp_path: Path, certificates: Certificates) -> None:
         with Mosquitto(tmp_path, tls=server_side(certificates.server_cert, certificates)) as broker:
@@ -286,8 +286,8 @@ def test_the_reason_of_a_farewell_is_told(make_session: MakeSession) -> None:
 
     with server(say_goodbye) as port:
         session = make_session(port)
-        assert wait_until(lambda: session.last_error)
-    assert "another client connected as 'device'" in str(session.last_error)
+        assert wait_until(lambda: session.status.last_error)
+    assert "another client connected as 'device'" in str(session.status.last_error)
 
 
 def test_a_broker_that_welcomes_and_leaves_is_not_hammered_nor_logged_each_time(
@@ -301,7 +301,7 @@ def test_a_broker_that_welcomes_and_leaves_is_not_hammered_nor_logged_each_time(
 
     with server(welcome_and_leave) as port:
         session = make_session(port, reconnect_min_s=0.05)
-        assert wait_until(lambda: session.reconnects >= 5)
+        assert wait_until(lambda: session.status.reconnects >= 5)
         session.stop(last=None, timeout_s=PATIENCE_S)
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 2
@@ -373,7 +373,7 @@ def test_a_switch_leaves_the_will_to_speak_where_the_farewell_could_not(
 
 def test_stop_ends_a_long_wait(make_session: MakeSession) -> None:
     session = make_session(free_port(), reconnect_min_s=3600, reconnect_max_s=3600)
-    assert wait_until(lambda: session.last_error)
+    assert wait_until(lambda: session.status.last_error)
     session.stop(last=None, timeout_s=PATIENCE_S)
     assert not session.alive
 
@@ -469,8 +469,8 @@ class TestRefusedMessages:
             assert wait_until(lambda: session.pending == 0)
         # 1 and 2 for the header, 2 and 1 for the topic, 2 for the packet's number, 1 for no
         # properties: 991 are left.
-        assert (session.acknowledged, session.dropped) == (92, 108)
-        assert session.reconnects == 0
+        assert (session.acknowledged, session.status.dropped) == (92, 108)
+        assert session.status.reconnects == 0
         [warning] = [r.getMessage() for r in caplog.records if "dropped" in r.getMessage()]
         assert warning.endswith("dropped t (992 bytes): larger than the broker accepts")
 
@@ -509,7 +509,7 @@ class TestRefusedMessages:
             for topic in ("allowed/x", "forbidden", "forbidden", "allowed/y"):
                 assert session.publish(Message(topic=topic, payload=b""))
             assert wait_until(lambda: session.pending == 0)
-        assert (session.acknowledged, session.dropped) == (2, 2)
+        assert (session.acknowledged, session.status.dropped) == (2, 2)
         [warning] = [r.getMessage() for r in caplog.records if "dropped" in r.getMessage()]
         assert warning.endswith(
             "dropped forbidden (0 bytes): refused by the broker: not authorized"

@@ -77,8 +77,8 @@ def test_what_was_published_before_there_was_a_broker_arrives_in_order(
 ) -> None:
     session = make_session(free_port())
     publish(session, range(100))
-    assert wait_until(lambda: session.last_error)
-    assert (session.pending, session.buffer.pending, session.dropped) == (100, 100, 0)
+    assert wait_until(lambda: session.status.last_error)
+    assert (session.pending, session.buffer.pending, session.status.dropped) == (100, 100, 0)
     with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
         go_to(session, broker)
         assert subscriber.wait_for(lambda messages: len(messages) >= 100)
@@ -91,7 +91,7 @@ def test_an_outage_longer_than_the_buffer_costs_the_oldest(
 ) -> None:
     session = make_session(free_port(), max_bytes=50_000)
     publish(session, range(1000))
-    dropped = session.dropped
+    dropped = session.status.dropped
     assert dropped == session.buffer.dropped == 1000 - session.pending > 800
     with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
         go_to(session, broker)
@@ -108,7 +108,7 @@ def test_a_backlog_and_a_small_receive_maximum(tmp_path: Path, make_session: Mak
         go_to(session, broker)
         assert wait_until(lambda: session.pending == 0)
         assert subscriber.wait_for(lambda messages: messages and int(messages[-1].payload) == 1999)
-        assert session.reconnects == 0
+        assert session.status.reconnects == 0
     assert numbers(subscriber.messages) == sorted(numbers(subscriber.messages))
 
 
@@ -127,7 +127,7 @@ def test_a_message_the_broker_cannot_take_does_not_block_a_backlog(
         with Subscriber(broker.port, "n") as subscriber:
             assert subscriber.wait_for(lambda messages: messages)
     assert numbers(subscriber.messages)[-1] == 100
-    assert session.dropped == 1
+    assert session.status.dropped == 1
     assert session.acknowledged >= 100
 
 
@@ -139,16 +139,16 @@ def test_a_retained_message_with_qos_0_that_is_too_large_is_given_up(
         session = make_session(broker.port, protocol="3.1.1")
         assert wait_until(lambda: session.connected)
         session.publish(Message(topic="image", payload=bytes(50_000), qos=0, retain=True))
-        assert wait_until(lambda: session.dropped == 1)
+        assert wait_until(lambda: session.status.dropped == 1)
         assert wait_until(lambda: session.connected and session.pending == 0)
-        before = session.reconnects
+        before = session.status.reconnects
         broker.kill()
         broker.start()
-        assert wait_until(lambda: session.connected and session.reconnects == before + 1)
+        assert wait_until(lambda: session.connected and session.status.reconnects == before + 1)
         session.publish(ONLINE)
         assert wait_until(lambda: session.pending == 0)
-        assert session.reconnects == before + 1
-        assert session.dropped == 1
+        assert session.status.reconnects == before + 1
+        assert session.status.dropped == 1
 
 
 class TestStates:
@@ -210,7 +210,7 @@ def test_two_sessions_with_one_client_id_both_survive(
 ) -> None:
     with Subscriber(broker.port) as subscriber:
         first, second = (make_session(broker.port) for _ in range(2))
-        assert wait_until(lambda: first.reconnects + second.reconnects >= 4)
+        assert wait_until(lambda: first.status.reconnects + second.status.reconnects >= 4)
         publish(first, range(50))
         publish(second, range(50, 100))
         assert first.alive
@@ -233,12 +233,12 @@ def test_kept_messages_arrive_when_the_credentials_are_corrected(
         port_of.append(strict.port)
         session = make_session(strict.port, username="device", password="new")
         publish(session, range(20))
-        assert wait_until(lambda: "not authorized" in str(session.last_error))
+        assert wait_until(lambda: "not authorized" in str(session.status.last_error))
         assert session.pending == 20
     corrected = Mosquitto(tmp_path, passwords={"device": "new"}, port=port_of[0])
     with corrected:
         assert wait_until(lambda: session.acknowledged == 20)
-    assert session.dropped == 0
+    assert session.status.dropped == 0
 
 
 def test_kept_messages_arrive_when_a_broker_takes_the_place_of_something_silent(
@@ -252,7 +252,7 @@ def test_kept_messages_arrive_when_a_broker_takes_the_place_of_something_silent(
         port = listener.getsockname()[1]
         session = make_session(port)
         publish(session, range(20))
-        assert wait_until(lambda: "did not answer" in str(session.last_error))
+        assert wait_until(lambda: "did not answer" in str(session.status.last_error))
     with Mosquitto(tmp_path, port=port):
         assert wait_until(lambda: session.acknowledged == 20)
 
@@ -268,10 +268,10 @@ def test_kept_messages_arrive_once_the_certificate_is_valid(
     with Mosquitto(tmp_path, tls=(certificate, certificates.server_key)) as broker:
         session = make_session(broker.port, tls=tls)
         publish(session, range(20))
-        assert wait_until(lambda: "not valid yet" in str(session.last_error))
-        assert "clock" in str(session.last_error)
+        assert wait_until(lambda: "not valid yet" in str(session.status.last_error))
+        assert "clock" in str(session.status.last_error)
         assert wait_until(lambda: session.acknowledged == 20)
-    assert session.dropped == 0
+    assert session.status.dropped == 0
 
 
 def valid_in(seconds: float, folder: Path, certificates: Certificates) -> Path:
@@ -325,7 +325,7 @@ class TestSwitch:
                 assert there.payloads("b") == [b"online"]
         assert here.payloads("b") == []
         assert firsts(here.messages + there.messages) == list(range(200))
-        assert session.dropped == 0
+        assert session.status.dropped == 0
 
     def test_ends_a_long_wait(self, tmp_path: Path) -> None:
         session = Session(
@@ -338,7 +338,7 @@ class TestSwitch:
         )
         session.start()
         publish(session, range(5))
-        assert wait_until(lambda: session.last_error)
+        assert wait_until(lambda: session.status.last_error)
         with Mosquitto(tmp_path) as broker:
             session.switch(access(2), will=None, farewell=OFFLINE)
             session.switch(access(broker.port), will=None, farewell=OFFLINE)

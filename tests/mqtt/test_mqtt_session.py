@@ -46,7 +46,7 @@ def make_session() -> Iterator[MakeSession]:
 
 def started(session: Session) -> Session:
     session.start()
-    assert wait_until(lambda: session.connected), session.last_error
+    assert wait_until(lambda: session.connected), session.status.last_error
     return session
 
 
@@ -71,7 +71,7 @@ def test_everything_retained_is_published_again_on_every_connection(
         with Subscriber(broker.port) as subscriber:
             assert subscriber.wait_for(lambda messages: len(messages) == 2)
         assert subscriber.payloads(ONLINE.topic) == [b"online"], "not the newest"
-        assert session.reconnects == connection
+        assert session.status.reconnects == connection
         broker.kill()
         assert wait_until(lambda: not session.connected)
         broker.start()
@@ -84,11 +84,11 @@ def test_retained_messages_are_kept_while_offline_and_others_are_dropped(
     broker = Mosquitto(tmp_path)
     session = make_session(broker.port, protocol=protocol)
     session.start()
-    assert wait_until(lambda: session.last_error)
+    assert wait_until(lambda: session.status.last_error)
     assert not session.connected
     assert session.publish(ONLINE)
     assert not session.publish(Message(topic="cam/event", payload=b"lost"))
-    assert (session.published, session.dropped, session.pending) == (1, 1, 0)
+    assert (session.status.published, session.status.dropped, session.pending) == (1, 1, 0)
 
     with broker:
         assert wait_until(lambda: session.acknowledged == 1), "did not find the late broker"
@@ -148,7 +148,7 @@ def test_a_clean_stop_delivers_everything_then_offline_and_no_will(
     assert subscriber.messages[0].payload == b"online"
     assert numbers(subscriber.messages) == list(range(100))
     assert subscriber.messages[-1].payload == b"offline"
-    assert (session.acknowledged, session.pending, session.dropped) == (102, 0, 1)
+    assert (session.acknowledged, session.pending, session.status.dropped) == (102, 0, 1)
 
 
 def test_the_will_speaks_where_the_last_message_could_not(
@@ -181,8 +181,8 @@ def test_publishing_from_several_threads_keeps_count(
         assert subscriber.wait_for(lambda messages: len(messages) == sum(accepted))
     assert wait_until(lambda: session.pending == 0)
     received = numbers(subscriber.messages)
-    assert len(set(received)) == len(received) == session.published == session.acknowledged
-    assert session.published + session.dropped == 8 * 200
+    assert len(set(received)) == len(received) == session.status.published == session.acknowledged
+    assert session.status.published + session.status.dropped == 8 * 200
     for worker in range(len(accepted)):
         mine = [number for number in received if number // 1000 == worker]
         assert mine == sorted(mine), "out of order"
@@ -201,11 +201,11 @@ def test_a_stuck_broker_costs_bounded_memory_and_loses_nothing_that_was_accepted
             session.publish(Message(topic="cam/image", payload=payload, qos=qos)) for _ in range(50)
         ]
         assert session.pending <= 30
-        assert results.count(False) == session.dropped >= 10
+        assert results.count(False) == session.status.dropped >= 10
         broker.resume()
         assert subscriber.wait_for(lambda messages: len(messages) == results.count(True))
     assert wait_until(lambda: session.pending == 0)
-    assert session.reconnects == 0
+    assert session.status.reconnects == 0
 
 
 def test_unconfirmed_messages_go_out_again_in_order(
@@ -221,7 +221,7 @@ def test_unconfirmed_messages_go_out_again_in_order(
     assert wait_until(lambda: session.acknowledged == 60)
     topics = re.findall(r"Received PUBLISH from device \(d0.*'n/(\d+)'", broker.log)
     assert [int(number) for number in topics] == list(range(60))
-    assert session.dropped == 0
+    assert session.status.dropped == 0
 
 
 def test_the_newest_of_a_retained_topic_replaces_those_that_wait(
@@ -236,7 +236,7 @@ def test_the_newest_of_a_retained_topic_replaces_those_that_wait(
         broker.resume()
         assert wait_until(lambda: session.pending == 0)
         assert subscriber.wait_for(lambda messages: messages and messages[-1].payload == b"499")
-    assert session.dropped == 0
+    assert session.status.dropped == 0
 
 
 def test_a_content_type_arrives_with_mqtt_5(broker: Mosquitto, make_session: MakeSession) -> None:
@@ -256,7 +256,7 @@ def test_no_more_messages_are_under_way_than_the_broker_takes(
         session = started(make_session(broker.port))
         assert all(session.publish(message) for message in numbered(200))
         assert wait_until(lambda: session.acknowledged == 200)
-    assert session.reconnects == 0
+    assert session.status.reconnects == 0
 
 
 def test_another_client_with_the_same_id_is_suspected(
@@ -265,9 +265,9 @@ def test_another_client_with_the_same_id_is_suspected(
     # Only newer versions of mosquitto give the reason that MQTT 5 has for it.
     first = started(make_session(broker.port, reconnect_min_s=60, reconnect_max_s=60))
     started(make_session(broker.port))
-    assert wait_until(lambda: first.last_error)
-    assert "another client" in str(first.last_error)
-    assert "client id" in str(first.last_error)
+    assert wait_until(lambda: first.status.last_error)
+    assert "another client" in str(first.status.last_error)
+    assert "client id" in str(first.status.last_error)
     assert not first.connected
 
 
@@ -275,7 +275,7 @@ def test_a_broker_that_falls_silent_is_left(broker: Mosquitto, make_session: Mak
     session = started(make_session(broker.port, keepalive_s=1))
     broker.pause()
     assert wait_until(lambda: not session.connected)
-    assert "no sign of life" in str(session.last_error)
+    assert "no sign of life" in str(session.status.last_error)
 
 
 def test_each_change_is_logged_once(
@@ -285,7 +285,7 @@ def test_each_change_is_logged_once(
     broker = Mosquitto(tmp_path)
     session = make_session(broker.port, reconnect_max_s=0.03)
     session.start()
-    assert wait_until(lambda: session.last_error)
+    assert wait_until(lambda: session.status.last_error)
     with broker:
         assert wait_until(lambda: session.connected)
         session.stop(last=None, timeout_s=PATIENCE_S)

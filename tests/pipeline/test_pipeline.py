@@ -85,7 +85,7 @@ def test_from_files_every_frame_is_classified_in_order(engine: Classifier, pause
         time.sleep(pause_s)
         results.append(result)
     assert origins(results) == list(range(40))
-    assert pipeline.superseded == 0
+    assert pipeline.status.superseded_frames == 0
     assert_answers_belong_to_frames(results)
 
 
@@ -105,14 +105,14 @@ def test_from_a_live_camera_the_newest_frame_wins_and_the_others_are_counted(
     stream = results_of(pipeline)
     results = [next(stream)]
     assert all_given.wait(PATIENCE_S)
-    superseded_meanwhile = pipeline.superseded
+    superseded_meanwhile = pipeline.status.superseded_frames
     reader_was_slow.set()
     results += stream
     seen = origins(results)
     assert superseded_meanwhile >= 90
     assert seen == sorted(set(seen))
     assert seen[-1] == 99
-    assert len(seen) + pipeline.superseded == 100
+    assert len(seen) + pipeline.status.superseded_frames == 100
     assert_answers_belong_to_frames(results)
 
 
@@ -131,7 +131,7 @@ def test_a_live_camera_that_is_slower_than_the_reader_loses_nothing(engine: Clas
         results.append(result)
         taken.release()
     assert origins(results) == list(range(10))
-    assert pipeline.superseded == 0
+    assert pipeline.status.superseded_frames == 0
 
 
 def test_a_source_without_frames_ends_without_results(engine: Classifier) -> None:
@@ -377,7 +377,7 @@ def test_the_camera_opens_while_the_model_is_loaded(engine: Classifier, *, live:
     models.load(inference(engine))
     seen = origins(list(results_of(pipeline)))
     assert seen == sorted(set(seen))
-    assert len(seen) + pipeline.superseded == 3
+    assert len(seen) + pipeline.status.superseded_frames == 3
     assert live or seen == [0, 1, 2]
 
 
