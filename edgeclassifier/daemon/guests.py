@@ -94,7 +94,7 @@ class _Keeper:
         self._due_s = math.inf
 
     def start(self) -> None:
-        # A list of its own for each guest: a late death of the one before is none of this one.
+        # A new list for each guest, so that a late death of the previous one does not count.
         self._deaths = []
         self._guest = self._make(self._deaths.append)
         self._guest.start()

@@ -9,14 +9,13 @@ A released name keeps its text: if two files describe a name differently, the no
 the series of one.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args, get_type_hints
 
 from edgeclassifier.contract.status import (
     AcceleratorFault,
     AcceleratorState,
-    AcceleratorStatus,
     CameraStatus,
     Status,
     View,
@@ -33,6 +32,52 @@ _CAMERA_STATES: Collection[str] = get_args(get_type_hints(CameraStatus)["state"]
 _VIEWS: Collection[str] = get_args(View)
 _ACCELERATOR_STATES: Collection[str] = get_args(AcceleratorState)
 _FAULTS: Collection[str] = get_args(AcceleratorFault)
+_HELP: Mapping[str, str] = {
+    "running": "Whether the daemon runs.",
+    "build": "Versions of the daemon, of Python and of the runtime.",
+    "model": "The model in use.",
+    "uptime_seconds": "Time since the daemon started.",
+    "start_time_seconds": "Start of the daemon by the device's clock, which may have been wrong.",
+    "healthy": "Whether the daemon is making progress, as in /healthz.",
+    "ready": "Whether predictions are published, as in /readyz.",
+    "paused": "Whether classifying is paused.",
+    "started_after_crash": "Whether the previous run crashed.",
+    "config_last_reload_successful": "Whether the last reload was applied; 1 if there was none.",
+    "frames": "Frames answered by the model, or by the previous answer if nothing has changed.",
+    "frame_age_seconds": "Time since the capture of the newest answered frame.",
+    "frame_deadline_seconds": "Frame age above which the daemon is not healthy.",
+    "stage_duration_seconds": "Duration of each stage for classified frames.",
+    "frame_latency_seconds": "From the capture of a classified frame to its answer.",
+    "dropped_frames": "Frames not answered: replaced by a newer one, or not decodable.",
+    "label_changes": "Changes of the stable label.",
+    "camera": "The camera.",
+    "camera_state": "State of the camera: 1 for the present state.",
+    "camera_view": "Whether a live camera sees anything: 1 for the present view.",
+    "camera_recoveries": "How often the camera was reopened.",
+    "backend": "The backend that runs the model.",
+    "degraded": "Whether the CPU replaces an accelerator.",
+    "fallbacks": "How often the CPU took over from an accelerator.",
+    "accelerator_state": "State of the accelerator: 1 for the present state.",
+    "accelerator_fault": "Fault of the accelerator: 1 for the present fault.",
+    "accelerator_failures": "Faults of the accelerator, including failed attempts to reopen it.",
+    "accelerator_returns": "How often the accelerator recovered.",
+    "mqtt_connected": "Whether the broker is connected.",
+    "mqtt_reconnects": "How often the connection was restored.",
+    "published_messages": "Messages accepted for delivery.",
+    "dropped_messages": "Messages lost, including those dropped by the buffer.",
+    "buffer_dropped_messages": "Messages that the buffer replaced by newer ones, or its disk lost.",
+    "buffer_pending_messages": "Messages in the buffer that the broker has not acknowledged yet.",
+    "buffer_pending_bytes": "Size of the buffer's messages as counted against buffer.max_mib.",
+    "buffer_problem": "Whether messages are kept in memory although they should be on disk.",
+    "buffer_commits": "Writes of the buffer to its disk.",
+    "buffer_written_bytes": "Size of the messages that the buffer wrote to its disk.",
+    "process_cpu_seconds": "CPU time of the daemon's process.",
+    "process_resident_memory_bytes": "Resident memory of the daemon's process.",
+    "clock_synchronized": "Whether the device's clock is synchronized.",
+    "cpu_temperature_celsius": "Temperature of the CPU.",
+    "throttling": "Throttling by the firmware at present.",
+    "throttling_since_boot": "Throttling by the firmware at any time since boot.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,194 +112,96 @@ class Snapshot:
 
 def families(at: Snapshot) -> Iterator["Metric"]:
     """Render everything that is known."""
-    make = Maker(at.identity.device)
+    make = Maker(at.identity.device, _HELP)
     yield from running(at.identity.device, now=True)
     yield from _daemon(make, at)
     yield from _frames(make, at)
     yield from _camera(make, at)
     yield from _backend(make, at)
-    if at.status.pipeline.accelerator is not None:
-        yield from _accelerator(make, at.status.pipeline.accelerator)
     yield from _messages(make, at.status)
     yield from _machine(make, at)
 
 
 def running(device: str, *, now: bool) -> Iterator["Metric"]:
     """Render whether the daemon runs: the only metric after it has ended."""
-    yield Maker(device).gauge("running", "Whether the daemon runs.", now)
+    yield from Maker(device, _HELP).gauges(running=now)
 
 
 def _daemon(make: Maker, at: Snapshot) -> Iterator["Metric"]:
     who, status = at.identity, at.status
-    yield make.info(
-        "build",
-        "Versions of the daemon, of Python and of the runtime.",
-        {"version": who.version, "python": who.python, "runtime": who.runtime},
-    )
-    yield make.info("model", "The model in use.", {"model": who.model, "sha256": who.model_sha256})
-    yield make.gauge("uptime_seconds", "Time since the daemon started.", at.uptime_s)
-    yield make.gauge(
-        "start_time_seconds",
-        "Start of the daemon by the device's clock, which may have been wrong then.",
-        at.started_at_s,
-    )
-    yield make.gauge(
-        "healthy", "Whether the daemon is making progress, as in /healthz.", at.healthy.ok
-    )
-    yield make.gauge("ready", "Whether predictions are published, as in /readyz.", at.ready.ok)
-    yield make.gauge("paused", "Whether classifying is paused.", status.pipeline.paused)
-    yield make.gauge(
-        "started_after_crash",
-        "Whether the previous run crashed.",
-        status.last_crash is not None,
-    )
-    yield make.gauge(
-        "config_last_reload_successful",
-        "Whether the last reload was applied; 1 if there was none.",
-        status.reload is None or status.reload.status != "refused",
+    yield make.info("build", version=who.version, python=who.python, runtime=who.runtime)
+    yield make.info("model", model=who.model, sha256=who.model_sha256)
+    yield from make.gauges(
+        uptime_seconds=at.uptime_s,
+        start_time_seconds=at.started_at_s,
+        healthy=at.healthy.ok,
+        ready=at.ready.ok,
+        paused=status.pipeline.paused,
+        started_after_crash=status.last_crash is not None,
+        config_last_reload_successful=status.reload is None or status.reload.status != "refused",
     )
 
 
 def _frames(make: Maker, at: Snapshot) -> Iterator["Metric"]:
     counts, pipeline = at.counts, at.status.pipeline
-    yield make.counter(
-        "frames",
-        "Frames answered by the model, or by the previous answer if nothing has changed.",
-        {"classified": counts.classified, "repeated": counts.repeated},
-        label="answer",
-    )
-    if at.frame_age_s is not None:
-        yield make.gauge(
-            "frame_age_seconds",
-            "Time since the capture of the newest answered frame.",
-            at.frame_age_s,
-        )
-    yield make.gauge(
-        "frame_deadline_seconds", "Frame age above which the daemon is not healthy.", at.deadline_s
-    )
-    yield make.histogram(
-        "stage_duration_seconds",
-        "Duration of each stage for classified frames.",
-        counts.stages,
-        label="stage",
-    )
-    yield make.histogram(
-        "frame_latency_seconds",
-        "From the capture of a classified frame to its answer, including waiting.",
-        counts.latency,
-    )
-    yield make.counter(
-        "dropped_frames",
-        "Frames not answered: replaced by a newer one, or not decodable.",
-        {"superseded": pipeline.superseded_frames, "unreadable": pipeline.unreadable_frames},
-        label="reason",
-    )
-    yield make.counter("label_changes", "Changes of the stable label.", counts.label_changes)
+    answers = {"classified": counts.classified, "repeated": counts.repeated}
+    yield make.counter("frames", answers, label="answer")
+    yield from make.gauges(frame_age_seconds=at.frame_age_s, frame_deadline_seconds=at.deadline_s)
+    yield make.histogram("stage_duration_seconds", counts.stages, label="stage")
+    yield make.histogram("frame_latency_seconds", counts.latency)
+    drops = {"superseded": pipeline.superseded_frames, "unreadable": pipeline.unreadable_frames}
+    yield make.counter("dropped_frames", drops, label="reason")
+    yield from make.counters(label_changes=counts.label_changes)
 
 
 def _camera(make: Maker, at: Snapshot) -> Iterator["Metric"]:
     camera = at.status.pipeline.camera
-    yield make.info("camera", "The camera.", {"camera": at.identity.camera})
-    text = "State of the camera: 1 for the present state."
-    yield make.states("camera_state", text, "state", _CAMERA_STATES, [camera.state])
-    text = "Whether a live camera sees anything: 1 for the present view."
-    yield make.states("camera_view", text, "view", _VIEWS, [camera.view])
-    yield make.counter("camera_recoveries", "How often the camera was reopened.", camera.recoveries)
+    yield make.info("camera", camera=at.identity.camera)
+    yield make.states("camera_state", "state", _CAMERA_STATES, [camera.state])
+    yield make.states("camera_view", "view", _VIEWS, [camera.view])
+    yield from make.counters(camera_recoveries=camera.recoveries)
 
 
 def _backend(make: Maker, at: Snapshot) -> Iterator["Metric"]:
-    backend = at.status.pipeline.backend
-    yield make.info("backend", "The backend that runs the model.", {"backend": backend.name})
-    yield make.gauge("degraded", "Whether the CPU replaces an accelerator.", backend.degraded)
-    yield make.counter(
-        "fallbacks", "How often the CPU took over from an accelerator.", at.counts.fallbacks
-    )
-
-
-def _accelerator(make: Maker, status: AcceleratorStatus) -> Iterator["Metric"]:
-    text = "State of the accelerator: 1 for the present state."
-    yield make.states("accelerator_state", text, "state", _ACCELERATOR_STATES, [status.state])
-    faults = [] if status.fault is None else [status.fault]
-    text = "Fault of the accelerator: 1 for the present fault."
-    yield make.states("accelerator_fault", text, "fault", _FAULTS, faults)
-    yield make.counter(
-        "accelerator_failures",
-        "Faults of the accelerator, including failed attempts to reopen it.",
-        status.failures,
-    )
-    yield make.counter(
-        "accelerator_returns", "How often the accelerator recovered.", status.returns
-    )
+    backend, status = at.status.pipeline.backend, at.status.pipeline.accelerator
+    yield make.info("backend", backend=backend.name)
+    yield from make.gauges(degraded=backend.degraded)
+    yield from make.counters(fallbacks=at.counts.fallbacks)
+    if status is not None:
+        yield make.states("accelerator_state", "state", _ACCELERATOR_STATES, [status.state])
+        faults = [] if status.fault is None else [status.fault]
+        yield make.states("accelerator_fault", "fault", _FAULTS, faults)
+        yield from make.counters(
+            accelerator_failures=status.failures, accelerator_returns=status.returns
+        )
 
 
 def _messages(make: Maker, status: Status) -> Iterator["Metric"]:
     mqtt, buffer = status.mqtt, status.buffer
-    yield make.gauge("mqtt_connected", "Whether the broker is connected.", mqtt.connected)
-    yield make.counter("mqtt_reconnects", "How often the connection was restored.", mqtt.reconnects)
-    yield make.counter("published_messages", "Messages accepted for delivery.", mqtt.published)
-    yield make.counter(
-        "dropped_messages",
-        "Messages lost, including those dropped by the buffer.",
-        mqtt.dropped,
+    yield from make.gauges(
+        mqtt_connected=mqtt.connected,
+        buffer_pending_messages=buffer.pending,
+        buffer_pending_bytes=buffer.pending_bytes,
+        buffer_problem=buffer.problem is not None,
     )
-    yield make.counter(
-        "buffer_dropped_messages",
-        "Messages replaced by newer ones in the buffer, or lost by its disk.",
-        buffer.dropped,
-    )
-    yield make.gauge(
-        "buffer_pending_messages",
-        "Messages in the buffer that the broker has not acknowledged yet.",
-        buffer.pending,
-    )
-    yield make.gauge(
-        "buffer_pending_bytes",
-        "Size of the buffer's messages as counted against buffer.max_mib.",
-        buffer.pending_bytes,
-    )
-    yield make.gauge(
-        "buffer_problem",
-        "Whether messages are kept in memory although they should be on disk.",
-        buffer.problem is not None,
-    )
-    yield make.counter("buffer_commits", "Writes of the buffer to its disk.", buffer.commits)
-    yield make.counter(
-        "buffer_written_bytes",
-        "Size of the messages that the buffer wrote to its disk.",
-        buffer.written_bytes,
+    yield from make.counters(
+        mqtt_reconnects=mqtt.reconnects,
+        published_messages=mqtt.published,
+        dropped_messages=mqtt.dropped,
+        buffer_dropped_messages=buffer.dropped,
+        buffer_commits=buffer.commits,
+        buffer_written_bytes=buffer.written_bytes,
     )
 
 
 def _machine(make: Maker, at: Snapshot) -> Iterator["Metric"]:
-    yield make.counter("process_cpu_seconds", "CPU time of the daemon's process.", at.cpu_s)
-    if at.status.machine.memory_rss_bytes is not None:
-        yield make.gauge(
-            "process_resident_memory_bytes",
-            "Resident memory of the daemon's process.",
-            at.status.machine.memory_rss_bytes,
-        )
-    yield make.gauge(
-        "clock_synchronized",
-        "Whether the device's clock is synchronized.",
-        at.status.machine.clock_synchronized,
+    yield from make.counters(process_cpu_seconds=at.cpu_s)
+    yield from make.gauges(
+        process_resident_memory_bytes=at.status.machine.memory_rss_bytes,
+        clock_synchronized=at.status.machine.clock_synchronized,
+        cpu_temperature_celsius=at.status.machine.cpu_temperature_c,
     )
-    if at.status.machine.cpu_temperature_c is not None:
-        yield make.gauge(
-            "cpu_temperature_celsius",
-            "Temperature of the CPU.",
-            at.status.machine.cpu_temperature_c,
-        )
-    if at.status.machine.throttling is not None:
-        for name, text, holds in (
-            (
-                "throttling",
-                "Throttling by the firmware at present.",
-                at.status.machine.throttling.now,
-            ),
-            (
-                "throttling_since_boot",
-                "Throttling by the firmware at any time since boot.",
-                at.status.machine.throttling.since_boot,
-            ),
-        ):
-            yield make.states(name, text, "condition", THROTTLING_CONDITIONS, holds)
+    if (throttling := at.status.machine.throttling) is not None:
+        conditions = THROTTLING_CONDITIONS
+        yield make.states("throttling", "condition", conditions, throttling.now)
+        yield make.states("throttling_since_boot", "condition", conditions, throttling.since_boot)

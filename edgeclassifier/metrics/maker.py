@@ -1,8 +1,8 @@
 """Makes families of metrics for prometheus_client, which is imported only here."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from edgeclassifier.metrics.tally import BOUNDS_S, Distribution
 
@@ -12,80 +12,75 @@ if TYPE_CHECKING:
 _PREFIX = "edgeclassifier_"
 _BUCKETS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
 
-T = TypeVar("T")
-
 
 class Maker:
     """Makes families whose series have the label `device`.
 
-    `name` comes without the common prefix and without the suffix of the kind of metric. With
-    `label`, `value` has one value for each value of that label.
+    A name comes without the common prefix and without the suffix of the kind of metric; `texts`
+    says what each means. With `label` there is one value for each value of that label.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, texts: Mapping[str, str]) -> None:
         from prometheus_client import core
 
         self._core = core
-        self._device = _text(device)
+        self._device = _encodable(device)
+        self._texts = texts
 
-    def gauge(
-        self, name: str, text: str, value: float | Mapping[str, float], *, label: str | None = None
-    ) -> "Metric":
-        """Make series that go up and down."""
-        family = self._core.GaugeMetricFamily(_PREFIX + name, text, labels=_labels(label))
-        for keys, each in _series(value):
-            family.add_metric([self._device, *keys], each)
-        return family
+    def gauges(self, **values: float | None) -> Iterator["Metric"]:
+        """Make a family of one series that goes up and down for each name; None makes none."""
+        for name, value in values.items():
+            if value is not None:
+                family = self._core.GaugeMetricFamily(*self._told(name), labels=["device"])
+                family.add_metric([self._device], value)
+                yield family
 
-    def counter(
-        self, name: str, text: str, value: float | Mapping[str, float], *, label: str | None = None
-    ) -> "Metric":
-        """Make series that only go up."""
-        family = self._core.CounterMetricFamily(_PREFIX + name, text, labels=_labels(label))
-        for keys, each in _series(value):
-            family.add_metric([self._device, *keys], each)
-        return family
+    def counters(self, **values: float) -> Iterator["Metric"]:
+        """Make a family of one series that only goes up for each name."""
+        for name, value in values.items():
+            family = self._core.CounterMetricFamily(*self._told(name), labels=["device"])
+            family.add_metric([self._device], value)
+            yield family
 
-    def histogram(
-        self,
-        name: str,
-        text: str,
-        value: Distribution | Mapping[str, Distribution],
-        *,
-        label: str | None = None,
-    ) -> "Metric":
-        """Make histograms."""
-        family = self._core.HistogramMetricFamily(_PREFIX + name, text, labels=_labels(label))
-        for keys, each in _series(value):
-            buckets = list(zip(_BUCKETS, accumulate(each.counts), strict=True))
-            family.add_metric([self._device, *keys], buckets, each.sum_s)
+    def counter(self, name: str, values: Mapping[str, float], *, label: str) -> "Metric":
+        """Make a family of series that only go up."""
+        family = self._core.CounterMetricFamily(*self._told(name), labels=["device", label])
+        for key, value in values.items():
+            family.add_metric([self._device, key], value)
         return family
 
     def states(
-        self, name: str, text: str, label: str, known: Collection[str], now: Collection[str]
+        self, name: str, label: str, known: Collection[str], now: Collection[str]
     ) -> "Metric":
-        """Make a series for each known state: 1 for those in `now`, 0 for the others."""
-        return self.gauge(name, text, {each: each in now for each in known}, label=label)
-
-    def info(self, name: str, text: str, labels: Mapping[str, str]) -> "Metric":
-        """Make one series with the value 1, which carries information in its labels."""
-        family = self._core.GaugeMetricFamily(
-            f"{_PREFIX}{name}_info", text, labels=["device", *labels]
-        )
-        family.add_metric([self._device, *map(_text, labels.values())], 1)
+        """Make a family of a series for each known state: 1 for those in `now`, 0 for others."""
+        family = self._core.GaugeMetricFamily(*self._told(name), labels=["device", label])
+        for state in known:
+            family.add_metric([self._device, state], state in now)
         return family
 
+    def info(self, name: str, **labels: str) -> "Metric":
+        """Make a family of one series with the value 1, which carries information in labels."""
+        name, text = self._told(name)
+        family = self._core.GaugeMetricFamily(f"{name}_info", text, labels=["device", *labels])
+        family.add_metric([self._device, *map(_encodable, labels.values())], 1)
+        return family
 
-def _labels(label: str | None) -> list[str]:
-    return ["device"] if label is None else ["device", label]
+    def histogram(
+        self, name: str, values: Distribution | Mapping[str, Distribution], *, label: str = ""
+    ) -> "Metric":
+        """Make a family of histograms."""
+        labels = ["device", label] if label else ["device"]
+        family = self._core.HistogramMetricFamily(*self._told(name), labels=labels)
+        series = {"": values} if isinstance(values, Distribution) else values
+        for key, each in series.items():
+            buckets = list(zip(_BUCKETS, accumulate(each.counts), strict=True))
+            family.add_metric([self._device, key][: len(labels)], buckets, each.sum_s)
+        return family
+
+    def _told(self, name: str) -> tuple[str, str]:
+        return _PREFIX + name, self._texts[name]
 
 
-def _series(value: T | Mapping[str, T]) -> list[tuple[tuple[str, ...], T]]:
-    if isinstance(value, Mapping):
-        return [((key,), each) for key, each in value.items()]
-    return [((), value)]
-
-
-def _text(value: str) -> str:
+def _encodable(value: str) -> str:
     """Return a label value that UTF-8 can encode: the name of a file may not be."""
     return value.encode(errors="replace").decode()

@@ -55,7 +55,7 @@ class Textfile:
         self._thread = threads.start(self._run, name="textfile", on_death=self._on_death)
 
     def stop(self) -> None:
-        """Write that the daemon has ended, because its last metrics would look current for ever."""
+        """Write that the daemon has ended, because its last metrics would look current."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()

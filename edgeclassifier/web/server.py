@@ -166,7 +166,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EACCES:
             raise ConfigError(
-                [f"web.port {port} is for root alone: choose one from 1024 on"]
+                [f"web.port {port} is for root only: choose one from 1024 on"]
             ) from None
         raise _NotYetError(_why(error, host, port)) from None
     return listener

@@ -1,4 +1,4 @@
-"""Guests of the daemon: whatever happens to them, it goes on, and they come back."""
+"""Guests of the daemon: if they die, it continues, and they come back."""
 
 import logging
 import threading

@@ -9,7 +9,7 @@ from monitoring.dashboard import RULES
 from monitoring.sample import result, sample, samples
 
 Series = Mapping[str, Callable[[int], float | None]]
-"""By name and labels: the value in each minute, None where there is none."""
+"""By name and labels: the value in each minute, None if there is none."""
 
 DEVICE = 'device="porch"'
 BEGIN = 10

@@ -18,7 +18,7 @@ from monitoring.unit import Unit
 
 @dataclass(kw_only=True)
 class World:
-    """What there is, and who watches it."""
+    """The device under test, and its monitoring."""
 
     porch: Unit
     """Scraped."""
@@ -61,7 +61,7 @@ def inject(fault: str) -> Callable[[World], None]:
     return begin
 
 
-def mend(world: World) -> None:
+def clear_the_fault(world: World) -> None:
     world.porch.site.fault.unlink()
 
 
@@ -97,7 +97,7 @@ def break_the_accelerator(world: World) -> None:
     world.porch.accelerator.act("run abort")
 
 
-def mend_the_accelerator(world: World) -> None:
+def restore_the_accelerator(world: World) -> None:
     world.porch.accelerator.mend()
 
 
@@ -123,7 +123,7 @@ def restart_often(world: World) -> None:
 
 def block_the_disk(world: World) -> None:
     blocked = world.porch.site.folder / "blocked"
-    blocked.write_text("a file where there has to be a folder")
+    blocked.write_text("a file in place of a folder")
     path = str(blocked / "buffer.sqlite")
     world.porch.site.settings["buffer"] |= {
         "storage": "disk",
@@ -159,7 +159,7 @@ FAULTS = [
     Fault(
         name="the camera is silent",
         begin=inject("camera is silent"),
-        end=mend,
+        end=clear_the_fault,
         alerts=("EdgeclassifierNoFrames", "EdgeclassifierCameraUnsteady"),
     ),
     Fault(
@@ -196,7 +196,7 @@ FAULTS = [
     Fault(
         name="the accelerator aborts",
         begin=break_the_accelerator,
-        end=mend_the_accelerator,
+        end=restore_the_accelerator,
         alerts=("EdgeclassifierDegraded",),
     ),
     Fault(
@@ -212,14 +212,14 @@ FAULTS = [
         alerts=("EdgeclassifierConfigRefused",),
     ),
     Fault(
-        name="somebody makes a pause",
+        name="classifying is paused",
         begin=ask("pause"),
         end=ask("resume"),
         alerts=("EdgeclassifierPausedForLong",),
         state="pending",
     ),
     Fault(
-        name="the daemon is killed again and again",
+        name="the daemon is killed repeatedly",
         begin=restart_often,
         end=lambda _: None,
         alerts=("EdgeclassifierRestarting",),

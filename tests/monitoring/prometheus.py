@@ -1,4 +1,4 @@
-"""A real Prometheus and a real node exporter, on ports of their own, for tests."""
+"""A real Prometheus and a real node exporter, on their own ports, for tests."""
 
 import json
 import re
@@ -58,7 +58,7 @@ class Prometheus:
         return {(each["labels"]["alertname"], each["state"]) for each in found}
 
     def value(self, expr: str) -> float | None:
-        """Return the value of the one series of an expression now; None where there is none."""
+        """Return the value of the one series of an expression now; None if there is none."""
         found = self._get("query", query=expr)["result"]
         assert len(found) <= 1, (expr, found)
         return float(found[0]["value"][1]) if found else None

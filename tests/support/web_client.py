@@ -55,7 +55,7 @@ def post(server: WebServer, path: str, body: Any = None, **headers: str) -> Answ
     return ask(server, "POST", path, body, **headers)
 
 
-def basic(password: str, user: str = "anybody") -> str:
+def basic(password: str, user: str = "visitor") -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 

@@ -25,7 +25,7 @@ CROP_FRACTION = 0.875
 
 
 class WebDevice:
-    """Answers as a daemon does. `inference` belongs to whoever holds the lock."""
+    """Answers as a daemon does. `inference` is used under the lock."""
 
     def __init__(self, inference: Inference, pictures: Sequence[Pixels], **state: Any) -> None:
         """Take what the camera sees, and fields of health."""
@@ -169,7 +169,7 @@ class Hanging(WebDevice):
     def request(self, command: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
         self.asked.set()
         if not self.let_go.wait(60):
-            raise RequestError("nobody let it go")
+            raise RequestError("it was not let go")
         return super().request(command, data)
 
 

@@ -67,7 +67,7 @@ def server(serve: Serve) -> WebServer:
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What was encoded for those who look."""
+    """The pictures that were encoded for viewers."""
     done: list[bytes] = []
     encode = live_module.encode
 

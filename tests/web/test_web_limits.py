@@ -1,4 +1,4 @@
-"""The page's server against whoever wants to hold it, and its end."""
+"""The page's server against clients that try to block it, and its end."""
 
 import socket
 import threading
@@ -182,7 +182,7 @@ def test_it_ends_soon_whoever_looks_and_whatever_they_wait_for(
             list(stream)
         assert is_closed(half)
     asking.join(20)
-    assert not asking.is_alive(), "who asked was left without an answer"
+    assert not asking.is_alive(), "the client was left without an answer"
     device.let_go.set()
     device.step()
     figures(f"{took_s:.2f} s with streams, half a request and one that hangs")

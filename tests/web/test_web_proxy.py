@@ -226,7 +226,7 @@ def test_the_proxy_of_the_docs_lets_no_page_of_others_ask(
 def test_the_page_takes_the_headers_that_the_proxy_sets(
     server: WebServer, device: WebDevice
 ) -> None:
-    """Also where neither proxy is at hand."""
+    """Also if neither proxy is installed."""
     host = f"localhost:{server.port}"
     ours = {"Host": host, "Origin": f"http://{host}", "Sec_Fetch_Site": "same-origin"}
     assert get(server, "/", Host=host).status == 200

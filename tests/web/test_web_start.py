@@ -1,4 +1,4 @@
-"""The page's server where its address or its port cannot be had: the daemon does without."""
+"""The page's server if its address or port is not available: the daemon works without it."""
 
 import errno
 import logging
@@ -173,7 +173,7 @@ def test_a_port_for_root_is_refused_at_once(
     monkeypatch.setattr(socket.socket, "bind", bind)
     with pytest.raises(ConfigError) as caught:
         serving(device, port=80)
-    assert str(caught.value) == "web.port 80 is for root alone: choose one from 1024 on"
+    assert str(caught.value) == "web.port 80 is for root only: choose one from 1024 on"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 5000;
 const PICTURE_MS = 100;
 
-/** Calls handlers.<event>(data) for every event, and handlers.gone(why) where there are none. */
+/** Calls handlers.<event>(data) for every event, and handlers.gone(why) if there are none. */
 export class LiveStream {
   #handlers;
   #abort = null;
@@ -23,7 +23,7 @@ export class LiveStream {
     this.#look();
   }
 
-  /** Nobody looks at a hidden page: it costs the device nothing. */
+  /** A hidden page costs the device nothing. */
   #look() {
     if (document.visibilityState === "hidden") {
       this.#stop();

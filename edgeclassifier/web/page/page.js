@@ -153,7 +153,7 @@ function showModels() {
     select.replaceChildren(...names.map((name) => element("option", { value: name, textContent: name })));
     delete select.dataset.used;
   }
-  // What somebody is just choosing is not taken from under their hands.
+  // Leaves a control alone while the visitor uses it.
   if (select.dataset.used !== status.model) {
     select.dataset.used = status.model ?? "";
     select.value = status.model ?? "";

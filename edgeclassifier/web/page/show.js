@@ -2,7 +2,7 @@
 
 export const byId = (id) => document.getElementById(id);
 
-/** Where something of the device is. An address with a password in it could not be fetched from. */
+/** Returns the URL of a path on the device, without a password: fetch() refuses a URL with one. */
 export function at(path) {
   const url = new URL(path, location.href);
   url.username = url.password = "";
@@ -26,7 +26,7 @@ export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
-/** Draws the three labels into a list, in the same rows again and again. */
+/** Draws the three labels into a list, reusing its rows. */
 export function showLabels(list, predictions) {
   while (list.children.length > predictions.length) list.lastElementChild.remove();
   while (list.children.length < predictions.length) {
@@ -63,7 +63,7 @@ export function setSize(frame, [width, height]) {
   frame.style.setProperty("--h", height);
 }
 
-/** Speaks to a screen reader, not more often than one can listen. */
+/** Speaks to a screen reader, not faster than a person can listen. */
 export class Voice {
   #target;
   #pauseMs;
