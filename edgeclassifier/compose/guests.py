@@ -145,7 +145,9 @@ def _page(config: Config, host: Host, metrics: "Metrics") -> MakeGuest:
     try:
         from edgeclassifier.web.server import WebServer
     except ImportError as error:
-        raise ConfigError([f"web.enabled: {error}: the page needs starlette and uvicorn"]) from None
+        raise ConfigError(
+            [f"web.enabled: {error}: it needs the packages starlette and uvicorn"]
+        ) from None
     live = Live()
     host.observers.append(live.handle)
     password_file = config.web.password_file

@@ -43,7 +43,7 @@ class Metrics:
             import prometheus_client  # noqa: F401 - reports a missing one at the start
         except ImportError as error:
             raise ConfigError(
-                [f"metrics: {error}: they need the package prometheus-client"]
+                [f"metrics: {error}: it needs the package prometheus-client"]
             ) from None
         self.tally = tally
         self._status = status

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeclassifier.contract.message import Incoming, Message
+from edgeclassifier.contract.status import MqttStatus
 from edgeclassifier.errors import BrokerError, ConfigError
 from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.host.priority import be_nice
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgeclassifier.buffer import Buffer
-    from edgeclassifier.contract.status import BufferStatus, MqttStatus
+    from edgeclassifier.contract.status import BufferStatus
     from edgeclassifier.mqtt.connection import Connection
 
 __all__ = ["Message", "Session"]
