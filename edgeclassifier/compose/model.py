@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from edgeclassifier.config import ModelConfig
 from edgeclassifier.contract.results import ModelIdentity
 from edgeclassifier.errors import ModelError
+from edgeclassifier.host import threads
 from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel
 from edgeclassifier.models.store import ModelStore, default_store_root
 
@@ -46,8 +46,7 @@ class ModelFile:
             except ModelError as error:
                 outcome.append(error)
 
-        thread = threading.Thread(target=identify, name="sha256", daemon=True)
-        thread.start()
+        thread = threads.start(identify, name="sha256")
 
         def result() -> ModelIdentity:
             if not outcome:

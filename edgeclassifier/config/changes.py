@@ -9,19 +9,20 @@ from edgeclassifier.config.options import START, Place
 from edgeclassifier.config.schema import Config
 
 
-def _declared(table: type[Any], prefix: str) -> Iterator[tuple[str, tuple[Place, ...]]]:
+def declared(table: type[Any], prefix: str) -> Iterator[tuple[str, tuple[Place, ...]]]:
+    """List the keys of a table with where each acts. Raises TypeError for one that says nothing."""
     hints = typing.get_type_hints(table)
     for field in dataclasses.fields(table):
         key = prefix + field.name
         if dataclasses.is_dataclass(hints[field.name]):
-            yield from _declared(typing.cast("type[Any]", hints[field.name]), f"{key}.")
+            yield from declared(typing.cast("type[Any]", hints[field.name]), f"{key}.")
         elif "applies" not in field.metadata:
             raise TypeError(f"{key}: declare it with option(), and say where it applies")
         else:
             yield key, field.metadata["applies"]
 
 
-PLACES: Mapping[str, tuple[Place, ...]] = dict(_declared(Config, ""))
+PLACES: Mapping[str, tuple[Place, ...]] = dict(declared(Config, ""))
 """Where each key acts when its value changes, by its name, such as "mqtt.host"."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from edgeclassifier.contract.message import Incoming, Message
 from edgeclassifier.contract.status import MqttStatus
 from edgeclassifier.errors import BrokerError, ConfigError
+from edgeclassifier.host import threads
 from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.host.priority import be_nice
 from edgeclassifier.host.wakeup import WakeUp
@@ -103,7 +104,7 @@ class Session:
         """Set where the thread has something else to do than what it does."""
         self._last: Message | None = None
         self._stop_at_s = 0.0
-        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._thread: threading.Thread | None = None
         self._wake_up = WakeUp()
 
     @property
@@ -114,7 +115,7 @@ class Session:
     @property
     def alive(self) -> bool:
         """Whether the session is at work, connected or trying."""
-        return self._thread.is_alive()
+        return self._thread is not None and self._thread.is_alive()
 
     @property
     def status(self) -> MqttStatus:
@@ -145,7 +146,7 @@ class Session:
     def start(self) -> None:
         """Connect in the background, and stay connected. Returns at once, broker or not."""
         self._buffer.start(on_ready=self._wake_up.ring)
-        self._thread.start()
+        self._thread = threads.start(self._run, name="mqtt")
 
     def listen(self, hear: Callable[[Incoming], None]) -> None:
         """Let somebody hear what comes in, in the session's thread, without waiting or raising."""
@@ -198,11 +199,11 @@ class Session:
             self._interrupted.set()
         self._outbox.close()
         self._wake_up.ring()
-        if self._thread.ident is None:
+        if self._thread is None:
             self._wake_up.close()
         else:
             self._thread.join(timeout_s + _GRACE_S)
-        if self._thread.is_alive():
+        if self.alive:
             # A name service can take longer than anybody wants to wait. The thread is a daemon
             # and will find that it is to end.
             logger.debug("%s: left behind while connecting", self._access.broker)

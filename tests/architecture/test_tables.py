@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from support.contract import SCHEMA
 
-from edgeclassifier.config.changes import PLACES, _declared, at_next_start, changed_keys
+from edgeclassifier.config.changes import PLACES, at_next_start, changed_keys, declared
 from edgeclassifier.config.schema import Config
 from edgeclassifier.contract.commands import COMMANDS
 from edgeclassifier.daemon.actions import Actions
@@ -36,8 +36,8 @@ def test_a_key_that_does_not_say_where_it_acts_fails_at_import() -> None:
     class Table:
         port: int = 0
 
-    with pytest.raises(TypeError, match="web.port"):
-        list(_declared(Table, "web."))
+    with pytest.raises(TypeError, match=r"web\.port"):
+        list(declared(Table, "web."))
 
 
 def test_every_key_acts_somewhere() -> None:

@@ -4,10 +4,13 @@ Python imports this where the folder is on PYTHONPATH. While the file that EDGEC
 names holds the name of a fault, that fault happens; an empty or absent file is no fault.
 """
 
+import ctypes
 import os
 import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +29,43 @@ def _hang_while(file: Path, fault: str) -> None:
         time.sleep(_POLL_S)
 
 
+class InjectedError(Exception):
+    """What no part expects."""
+
+
+def _mortal(file: Path, start: Callable[..., threading.Thread]) -> Callable[..., threading.Thread]:
+    """Let a thread die, at its beginning or in the middle, while the file names it."""
+
+    def start_mortal(target: Callable[..., None], *, name: str, **more: Any) -> threading.Thread:
+        def run(*arguments: Any) -> None:
+            if _wanted(file) == f"thread {name} dies":
+                raise InjectedError
+            over = threading.Event()
+            watcher = threading.Thread(target=kill, args=(threading.get_ident(), over), daemon=True)
+            watcher.start()
+            try:
+                target(*arguments)
+            finally:
+                over.set()
+
+        def kill(thread: int, over: threading.Event) -> None:
+            while not over.wait(_POLL_S):
+                if _wanted(file) == f"thread {name} dies":
+                    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+                    raise_in(ctypes.c_ulong(thread), ctypes.py_object(InjectedError))
+                    return
+
+        return start(run, name=name, **more)
+
+    return start_mortal
+
+
 def _install(file: Path) -> None:
     from edgeclassifier.cameras.replay import ReplayCamera
     from edgeclassifier.engine import runtime
     from edgeclassifier.engine.classifier import Classifier
     from edgeclassifier.errors import CameraError, CameraTimeout, InferenceError
+    from edgeclassifier.host import threads
 
     load = runtime.load_model
     run, read, close = Classifier.run, ReplayCamera.read, ReplayCamera.close
@@ -63,6 +98,7 @@ def _install(file: Path) -> None:
         _hang_while(file, "camera does not close")
         close(self)
 
+    threads.start = _mortal(file, threads.start)
     runtime.load_model = faulty_load
     Classifier.run = faulty_run  # type: ignore[method-assign]
     ReplayCamera.read = faulty_read  # type: ignore[method-assign]
