@@ -2,7 +2,7 @@
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -18,47 +18,48 @@ from edgeclassifier.pipeline.sight import FreezeDetector, ViewWatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A frame that the interpreter can take."""
+class Taken:
+    """A frame that the interpreter may ask for."""
 
     frame: Frame
-    inference: Inference
-    crop: Pixels
-    tensor: NDArray[Any]
     received_s: float
-    ready_s: float
-    look: Look | None
+    compared_s: float = 0.0
+    """How long it took to compare it with an earlier one."""
+    look: Look | None = None
     """What later frames are compared with, if an answer may be repeated."""
+    like: Look | None = None
+    """Of an earlier frame on which nothing is different."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unchanged:
-    """A frame on which nothing is different from one that was, or is being, classified."""
+class Prepared:
+    """A frame that the interpreter can take."""
 
-    frame: Frame
-    received_s: float
-    ready_s: float
-    look: Look
-    like: Look
-    """Of the frame it was compared with."""
+    taken: Taken
+    inference: Inference
+    crop: Pixels
+    tensor: NDArray[Any]
+    preprocess_s: float
+
+    @property
+    def frame(self) -> Frame:
+        """The frame that was prepared."""
+        return self.taken.frame
 
 
-Work = Prepared | Unchanged
+Work = Taken | Prepared
 
 
-def prepare(
-    frame: Frame, inference: Inference, *, received_s: float, look: Look | None = None
-) -> Prepared:
+def prepare(taken: Taken, inference: Inference) -> Prepared:
     """Crop, resize and quantize a frame."""
-    crop, tensor = inference.prepare(frame.pixels)
+    started_s = time.monotonic()
+    crop, tensor = inference.prepare(taken.frame.pixels)
     return Prepared(
-        frame=frame,
+        taken=taken,
         inference=inference,
         crop=crop,
         tensor=tensor,
-        received_s=received_s,
-        ready_s=time.monotonic(),
-        look=look,
+        preprocess_s=taken.compared_s + time.monotonic() - started_s,
     )
 
 
@@ -80,9 +81,6 @@ class Intake:
         self.paused = False
         self.outdated = 0
         """How many frames came before there was a model."""
-        self.period_s = 0.0
-        """From one frame of a live camera to the next."""
-        self._newest_s = 0.0
         self._work = work
         self._demand = demand
         self._models = models
@@ -106,7 +104,8 @@ class Intake:
     def deliver(self, frame: Frame, *, live: bool) -> bool:
         """Take the next frame; False if no more are wanted.
 
-        The frames of a `live` camera are lost if they are not taken, those of others wait.
+        The frames of a `live` camera are lost if they are not taken, so they are prepared as late
+        as possible: when the interpreter is free. Those of others wait, prepared.
         """
         received_s = time.monotonic()
         if self._models.empty:
@@ -118,7 +117,7 @@ class Intake:
                 return not self._work.closed
             received_s = time.monotonic()
         if live:
-            self.period_s, self._newest_s = received_s - self._newest_s, received_s
+            self.freeze.update(frame.pixels)
             if received_s >= self.view.due_s:
                 self.view.update(frame.pixels, now_s=received_s)
         if self._demand.wanted:
@@ -127,22 +126,19 @@ class Intake:
             if live or not self._wait(frame):
                 return not self._work.closed
             received_s = time.monotonic()
-        work: Work
-        scene = self.scene
-        if scene is None:
-            work = prepared = prepare(frame, self._models.current, received_s=received_s)
-            picture = prepared.crop
-        else:
-            picture = scene.window(frame.pixels)
-            work = self._compare(frame, picture, scene, received_s=received_s)
-        if not live:
-            return self._work.put_next(work)
-        self.freeze.update(picture)
-        self._work.put(work)
-        return not self._work.closed
+        taken = Taken(frame=frame, received_s=received_s)
+        if self.scene is not None:
+            taken = _compared(taken, self.scene)
+        if live:
+            self._work.put(taken)
+            return not self._work.closed
+        if taken.like is not None:
+            return self._work.put_next(taken)
+        return self._work.put_next(prepare(taken, self._models.current))
 
     def _offer(self, frame: Frame) -> None:
-        self._demand.offer(prepare(frame, self._models.current, received_s=time.monotonic()))
+        taken = Taken(frame=frame, received_s=time.monotonic())
+        self._demand.offer(prepare(taken, self._models.current))
 
     def _wait(self, frame: Frame) -> bool:
         """Wait for resume(); False if the frame is not wanted after it."""
@@ -153,13 +149,9 @@ class Intake:
                 self._offer(frame)
         return cameras == self._cameras
 
-    def _compare(
-        self, frame: Frame, window: Pixels, scene: StillScene, *, received_s: float
-    ) -> Work:
-        look = scene.look(window)
-        like = scene.unchanged(look)
-        if like is None:
-            return prepare(frame, self._models.current, received_s=received_s, look=look)
-        return Unchanged(
-            frame=frame, received_s=received_s, ready_s=time.monotonic(), look=look, like=like
-        )
+
+def _compared(taken: Taken, scene: StillScene) -> Taken:
+    started_s = time.monotonic()
+    look = scene.look(scene.window(taken.frame.pixels))
+    like = scene.unchanged(look)
+    return replace(taken, look=look, like=like, compared_s=time.monotonic() - started_s)

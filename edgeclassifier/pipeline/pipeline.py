@@ -14,7 +14,7 @@ from edgeclassifier.engine.inference import Inference
 from edgeclassifier.errors import CameraError, InferenceError
 from edgeclassifier.pipeline.capture import CameraSettings, Capture
 from edgeclassifier.pipeline.idle import IdleSettings, StillScene
-from edgeclassifier.pipeline.intake import Intake, Prepared, Work, prepare
+from edgeclassifier.pipeline.intake import Intake, Prepared, Taken, Work, prepare
 from edgeclassifier.pipeline.mailbox import Closed, Mailbox
 from edgeclassifier.pipeline.modelslot import ModelSlot
 from edgeclassifier.pipeline.ondemand import OnDemand
@@ -34,9 +34,10 @@ class EndOfFrames(Exception):  # noqa: N818 - an event, not an error
 class Pipeline:
     """Joins a camera and a model.
 
-    One thread reads the camera and prepares tensors, another runs the interpreter, and the
-    caller's thread takes the results: none of them waits for the work of the others. From a live
-    camera the newest frame wins; from files every frame is classified.
+    One thread reads the camera, another runs the interpreter, and the caller's thread takes the
+    results: none of them waits for the work of the others. From a live camera the newest frame
+    wins, and is prepared when the interpreter is free; from files every frame is classified, and
+    is prepared beforehand.
     """
 
     def __init__(
@@ -237,7 +238,7 @@ class Pipeline:
         if pixels.shape[2:] != (_RGB,) or pixels.dtype != "uint8":
             raise ValueError(f"a picture of {pixels.shape} {pixels.dtype} is not H x W x 3 uint8")
         frame = self._pictures.frame(pixels, origin=_ON_REQUEST)
-        return prepare(frame, self._models.current, received_s=frame.monotonic_s)
+        return prepare(Taken(frame=frame, received_s=frame.monotonic_s), self._models.current)
 
     def _make_room(self) -> float:
         """Take what the interpreter would wait with: no other call does in this thread."""

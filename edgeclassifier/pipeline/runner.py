@@ -3,29 +3,16 @@
 import threading
 import time
 from dataclasses import dataclass
-from typing import Protocol
 
 from edgeclassifier.cameras.reader import POLL_S
-from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.results import Latency, Prediction, Result
 from edgeclassifier.engine.inference import Answer
 from edgeclassifier.errors import InferenceError
 from edgeclassifier.host import threads
-from edgeclassifier.pipeline.intake import Prepared, Unchanged, Work, prepare
+from edgeclassifier.pipeline.intake import Prepared, Taken, Work, prepare
 from edgeclassifier.pipeline.mailbox import Closed, Mailbox
 from edgeclassifier.pipeline.modelslot import ModelSlot
 from edgeclassifier.pipeline.ondemand import OnDemand
-
-
-class Done(Protocol):
-    """What the interpreter's thread has finished."""
-
-    @property
-    def frame(self) -> Frame:
-        """The frame it belongs to."""
-
-    def result(self) -> Result:
-        """Make it a result; in another thread, because the interpreter waits for its own."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,11 +24,6 @@ class Answered:
     started_s: float
     done_s: float
     predictions: tuple[Prediction, ...] | None = None
-
-    @property
-    def frame(self) -> Frame:
-        """The frame that was classified."""
-        return self.prepared.frame
 
     def best(self) -> tuple[Prediction, ...]:
         """Return the best labels."""
@@ -57,7 +39,11 @@ class Answered:
             frame=prepared.frame,
             crop=prepared.crop,
             predictions=predictions,
-            latency=_latency(prepared, inference_s=self.done_s - self.started_s),
+            latency=_latency(
+                prepared.taken,
+                preprocess_s=prepared.preprocess_s,
+                inference_s=self.done_s - self.started_s,
+            ),
             model=prepared.inference.model(self.answer.backend),
             backend=self.answer.backend,
         )
@@ -67,35 +53,35 @@ class Answered:
 class Repeated:
     """An answer that holds for another frame, too."""
 
-    unchanged: Unchanged
+    taken: Taken
     answered: Answered
-
-    @property
-    def frame(self) -> Frame:
-        """The frame on which nothing was different."""
-        return self.unchanged.frame
 
     def result(self) -> Result:
         """Make it a result."""
-        unchanged, answered = self.unchanged, self.answered
+        taken, answered = self.taken, self.answered
         predictions = answered.best()
         return Result(
-            frame=unchanged.frame,
+            frame=taken.frame,
             crop=answered.prepared.crop,
             predictions=predictions,
-            latency=_latency(unchanged, inference_s=0.0),
+            latency=_latency(taken, preprocess_s=taken.compared_s, inference_s=0.0),
             model=answered.prepared.inference.model(answered.answer.backend),
             backend=answered.answer.backend,
-            answer_age_s=unchanged.frame.monotonic_s - answered.frame.monotonic_s,
+            answer_age_s=taken.frame.monotonic_s - answered.prepared.frame.monotonic_s,
         )
 
 
-def _latency(work: Work, *, inference_s: float) -> Latency:
+Done = Answered | Repeated
+"""What the interpreter's thread has finished. Becomes a result in another one: the interpreter
+waits for its own."""
+
+
+def _latency(taken: Taken, *, preprocess_s: float, inference_s: float) -> Latency:
     """Say where the time of a frame went until now."""
-    captured_s = work.frame.monotonic_s
+    captured_s = taken.frame.monotonic_s
     return Latency(
-        capture_s=work.received_s - captured_s,
-        preprocess_s=work.ready_s - work.received_s,
+        capture_s=taken.received_s - captured_s,
+        preprocess_s=preprocess_s,
         inference_s=inference_s,
         total_s=time.monotonic() - captured_s,
     )
@@ -155,24 +141,24 @@ class Runner:
         if isinstance(work, Prepared):
             return self._run(work)
         last = self._last
-        if last is not None and self._holds(last, work):
-            return Repeated(unchanged=work, answered=last)
-        current = self._models.current
-        return self._run(prepare(work.frame, current, received_s=work.received_s, look=work.look))
+        if last is not None and work.like is not None and self._holds(last, work):
+            return Repeated(taken=work, answered=last)
+        return self._run(prepare(work, self._models.current))
 
-    def _holds(self, last: Answered, work: Unchanged) -> bool:
+    def _holds(self, last: Answered, taken: Taken) -> bool:
         """Tell whether an answer holds for a frame.
 
         The frame may have been compared with one before that of the answer. A new model has to
         prove itself on frames, not on repeats.
         """
-        prepared, inference = last.prepared, last.prepared.inference
-        age_s = work.frame.monotonic_s - prepared.frame.monotonic_s
-        scene, look = work.look.scene, prepared.look
+        before, inference = last.prepared.taken, last.prepared.inference
+        age_s = taken.frame.monotonic_s - before.frame.monotonic_s
+        look, old_look = taken.look, before.look
         return (
             look is not None
-            and (look is work.like or scene.same(work.look, look))
-            and 0 < age_s < scene.settings.max_age_s
+            and old_look is not None
+            and (old_look is taken.like or look.scene.same(look, old_look))
+            and 0 < age_s < look.scene.settings.max_age_s
             and self._models.current is inference
             and self._models.settled
             and inference.backend == last.answer.backend
@@ -180,23 +166,22 @@ class Runner:
 
     def _run(self, prepared: Prepared) -> Answered:
         # Nothing but the interpreter: its cores are idle while anything else happens here.
-        if prepared.look is not None:
-            prepared.look.remember()
+        look = prepared.taken.look
+        if look is not None:
+            look.remember()
         self.busy_since_s = started_s = time.monotonic()
         try:
             answer = prepared.inference.run(prepared.tensor)
         except InferenceError as error:
             other = self._models.failed(prepared.inference, error)
-            prepared = prepare(
-                prepared.frame, other, received_s=prepared.received_s, look=prepared.look
-            )
+            prepared = prepare(prepared.taken, other)
             answer = other.run(prepared.tensor)
         done_s = time.monotonic()
         self.busy_since_s = None
         if not self._models.settled:
             self._models.answered(prepared.inference)
         answered = Answered(prepared=prepared, answer=answer, started_s=started_s, done_s=done_s)
-        if prepared.look is not None:
+        if look is not None:
             self._last = answered
         return answered
 
