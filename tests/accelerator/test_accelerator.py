@@ -510,7 +510,7 @@ def test_stop_does_not_wait_for_an_answer(bench: Bench) -> None:
 PARENT = """
 import json, sys, time
 from pathlib import Path
-from edgeclassifier.accelerator.faults import TensorLayout
+from edgeclassifier.engine.tensors import TensorLayout
 from edgeclassifier.accelerator.supervisor import Accelerator
 settings = json.loads(sys.argv[1])
 settings["expected"] = TensorLayout.from_fields(settings["expected"])
