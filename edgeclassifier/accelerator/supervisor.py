@@ -9,7 +9,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgeclassifier.accelerator.alarm import Alarm
 from edgeclassifier.accelerator.faults import Failure
 from edgeclassifier.accelerator.process import Gone, WorkerProcess
 from edgeclassifier.accelerator.record import Record
@@ -17,6 +16,7 @@ from edgeclassifier.contract.status import AcceleratorFault, AcceleratorStatus
 from edgeclassifier.engine.inference import Unavailable
 from edgeclassifier.engine.tensors import TensorLayout
 from edgeclassifier.host.backoff import Backoff
+from edgeclassifier.host.wakeup import WakeUp
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Accelerator:
         self._record = Record(name=name, on_change=on_change)
         self._thread = threading.Thread(target=self._supervise, name=name, daemon=True)
         self._stopping = False
-        self._alarm = Alarm()
+        self._wake_up = WakeUp()
         self._using = threading.Lock()
         """Held while a request is under way, whose process must not be closed."""
         self._serving: WorkerProcess | None = None
@@ -122,14 +122,14 @@ class Accelerator:
     def stop(self, *, timeout_s: float) -> None:
         """Kill the process and end. One that cannot be killed is left behind after `timeout_s`."""
         self._stopping = True
-        self._alarm.ring()
+        self._wake_up.ring()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         if self._thread.is_alive():
             log.warning("%s: its process does not end and is left behind", self.name)
             return
         self._record.stopped()
-        self._alarm.close()
+        self._wake_up.close()
 
     def _watch_pace(self, took_s: float) -> None:
         self._slow_answers = self._slow_answers + 1 if 0 < self._slow_s < took_s else 0
@@ -140,7 +140,7 @@ class Accelerator:
     def _condemn(self, failure: Failure) -> None:
         self._serving = None
         self._verdict = failure.on_its_own()
-        self._alarm.ring()
+        self._wake_up.ring()
 
     def _supervise(self) -> None:
         try:
@@ -184,8 +184,8 @@ class Accelerator:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 raise Failure("hung", f"not ready within {self._load_deadline_s:g} s")
-            answered = worker.watch(self._alarm.fd, timeout_s=left_s, for_answer=True)
-            self._alarm.clear()
+            answered = worker.watch(self._wake_up.fileno(), timeout_s=left_s, for_answer=True)
+            self._wake_up.clear()
             if answered:
                 worker.take_answer(timeout_s=left_s)
                 return True
@@ -200,8 +200,8 @@ class Accelerator:
         steady_at_s: float | None = time.monotonic() + self._steady_s
         while not self._stopping:
             left_s = None if steady_at_s is None else max(0.0, steady_at_s - time.monotonic())
-            worker.watch(self._alarm.fd, timeout_s=left_s, for_answer=False)
-            self._alarm.clear()
+            worker.watch(self._wake_up.fileno(), timeout_s=left_s, for_answer=False)
+            self._wake_up.clear()
             if self._verdict is not None:
                 raise self._verdict
             if steady_at_s is not None and time.monotonic() >= steady_at_s:
@@ -226,5 +226,4 @@ class Accelerator:
     def _pause(self, pause_s: float) -> None:
         until_s = time.monotonic() + pause_s
         while not self._stopping and (left_s := until_s - time.monotonic()) > 0:
-            self._alarm.wait(left_s)
-            self._alarm.clear()
+            self._wake_up.wait(left_s)

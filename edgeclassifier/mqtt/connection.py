@@ -29,6 +29,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeclassifier.contract.message import Message
 from edgeclassifier.errors import BrokerError
+from edgeclassifier.host.wakeup import WakeUp
 from edgeclassifier.mqtt import packets, reasons
 from edgeclassifier.mqtt.broker import Broker
 
@@ -66,7 +67,7 @@ class Connection:
         *,
         broker: Broker,
         will: Message | None,
-        wake: socket.socket | None = None,
+        wake: WakeUp | None = None,
         on_delivered: Callable[[int, str | None], None] | None = None,
         listener: Listener | None = None,
     ) -> None:
@@ -183,7 +184,7 @@ class Connection:
             poll.register(self._wake, select.POLLIN)
         ready = dict(poll.poll(0 if buffered else timeout_s * 1000))
         if self._wake is not None and ready.get(self._wake.fileno()):
-            self._wake.recv(4096)
+            self._wake.clear()
         # paho looks after errors itself and does nothing once its socket is closed.
         if buffered or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
             self._client.loop_read()

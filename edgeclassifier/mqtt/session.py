@@ -222,7 +222,7 @@ class Session:
             connection = Connection(
                 broker=access.broker,
                 will=access.will,
-                wake=self._wake_up.listener,
+                wake=self._wake_up,
                 on_delivered=self._delivery.note_answer,
                 listener=Listener(topics=access.subscriptions, on_message=self._hear),
             )
