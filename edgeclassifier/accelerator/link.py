@@ -1,4 +1,4 @@
-"""What joins the supervisor and its worker: memory for the tensors, and two kinds of message."""
+"""What passes between the supervisor and its worker: the job, tensors in memory, and messages."""
 
 import contextlib
 import fcntl
@@ -6,12 +6,13 @@ import json
 import mmap
 import os
 from collections.abc import Iterator
-from typing import Any, get_args
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.accelerator.faults import Failure
 from edgeclassifier.contract.status import AcceleratorFault
 from edgeclassifier.engine.tensors import TensorLayout
 
@@ -23,6 +24,47 @@ MAX_MESSAGE_BYTES = 4096
 
 _ALIGNMENT_BYTES = 64
 _MAX_REASON = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a worker runs."""
+
+    model: Path
+    delegate: str | None
+    """The delegate's library as dlopen() takes it; None runs the model on the CPU."""
+    options: dict[str, str]
+    """Of the delegate."""
+    runtime: str
+    threads: int
+    layout: TensorLayout
+    """Of the model's CPU twin, which must be the model's own."""
+    slow_s: float
+    """An answer that takes longer is too slow; 0: none is."""
+
+    def encode(self) -> str:
+        """Return it as an argument for the worker's command line."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Rebuild a job from encode()."""
+        fields = json.loads(text)
+        layout = TensorLayout.from_fields(fields["layout"])
+        return cls(**{**fields, "model": Path(fields["model"]), "layout": layout})
+
+
+class Failure(Exception):  # noqa: N818 - named for what it reports
+    """A fault of an accelerator, on its way to the status."""
+
+    def __init__(self, fault: AcceleratorFault, reason: str) -> None:
+        super().__init__(f"{fault}: {reason}")
+        self.fault = fault
+        self.reason = reason
+
+    def without_traceback(self) -> "Failure":
+        """Return a copy that keeps no model and no frame in memory."""
+        return Failure(self.fault, self.reason)
 
 
 class TensorMemory:
@@ -46,7 +88,7 @@ class TensorMemory:
 
 @contextlib.contextmanager
 def new_memory(layout: TensorLayout) -> Iterator[int]:
-    """Give a file descriptor of memory for TensorMemory. Raises OSError where there is none."""
+    """Give a file descriptor of memory for TensorMemory. Raises OSError if there is none left."""
     fd = os.memfd_create("tensors", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         # Allocated now and never resized: otherwise touching it could be fatal for both sides.

@@ -1,31 +1,29 @@
 """The worker process, seen from the supervisor: one life, from its start to its end."""
 
 import contextlib
-import json
 import logging
 import os
 import select
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.accelerator.faults import Failure
 from edgeclassifier.accelerator.link import (
     MAX_MESSAGE_BYTES,
     REQUEST,
+    Failure,
+    Job,
     TensorMemory,
     check,
     new_memory,
 )
 from edgeclassifier.contract.status import AcceleratorFault
-from edgeclassifier.engine.tensors import TensorLayout
 from edgeclassifier.host import launch
+from edgeclassifier.host.wakeup import WakeUp
 
 log = logging.getLogger(__name__)
 
@@ -45,47 +43,27 @@ class WorkerProcess:
     is watched.
     """
 
-    def __init__(
-        self,
-        *,
-        model: Path,
-        delegate: str | None,
-        options: Mapping[str, str],
-        runtime: str,
-        threads: int,
-        layout: TensorLayout,
-        slow_s: float,
-    ) -> None:
-        """Start the process. Raises OSError where the system has no room for it.
+    def __init__(self, job: Job) -> None:
+        """Start the process. Raises OSError if the system has no room for it.
 
         The calling thread has to outlive the process, which is killed when that thread ends.
         """
         with contextlib.ExitStack() as undo:
-            memory_fd = undo.enter_context(new_memory(layout))
+            memory_fd = undo.enter_context(new_memory(job.layout))
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.enter_context(theirs)
             with contextlib.ExitStack() as undo_ours:
                 undo_ours.enter_context(ours)
-                self._memory = TensorMemory(memory_fd, layout)
+                self._memory = TensorMemory(memory_fd, job.layout)
                 undo_ours.callback(self._memory.close)
-                job = {
-                    "socket": theirs.fileno(),
-                    "memory": memory_fd,
-                    "model": str(model),
-                    "delegate": delegate,
-                    "options": dict(options),
-                    "runtime": runtime,
-                    "threads": threads,
-                    "layout": layout.fields(),
-                    "slow_s": slow_s,
-                }
+                fds = theirs.fileno(), memory_fd
                 # In a session of its own, so that Ctrl-C and Ctrl-Z in a terminal pass it by.
                 self._process = subprocess.Popen(  # noqa: S603 - our own program
-                    [*launch.command(f"{__package__}.worker"), json.dumps(job)],
+                    [*launch.command(f"{__package__}.worker"), *map(str, fds), job.encode()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
-                    pass_fds=(theirs.fileno(), memory_fd),
+                    pass_fds=fds,
                     start_new_session=True,
                 )
                 undo_ours.pop_all()
@@ -97,18 +75,18 @@ class WorkerProcess:
         """The process id."""
         return self._process.pid
 
-    def watch(self, *others: int, timeout_s: float | None, for_answer: bool) -> bool:
-        """Wait for an answer if `for_answer`, for one of `others` to be readable, or the timeout.
+    def watch(self, wake_up: WakeUp, *, timeout_s: float | None, for_answer: bool) -> bool:
+        """Wait for an answer if `for_answer`, for `wake_up`, which is cleared, or the timeout.
 
-        Says whether there is an answer to take. Raises Gone where the process has ended.
+        Says whether there is an answer to take. Raises Gone if the process has ended.
         """
         poll = select.poll()
         poll.register(self._connection, select.POLLIN if for_answer else 0)
         if self._words.open:
             poll.register(self._words.fd, select.POLLIN)
-        for fd in others:
-            poll.register(fd, select.POLLIN)
+        poll.register(wake_up, select.POLLIN)
         events = dict(poll.poll(None if timeout_s is None else 1000 * timeout_s))
+        wake_up.clear()
         if self._words.fd in events:
             self._words.read()
         event = events.get(self._connection.fileno(), 0)
@@ -121,7 +99,7 @@ class WorkerProcess:
     def take_answer(self, *, timeout_s: float) -> None:
         """Return when the worker says that all went well.
 
-        Raises Failure where it says something else, or nothing in time, and Gone where it ended.
+        Raises Failure if it says something else, or nothing in time, and Gone if it ended.
         """
         self._connection.settimeout(timeout_s)
         try:
@@ -135,8 +113,7 @@ class WorkerProcess:
     def run(self, tensor: NDArray[Any], *, timeout_s: float) -> NDArray[Any]:
         """Return a copy of what the model's output stores for `tensor`, flat.
 
-        Raises Failure where the worker reports one or does not answer in time, and Gone where it
-        ended.
+        Raises Failure if the worker reports one or does not answer in time, and Gone if it ended.
         """
         np.copyto(self._memory.input, tensor, casting="no")
         try:
@@ -174,7 +151,7 @@ class WorkerProcess:
         return True
 
     def close(self) -> None:
-        """Let go of everything but the process. Nobody may be in run()."""
+        """Release everything but the process. No thread may be in run()."""
         self._connection.close()
         self._memory.close()
         self._words.close()
@@ -205,7 +182,7 @@ class _LastWords:
         self._unfinished = b""
 
     def read(self) -> bool:
-        """Take some of what is there, without waiting for more; say whether there was any."""
+        """Read what is there, up to a limit, without waiting; say whether there was any."""
         try:
             data = os.read(self.fd, _CHUNK_BYTES)
         except BlockingIOError:

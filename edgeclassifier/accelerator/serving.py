@@ -2,27 +2,30 @@
 
 import socket
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-from edgeclassifier.accelerator.faults import Failure
-from edgeclassifier.accelerator.link import DONE, MAX_MESSAGE_BYTES, TensorMemory, encode
+from edgeclassifier.accelerator.link import (
+    DONE,
+    MAX_MESSAGE_BYTES,
+    Failure,
+    Job,
+    TensorMemory,
+    encode,
+)
 from edgeclassifier.engine.runtime import Interpreter, load_delegate, load_model
-from edgeclassifier.engine.tensors import TensorLayout
 from edgeclassifier.errors import InferenceError, ModelError
 
 _WARM_UP_RUNS = 3
 
 
-def serve(connection: socket.socket, job: Mapping[str, Any]) -> None:
+def serve(connection: socket.socket, *, memory_fd: int, job: Job) -> None:
     """Load what the job names, try it, say so, and answer requests until the supervisor is gone.
 
-    A failure is reported to the supervisor, who ends this process.
+    A failure is reported to the supervisor, which ends this process.
     """
     try:
-        run = _prepare(job)
-        _try_out(run, slow_s=job["slow_s"])
+        run = _prepare(job, memory_fd)
+        _try_out(run, slow_s=job.slow_s)
         connection.send(DONE)
         while connection.recv(MAX_MESSAGE_BYTES):
             run()
@@ -35,13 +38,12 @@ def serve(connection: socket.socket, job: Mapping[str, Any]) -> None:
         pass  # the supervisor is gone
 
 
-def _prepare(job: Mapping[str, Any]) -> Callable[[], None]:
+def _prepare(job: Job, memory_fd: int) -> Callable[[], None]:
     """Return what turns the input in the memory into the output in the memory."""
     interpreter = _load(job)
-    expected = TensorLayout.from_fields(job["layout"])
-    if difference := expected.difference(interpreter):
-        raise Failure("unfit", f"{job['model']} does not match its CPU twin: {difference}")
-    memory = TensorMemory(job["memory"], expected)
+    if difference := job.layout.difference(interpreter):
+        raise Failure("unfit", f"{job.model} does not match its CPU twin: {difference}")
+    memory = TensorMemory(memory_fd, job.layout)
     input_index = interpreter.get_input_details()[0]["index"]
     output_index = interpreter.get_output_details()[0]["index"]
 
@@ -56,14 +58,14 @@ def _prepare(job: Mapping[str, Any]) -> Callable[[], None]:
     return run
 
 
-def _load(job: Mapping[str, Any]) -> Interpreter:
-    library, runtime = job["delegate"], job["runtime"]
+def _load(job: Job) -> Interpreter:
+    library = job.delegate
     try:
         delegates = []
         if library is not None:
-            delegates = [load_delegate(library, job["options"], runtime=runtime)]
+            delegates = [load_delegate(library, job.options, runtime=job.runtime)]
         loaded = load_model(
-            Path(job["model"]), runtime=runtime, threads=job["threads"], delegates=delegates
+            job.model, runtime=job.runtime, threads=job.threads, delegates=delegates
         )
     except ModelError as error:
         raise Failure("unfit", str(error)) from None
@@ -78,12 +80,12 @@ def _load(job: Mapping[str, Any]) -> Interpreter:
 
 
 def _try_out(run: Callable[[], None], *, slow_s: float) -> None:
-    """Run a few times, so that an accelerator that fails at once is not offered to anyone."""
+    """Run a few times, so that an accelerator that fails at once is never offered."""
     took_s = 0.0
     for _ in range(_WARM_UP_RUNS):
         started_s = time.monotonic()
         run()
         took_s = time.monotonic() - started_s
-    # The first run pays for more than itself: the last one counts.
+    # The first run includes set-up: the last one counts.
     if 0 < slow_s < took_s:
         raise Failure("slow", f"a trial took {took_s:.2f} s, more than {slow_s:g} s")

@@ -3,27 +3,27 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any
 
 from numpy.typing import NDArray
 
-from edgeclassifier.accelerator.faults import Failure
+from edgeclassifier.accelerator.link import Failure, Job
 from edgeclassifier.accelerator.process import Gone, WorkerProcess
-from edgeclassifier.accelerator.record import Record
 from edgeclassifier.contract.status import AcceleratorFault, AcceleratorStatus
 from edgeclassifier.engine.inference import Unavailable
-from edgeclassifier.engine.tensors import TensorLayout
+from edgeclassifier.host import threads
 from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.host.wakeup import WakeUp
 
 log = logging.getLogger(__name__)
 
 _SLOW_ANSWERS = 5
-"""So many in a row are not the machine's hiccup."""
-_REAP_S = 5.0
-"""A process that is not gone so long after SIGKILL is stuck in the kernel."""
+"""This many in a row are not the machine's hiccup."""
+_STOP_S = 5.0
 
 
 class Accelerator:
@@ -37,49 +37,35 @@ class Accelerator:
         self,
         *,
         name: str,
-        model: Path,
-        delegate: str | None,
-        options: Mapping[str, str],
-        runtime: str,
-        threads: int,
-        expected: TensorLayout,
+        job: Job,
         deadline_s: float,
         load_deadline_s: float,
-        slow_s: float,
         retry_min_s: float,
         retry_max_s: float,
         steady_s: float = 60.0,
+        reap_s: float = 5.0,
         on_change: Callable[[AcceleratorStatus], None] | None = None,
     ) -> None:
         """Say what to run; `name` is for the log.
 
-        `delegate` is a library as dlopen() takes it, `options` are its own, and without one the
-        process runs the model on the CPU. `expected` is the layout of the CPU's model, which the
-        accelerator stands in for. An answer takes at most `deadline_s`, and is too slow after
-        `slow_s` (0: never). Once it worked for `steady_s` the pauses are short again.
+        An answer takes at most `deadline_s`, and getting ready at most `load_deadline_s`. Once it
+        worked for `steady_s` the pauses are short again. A process that has not ended `reap_s`
+        after SIGKILL is stuck in the kernel.
 
         `on_change` is called in a thread of this object whenever state or fault change; it must
         be quick, and must not raise.
         """
-        if not (min(deadline_s, load_deadline_s) > 0 and 0 <= slow_s < deadline_s):
-            raise ValueError(f"not 0 <= {slow_s} < {deadline_s}, or not 0 < {load_deadline_s}")
+        if not (min(deadline_s, load_deadline_s) > 0 and 0 <= job.slow_s < deadline_s):
+            raise ValueError(f"not 0 <= {job.slow_s} < {deadline_s}, or not 0 < {load_deadline_s}")
         self.name = name
-        self._job: dict[str, Any] = {
-            "model": model,
-            "delegate": delegate,
-            "options": options,
-            "runtime": runtime,
-            "threads": threads,
-            "layout": expected,
-            "slow_s": slow_s,
-        }
+        self.job = job
         self._deadline_s = deadline_s
         self._load_deadline_s = load_deadline_s
-        self._slow_s = slow_s
         self._steady_s = steady_s
+        self._reap_s = reap_s
         self._backoff = Backoff(min_s=retry_min_s, max_s=retry_max_s)
-        self._record = Record(name=name, on_change=on_change)
-        self._thread = threading.Thread(target=self._supervise, name=name, daemon=True)
+        self._record = _Record(name=name, on_change=on_change)
+        self._thread: threading.Thread | None = None
         self._stopping = False
         self._wake_up = WakeUp()
         self._using = threading.Lock()
@@ -90,17 +76,23 @@ class Accelerator:
 
     @property
     def status(self) -> AcceleratorStatus:
-        """How it does now."""
+        """What it does now, or why it does not work."""
         return self._record.status
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The id of the process that answers; None while none does."""
+        worker = self._serving
+        return None if worker is None else worker.pid
 
     def start(self) -> None:
         """Begin to load in the background. The process takes the niceness of the caller."""
-        self._thread.start()
+        self._thread = threads.start(self._supervise, name=self.name)
 
     def run(self, tensor: NDArray[Any]) -> NDArray[Any]:
         """Return what the model's output stores for `tensor`, flat, as Classifier.run() does.
 
-        Raises Unavailable at once while it is not ready, and within `deadline_s` where it fails.
+        Raises Unavailable at once while it is not ready, and within `deadline_s` if it fails.
         """
         with self._using:
             worker = self._serving
@@ -123,23 +115,23 @@ class Accelerator:
         """Kill the process and end. One that cannot be killed is left behind after `timeout_s`."""
         self._stopping = True
         self._wake_up.ring()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join(timeout_s)
-        if self._thread.is_alive():
+        if self._thread is not None and self._thread.is_alive():
             log.warning("%s: its process does not end and is left behind", self.name)
             return
         self._record.stopped()
         self._wake_up.close()
 
     def _watch_pace(self, took_s: float) -> None:
-        self._slow_answers = self._slow_answers + 1 if 0 < self._slow_s < took_s else 0
+        self._slow_answers = self._slow_answers + 1 if 0 < self.job.slow_s < took_s else 0
         if self._slow_answers >= _SLOW_ANSWERS:
-            reason = f"{_SLOW_ANSWERS} answers in a row took more than {self._slow_s:g} s each"
+            reason = f"{_SLOW_ANSWERS} answers in a row took more than {self.job.slow_s:g} s each"
             self._condemn(Failure("slow", f"{reason}, the last one {took_s:.2f} s"))
 
     def _condemn(self, failure: Failure) -> None:
         self._serving = None
-        self._verdict = failure.on_its_own()
+        self._verdict = failure.without_traceback()
         self._wake_up.ring()
 
     def _supervise(self) -> None:
@@ -153,9 +145,9 @@ class Accelerator:
             self._record.stopped()
 
     def _live(self) -> Failure | None:
-        """Lead one process from its start to its end; return why it ended, None if on request."""
+        """Start a process and look after it; return why it ended, None if stop() was called."""
         try:
-            worker = WorkerProcess(**self._job)
+            worker = WorkerProcess(self.job)
         except OSError as error:
             failure = Failure("error", f"its process cannot be started: {error.strerror}")
             self._record.failed(failure)
@@ -167,9 +159,9 @@ class Accelerator:
                 fault = "lost"
                 self._serve(worker)
         except Failure as failure:
-            end = failure.on_its_own()
+            end = failure.without_traceback()
         except Gone:
-            end = worker.obituary(fault, timeout_s=_REAP_S)
+            end = worker.obituary(fault, timeout_s=self._reap_s)
         finally:
             worker.kill()
             if end is not None:
@@ -178,15 +170,13 @@ class Accelerator:
         return end
 
     def _load(self, worker: WorkerProcess) -> bool:
-        """Wait until the process is ready; say whether it is, which it is not after stop()."""
+        """Wait until the process is ready, or stop() is called; say whether it is ready."""
         deadline_s = time.monotonic() + self._load_deadline_s
         while not self._stopping:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 raise Failure("hung", f"not ready within {self._load_deadline_s:g} s")
-            answered = worker.watch(self._wake_up.fileno(), timeout_s=left_s, for_answer=True)
-            self._wake_up.clear()
-            if answered:
+            if worker.watch(self._wake_up, timeout_s=left_s, for_answer=True):
                 worker.take_answer(timeout_s=left_s)
                 return True
         return False
@@ -200,8 +190,7 @@ class Accelerator:
         steady_at_s: float | None = time.monotonic() + self._steady_s
         while not self._stopping:
             left_s = None if steady_at_s is None else max(0.0, steady_at_s - time.monotonic())
-            worker.watch(self._wake_up.fileno(), timeout_s=left_s, for_answer=False)
-            self._wake_up.clear()
+            worker.watch(self._wake_up, timeout_s=left_s, for_answer=False)
             if self._verdict is not None:
                 raise self._verdict
             if steady_at_s is not None and time.monotonic() >= steady_at_s:
@@ -212,13 +201,13 @@ class Accelerator:
         with self._using:
             self._serving = None
         worker.close()
-        if worker.ended(timeout_s=_REAP_S):
+        if worker.ended(timeout_s=self._reap_s):
             return
         reason = (
             f"its process {worker.pid} cannot be killed, it is stuck in the kernel: "
             "unplug the device, or restart the machine"
         )
-        self._record.worse(reason)
+        self._record.stuck(reason)
         # A second one would only get stuck on the same device.
         while not (self._stopping or worker.ended(timeout_s=1.0)):
             pass
@@ -227,3 +216,72 @@ class Accelerator:
         until_s = time.monotonic() + pause_s
         while not self._stopping and (left_s := until_s - time.monotonic()) > 0:
             self._wake_up.wait(left_s)
+
+
+@contextmanager
+def attempt(
+    build: Callable[[Callable[[AcceleratorStatus], None]], Accelerator],
+) -> Iterator[tuple[Accelerator, AcceleratorStatus]]:
+    """Start what `build` makes, wait for its first status, and stop it when the context ends.
+
+    `build` takes the accelerator's `on_change`. The first status takes as long as loading may.
+    Raises ThreadDiedError if a fault ended the thread that looks after it.
+    """
+    outcome: SimpleQueue[AcceleratorStatus] = SimpleQueue()
+    accelerator = build(outcome.put)
+    accelerator.start()
+    try:
+        yield accelerator, outcome.get()
+    finally:
+        accelerator.stop(timeout_s=_STOP_S)
+        threads.check()
+
+
+class _Record:
+    """Keeps the status, logs it and tells of its changes. One thread writes, any may read."""
+
+    def __init__(self, *, name: str, on_change: Callable[[AcceleratorStatus], None] | None) -> None:
+        self._name = name
+        self._on_change = on_change
+        self.status = AcceleratorStatus(state="starting")
+
+    def ready(self) -> None:
+        """Note that it works, for the first time or again."""
+        before = self.status
+        again = before.fault is not None
+        log.info("%s: %s", self._name, "is back" if again else "is ready")
+        self._set(
+            AcceleratorStatus(
+                state="ready", failures=before.failures, returns=before.returns + int(again)
+            )
+        )
+
+    def failed(self, failure: Failure) -> None:
+        """Note that it failed, or that an attempt to start it again did."""
+        before = self.status
+        news = before.state != "waiting" or before.fault != failure.fault
+        log.log(logging.WARNING if news else logging.DEBUG, "%s: %s", self._name, failure)
+        self._set(
+            AcceleratorStatus(
+                state="waiting",
+                fault=failure.fault,
+                reason=failure.reason,
+                failures=before.failures + 1,
+                returns=before.returns,
+            )
+        )
+
+    def stuck(self, reason: str) -> None:
+        """Note that it failed, and cannot even be started again for now."""
+        log.error("%s: %s", self._name, reason)
+        self._set(replace(self.status, reason=reason))
+
+    def stopped(self) -> None:
+        """Note that it was stopped. May be called twice."""
+        self._set(replace(self.status, state="stopped"))
+
+    def _set(self, status: AcceleratorStatus) -> None:
+        before, self.status = self.status, status
+        changed = (before.state, before.fault) != (status.state, status.fault)
+        if changed and self._on_change is not None:
+            self._on_change(status)

@@ -1,7 +1,6 @@
 """The program of the worker process: ties its life to the supervisor's, then goes to work."""
 
 import ctypes
-import json
 import os
 import resource
 import select
@@ -13,14 +12,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Do the job that the first argument describes, in JSON: see WorkerProcess."""
-    job = json.loads(sys.argv[1])
-    connection = socket.socket(fileno=job["socket"])
+    """Take the job that the arguments describe: a socket, memory, and a Job."""
+    socket_fd, memory_fd, job = sys.argv[1:]
+    connection = socket.socket(fileno=int(socket_fd))
     _depend_on_supervisor(connection)
     # Not at the top: NumPy alone takes longer than the supervisor's death may go unnoticed.
+    from edgeclassifier.accelerator.link import Job
     from edgeclassifier.accelerator.serving import serve
 
-    serve(connection, job)
+    serve(connection, memory_fd=int(memory_fd), job=Job.decode(job))
     # Without the delegate's clean-up, which may hang or crash; the kernel closes its device.
     os._exit(0)
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeclassifier import compose
-from edgeclassifier.accelerator.attempt import attempt
-from edgeclassifier.accelerator.supervisor import Accelerator
+from edgeclassifier.accelerator.link import Job
+from edgeclassifier.accelerator.supervisor import Accelerator, attempt
 from edgeclassifier.bench.rig import Rig, endless, sample_frames
 from edgeclassifier.bench.throughput import rate_hz
 from edgeclassifier.config import Config
@@ -44,8 +44,8 @@ def measure_isolation(
 ) -> Isolation:
     """Let both take turns on the CPU, `rounds` times for `seconds` each: alone, then the pipeline.
 
-    The frames of the pipeline are of `size`, width and height. Raises InferenceError where the
-    process does not start, or ends.
+    The frames of the pipeline are of `size`, width and height. Raises InferenceError if the process
+    does not start, or ends.
     """
     engine = compose.build_engine(config)
     run = engine.classifier.run
@@ -112,15 +112,17 @@ def _in_a_process(engine: compose.Engine) -> Iterator[Accelerator]:
     def build(on_change: Callable[[AcceleratorStatus], None]) -> Accelerator:
         return Accelerator(
             name="isolated",
-            model=engine.model.path,
-            delegate=None,
-            options={},
-            runtime=engine.classifier.runtime.name,
-            threads=engine.classifier.threads,
-            expected=engine.classifier.layout,
+            job=Job(
+                model=engine.model.path,
+                delegate=None,
+                options={},
+                runtime=engine.classifier.runtime.name,
+                threads=engine.classifier.threads,
+                layout=engine.classifier.layout,
+                slow_s=0.0,
+            ),
             deadline_s=_ANSWER_S,
             load_deadline_s=_LOAD_S,
-            slow_s=0.0,
             retry_min_s=_LOAD_S,
             retry_max_s=_LOAD_S,
             on_change=on_change,

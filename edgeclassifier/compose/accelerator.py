@@ -1,4 +1,4 @@
-"""The accelerator that the configuration means, where there is one."""
+"""The accelerator that the configuration names, if there is one."""
 
 import dataclasses
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def find_accelerated_model(config: Config, model: ModelFile) -> ModelFile | None:
     """Return the file of `model` that is compiled for the accelerator, None to use the CPU alone.
 
-    Raises ModelError where an accelerator is configured and the file for it is not there.
+    Raises ModelError if an accelerator is configured and its file of the model is missing.
     """
     delegate = config.accelerator.delegate
     if delegate == "none":
@@ -70,21 +70,24 @@ def build_accelerator(
 ) -> "Accelerator":
     """Build what runs `model`, not yet started; `twin` is the same network for the CPU."""
     from edgeclassifier.accelerator.devices import library_of
+    from edgeclassifier.accelerator.link import Job
     from edgeclassifier.accelerator.supervisor import Accelerator
 
     wanted = config.accelerator
     name = _EDGE_TPU if wanted.delegate == "auto" else wanted.delegate
     return Accelerator(
         name=Path(name).name.removeprefix("lib").partition(".")[0],
-        model=model.path,
-        delegate=library_of(name),
-        options=wanted.options,
-        runtime=twin.runtime.name,
-        threads=1,
-        expected=twin.layout,
+        job=Job(
+            model=model.path,
+            delegate=library_of(name),
+            options=wanted.options,
+            runtime=twin.runtime.name,
+            threads=1,
+            layout=twin.layout,
+            slow_s=wanted.slow_s,
+        ),
         deadline_s=wanted.deadline_s,
         load_deadline_s=wanted.load_deadline_s,
-        slow_s=wanted.slow_s,
         retry_min_s=wanted.retry_min_s,
         retry_max_s=wanted.retry_max_s,
         on_change=on_change,
@@ -92,9 +95,9 @@ def build_accelerator(
 
 
 def try_accelerator(config: Config, model: ModelFile, *, twin: "Classifier") -> None:
-    """Start the accelerator, see whether it runs `model`, and let go of it.
+    """Start the accelerator, see whether it runs `model`, and stop it.
 
-    Raises ModelError where the model does not suit, and InferenceError where the accelerator fails
+    Raises ModelError if the model does not suit, and InferenceError if the accelerator fails
     otherwise, or is not there.
     """
     with first_status(config, model, twin=twin) as (accelerator, status):
@@ -107,8 +110,8 @@ def try_accelerator(config: Config, model: ModelFile, *, twin: "Classifier") -> 
 def first_status(
     config: Config, model: ModelFile, *, twin: "Classifier"
 ) -> "AbstractContextManager[tuple[Accelerator, AcceleratorStatus]]":
-    """Start the accelerator for as long as the context lasts, and say what came of it."""
-    from edgeclassifier.accelerator.attempt import attempt
+    """Start the accelerator for as long as the context lasts, and give its first status."""
+    from edgeclassifier.accelerator.supervisor import attempt
 
     return attempt(
         lambda on_change: build_accelerator(config, model, twin=twin, on_change=on_change)

@@ -1,6 +1,5 @@
 """What the tensors of a model look like."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -56,7 +55,7 @@ class TensorLayout:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Mapping[str, Any]]) -> Self:
-        """Rebuild a layout from fields(), after they went through JSON."""
+        """Rebuild a layout from its fields, after they went through JSON."""
         return cls(
             **{
                 name: TensorForm(**{**form, "shape": tuple(form["shape"])})
@@ -64,12 +63,8 @@ class TensorLayout:
             }
         )
 
-    def fields(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return dataclasses.asdict(self)
-
     def difference(self, interpreter: Interpreter) -> str | None:
-        """Say where the tensors of a loaded model differ from this layout; None where nowhere."""
+        """Say how the tensors of a loaded model differ from this layout; None if they do not."""
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1:
             return f"{len(inputs)} inputs and {len(outputs)} outputs instead of one each"

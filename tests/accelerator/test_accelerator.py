@@ -1,7 +1,7 @@
 """An accelerator with every fault there is: a real delegate, in a real process, on real models."""
 
 import contextlib
-import json
+import dataclasses
 import logging
 import os
 import random
@@ -23,14 +23,16 @@ from support.open_files import open_files
 from support.shared_data import FOLDER, needs_shared_data
 from support.tiny_models import Operation, Tensor, classifier, model
 
-from edgeclassifier.accelerator import link, supervisor
-from edgeclassifier.accelerator.faults import Failure
+from edgeclassifier.accelerator import link
+from edgeclassifier.accelerator.link import Failure, Job
 from edgeclassifier.accelerator.process import WorkerProcess
-from edgeclassifier.accelerator.supervisor import Accelerator
+from edgeclassifier.accelerator.supervisor import Accelerator, attempt
 from edgeclassifier.contract.status import AcceleratorFault, AcceleratorState, AcceleratorStatus
 from edgeclassifier.engine.inference import Unavailable
 from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.engine.tensors import TensorLayout
+from edgeclassifier.errors import ThreadDiedError
+from edgeclassifier.host import threads
 from edgeclassifier.host.backoff import Backoff
 
 pytestmark = needs_gcc
@@ -41,7 +43,7 @@ SCALE = 1 / 256
 
 
 class Bench(Device):
-    """A device to break and to mend, and what it takes to start accelerators on it."""
+    """A device to break and to repair, and what it takes to start accelerators on it."""
 
     def __init__(self, folder: Path, library: Path) -> None:
         super().__init__(folder)
@@ -50,18 +52,26 @@ class Bench(Device):
         self.layout = TensorLayout.of(load_model(self.twin).interpreter)
         self.changes: list[AcceleratorStatus] = []
 
+    @property
+    def job(self) -> Job:
+        return Job(
+            model=self.model,
+            delegate=str(self.library),
+            options=self.options,
+            runtime="auto",
+            threads=1,
+            layout=self.layout,
+            slow_s=0.0,
+        )
+
     def settings(self, **others: Any) -> dict[str, Any]:
+        """Return what to build an accelerator with; `others` replace parts of it, or of its job."""
+        of_job = {each.name for each in dataclasses.fields(Job)} & others.keys()
         return {
             "name": "test",
-            "model": self.model,
-            "delegate": str(self.library),
-            "options": self.options,
-            "runtime": "auto",
-            "threads": 1,
-            "expected": self.layout,
+            "job": dataclasses.replace(self.job, **{each: others.pop(each) for each in of_job}),
             "deadline_s": PATIENCE_S,
             "load_deadline_s": PATIENCE_S,
-            "slow_s": 0.0,
             "retry_min_s": 0.01,
             "retry_max_s": 0.05,
             "on_change": self.changes.append,
@@ -132,18 +142,27 @@ def assert_fails(accelerator: Accelerator) -> None:
 
 
 def pid_of_worker(accelerator: Accelerator) -> int:
-    worker = accelerator._serving
-    assert worker is not None
-    return worker.pid
+    pid = accelerator.worker_pid
+    assert pid is not None
+    return pid
+
+
+def stat_of(pid: int) -> list[str]:
+    """Return the fields of a process from its state on; none if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def runs(pid: int) -> bool:
     """Whether a process is there and no zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
+    return stat_of(pid)[:1] not in ([], ["Z"], ["X"])
+
+
+def ticks_of(pid: int) -> int:
+    """Return the CPU time of a process in user mode, in clock ticks."""
+    return int(stat_of(pid)[11])
 
 
 def children() -> set[str]:
@@ -176,7 +195,7 @@ def test_a_compiled_model_matches_its_cpu_twin_and_runs(bench: Bench) -> None:
     name = "mobilenet_v1_0.25_128_quant"
     twin = load_model(FOLDER / "models" / f"{name}.tflite").interpreter
     compiled = FOLDER / "models" / f"{name}_edgetpu.tflite"
-    with bench.ready(model=compiled, expected=TensorLayout.of(twin)) as accelerator:
+    with bench.ready(model=compiled, layout=TensorLayout.of(twin)) as accelerator:
         stored = accelerator.run(np.full((1, 128, 128, 3), 9, np.uint8))
     assert stored.tolist() == Device.answer(9, 1001)
 
@@ -266,7 +285,7 @@ def test_a_library_that_is_not_there_is_absent_until_it_is(bench: Bench, tmp_pat
         ({"runtime": "nonsense"}, "no TFLite runtime"),
     ],
 )
-def test_what_only_a_person_can_mend_is_told_and_not_tried_again_soon(
+def test_what_only_a_person_can_fix_is_told_and_not_tried_again_soon(
     bench: Bench, wrong: dict[str, Any], words: str
 ) -> None:
     with bench.started(**wrong, retry_max_s=100.0) as accelerator:
@@ -302,7 +321,7 @@ def test_a_model_that_does_not_match_its_cpu_twin_is_never_offered(
 ) -> None:
     bench.twin.write_bytes(twin)
     layout = TensorLayout.of(load_model(bench.twin).interpreter)
-    with bench.started(expected=layout, retry_max_s=100.0) as accelerator:
+    with bench.started(layout=layout, retry_max_s=100.0) as accelerator:
         reason = wait_for(accelerator, "waiting", "unfit").reason or ""
         assert "tiny_edgetpu.tflite does not match its CPU twin: " in reason
         assert words in reason
@@ -497,10 +516,12 @@ def test_stop_does_not_wait_for_an_answer(bench: Bench) -> None:
             outcome.append(error)
 
     with bench.ready(deadline_s=1000.0) as accelerator:
-        bench.act("run hang")
+        bench.act("run spin")
+        pid = pid_of_worker(accelerator)
+        enough = ticks_of(pid) + 5
         asking = threading.Thread(target=ask, args=(accelerator,))
         asking.start()
-        wait_until(accelerator._using.locked, lambda: "no request under way")
+        wait_until(lambda: ticks_of(pid) >= enough, lambda: "no request under way")
         accelerator.stop(timeout_s=PATIENCE_S)
         asking.join(PATIENCE_S)
         assert not asking.is_alive()
@@ -508,14 +529,17 @@ def test_stop_does_not_wait_for_an_answer(bench: Bench) -> None:
 
 
 PARENT = """
-import json, sys, time
-from pathlib import Path
-from edgeclassifier.engine.tensors import TensorLayout
+import sys, time
+from edgeclassifier.accelerator.link import Job
 from edgeclassifier.accelerator.supervisor import Accelerator
-settings = json.loads(sys.argv[1])
-settings["expected"] = TensorLayout.from_fields(settings["expected"])
-settings["model"] = Path(settings["model"])
-accelerator = Accelerator(**settings)
+accelerator = Accelerator(
+    name="test",
+    job=Job.decode(sys.argv[1]),
+    deadline_s=30,
+    load_deadline_s=30,
+    retry_min_s=1,
+    retry_max_s=1,
+)
 accelerator.start()
 time.sleep(1000)
 """
@@ -524,9 +548,7 @@ time.sleep(1000)
 @pytest.mark.parametrize("order", ["", "load hang", "load spin", "run hang"])
 def test_a_killed_daemon_leaves_no_orphan(bench: Bench, order: str) -> None:
     bench.act(order)
-    settings = bench.settings(model=str(bench.model), expected=bench.layout.fields())
-    del settings["on_change"]
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, json.dumps(settings)])
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, bench.job.encode()])
     try:
         workers: list[str] = []
 
@@ -551,8 +573,7 @@ def test_a_killed_daemon_leaves_no_orphan(bench: Bench, order: str) -> None:
 def test_a_process_that_cannot_be_killed_is_left_alone_and_no_other_started(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "_REAP_S", 0.2)
-    with bench.ready(deadline_s=0.1) as accelerator:
+    with bench.ready(deadline_s=0.1, reap_s=0.2) as accelerator:
         pid = pid_of_worker(accelerator)
         with monkeypatch.context() as immortal:
             immortal.setattr(WorkerProcess, "kill", lambda _worker: None)
@@ -601,6 +622,22 @@ def test_pauses_are_short_again_only_after_it_worked_for_a_while(
         wait_until(lambda: bool(resets), lambda: accelerator.status)
         time.sleep(0.6)
         assert len(resets) == 1
+
+
+def test_a_fault_of_its_thread_is_noted_and_told_to_the_waiting_caller(bench: Bench) -> None:
+    def build(on_change: Callable[[AcceleratorStatus], None]) -> Accelerator:
+        def tell_and_fail(status: AcceleratorStatus) -> None:
+            on_change(status)
+            raise ZeroDivisionError("injected")
+
+        return Accelerator(**bench.settings(on_change=tell_and_fail))
+
+    with pytest.raises(ThreadDiedError, match="injected"), attempt(build) as (accelerator, status):
+        assert status.state == "ready"
+    assert [each.name for each in threads.take_deaths()] == ["test"]
+    assert accelerator.status.state == "stopped"
+    assert_fails(accelerator)
+    assert children() == set()
 
 
 @pytest.mark.parametrize("message", [b"", b"\xff", b"[]", b'["lost"]', b'["odd", "x"]', b"[1, 2]"])

@@ -399,8 +399,8 @@ def test_the_accelerator_is_named_after_its_delegate(
     config = configured(beside, store, delegate=delegate)
     accelerator = build_accelerator(config, compose.find_model(config.model), twin=twin)
     try:
-        assert (accelerator.name, accelerator._job["delegate"]) == named
-        assert accelerator._job["layout"] == TensorLayout.of(load_model(beside).interpreter)
+        assert (accelerator.name, accelerator.job.delegate) == named
+        assert accelerator.job.layout == TensorLayout.of(load_model(beside).interpreter)
         assert accelerator.status == AcceleratorStatus(state="starting")
     finally:
         accelerator.stop(timeout_s=1)
