@@ -7,10 +7,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from edgeclassifier.buffer.journal import Journal
 from edgeclassifier.buffer.ledger import Ledger
 from edgeclassifier.buffer.parcel import Kept
 from edgeclassifier.buffer.rows import disk_bytes
-from edgeclassifier.buffer.store import Store
 from edgeclassifier.buffer.writer import CHUNK_BYTES, Writer
 from edgeclassifier.contract.status import BufferStatus
 
@@ -47,8 +47,8 @@ class DiskBuffer:
             raise ValueError(f"not a buffer: {max_bytes} bytes, {write_interval_s} s, {retry_s} s")
         self._write_interval_s = write_interval_s
         self._path = path
-        store = Store(path=path, max_bytes=max_bytes)
-        self._max_bytes = store.capacity_bytes
+        journal = Journal(path=path, max_bytes=max_bytes)
+        self._max_bytes = journal.capacity_bytes
         self._queue = Ledger(
             max_bytes=self._max_bytes,
             max_memory_bytes=min(_MAX_MEMORY_BYTES, self._max_bytes),
@@ -57,7 +57,7 @@ class DiskBuffer:
         )
         self._changed = threading.Condition()
         self._writer = Writer(
-            store=store,
+            journal=journal,
             ledger=self._queue,
             changed=self._changed,
             retry_s=retry_s,

@@ -28,7 +28,7 @@ INSERT = "INSERT OR REPLACE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One message in the file. Numbers are those of this run, see Store."""
+    """One message in the file. Numbers are those of this run, see Journal."""
 
     number: int
     message: Message | None

@@ -7,8 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from edgeclassifier.buffer.journal import Journal, JournalError
 from edgeclassifier.buffer.parcel import Kept
-from edgeclassifier.buffer.store import Store, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,12 +33,12 @@ class Writer:
     def __init__(
         self,
         *,
-        store: Store,
+        journal: Journal,
         ledger: Ledger,
         changed: threading.Condition,
         retry_s: float,
     ) -> None:
-        self._store = store
+        self._journal = journal
         self._ledger = ledger
         self._changed = changed
         self._retry_s = retry_s
@@ -61,7 +61,7 @@ class Writer:
     def _idle_s(self) -> float:
         """Return how long there is nothing to do."""
         due_s = self._retry_at_s
-        if self._store.is_open:
+        if self._journal.is_open:
             if self.wants_more():
                 return 0.0
             due_s = max(due_s, self._ledger.write_due_s)
@@ -78,7 +78,7 @@ class Writer:
             self.on_ready()
             if closing and not progress:
                 break
-        self._store.close()
+        self._journal.close()
 
     def _work(self, *, at_once: bool) -> bool:
         """Do what is due, or everything `at_once`; return whether there may be more."""
@@ -86,7 +86,7 @@ class Writer:
             opened = self._make_sure_it_is_open()
             self._load()
             progress = self._write(at_once=at_once) or opened
-        except StoreError as error:
+        except JournalError as error:
             progress = self._set_aside(error) if error.damaged else False
             if not progress:
                 self._fail(error)
@@ -99,10 +99,10 @@ class Writer:
 
     def _make_sure_it_is_open(self) -> bool:
         """Open the file where it is not; return whether that was so."""
-        if self._store.is_open:
+        if self._journal.is_open:
             return False
         try:
-            found = self._store.open()
+            found = self._journal.open()
             if not self._was_open:
                 with self._changed:
                     if found.count:
@@ -111,8 +111,8 @@ class Writer:
                         )
             else:
                 self._find_again()
-        except StoreError:
-            self._store.close()
+        except JournalError:
+            self._journal.close()
             with self._changed:
                 self._ledger.dropped += self._ledger.give_up_gap()
             raise
@@ -123,7 +123,7 @@ class Writer:
         with self._changed:
             expected = self._ledger.gap
             after, before = self._ledger.gap_range
-        found = self._store.extent(after=after, before=before)
+        found = self._journal.extent(after=after, before=before)
         with self._changed:
             if expected:
                 self._ledger.find_gap(after=after, count=found.count, size_bytes=found.size_bytes)
@@ -136,9 +136,9 @@ class Writer:
                 return
             after, before = self._ledger.gap_range
         try:
-            rows, is_all = self._store.read(after=after, before=before, max_bytes=CHUNK_BYTES)
-        except StoreError:
-            self._store.close()
+            rows, is_all = self._journal.read(after=after, before=before, max_bytes=CHUNK_BYTES)
+        except JournalError:
+            self._journal.close()
             raise
         loaded = [
             Kept(row.message, number=row.number, size_bytes=row.size_bytes, written=True)
@@ -169,8 +169,8 @@ class Writer:
     def _commit(self, batch: Sequence[Kept], *, before: int, keep: Sequence[int]) -> None:
         rows = [(kept.number, kept.message, kept.size_bytes) for kept in batch]
         try:
-            self._store.write(rows, before=before, keep=keep)
-        except StoreError:
+            self._journal.write(rows, before=before, keep=keep)
+        except JournalError:
             with self._changed:
                 self._ledger.note_stale()
             raise
@@ -182,15 +182,15 @@ class Writer:
             if self._ledger.memory_bytes > MEMORY_BYTES:
                 self._ledger.evict(keep_bytes=CHUNK_BYTES)
 
-    def _set_aside(self, error: StoreError) -> bool:
+    def _set_aside(self, error: JournalError) -> bool:
         """Begin with a new file; return whether that was possible, and not done just before."""
         now_s = time.monotonic()
         if now_s < self._damaged_at_s + self._retry_s:
             return False
         self._damaged_at_s = now_s
         try:
-            aside = self._store.set_aside()
-        except StoreError as another:
+            aside = self._journal.set_aside()
+        except JournalError as another:
             logger.warning("buffer %s", another)
             return False
         logger.warning("buffer %s; set aside as %s, and begun anew", error, aside)
@@ -200,12 +200,12 @@ class Writer:
             self._retry_at_s = 0.0
         return True
 
-    def _fail(self, error: StoreError) -> None:
+    def _fail(self, error: JournalError) -> None:
         with self._changed:
             self._retry_at_s = time.monotonic() + self._retry_s
             # Where there is something to read, reading may work even if writing does not.
             if not self._ledger.gap:
-                self._store.close()
+                self._journal.close()
         self._report(f"buffer {error}")
 
     def _report(self, problem: str | None) -> None:
@@ -215,5 +215,5 @@ class Writer:
             logger.warning("%s (messages are kept in memory until it works)", problem)
             self._said.add(problem)
         elif problem is None and was is not None:
-            logger.info("buffer %s: on disk again", self._store.path)
+            logger.info("buffer %s: on disk again", self._journal.path)
             self._said.clear()

@@ -17,8 +17,8 @@ from support.brokers import wait_until
 from edgeclassifier.buffer import disk as disk_module
 from edgeclassifier.buffer import writer as writer_module
 from edgeclassifier.buffer.disk import DiskBuffer
+from edgeclassifier.buffer.journal import Journal
 from edgeclassifier.buffer.rows import disk_bytes
-from edgeclassifier.buffer.store import Store
 from edgeclassifier.contract.message import Message
 
 MIB = 1024 * 1024
@@ -119,14 +119,14 @@ def test_an_acknowledged_message_does_not_come_back(make_buffer: MakeBuffer) -> 
 def test_with_an_interval_of_zero_nothing_is_sent_before_it_is_written(
     make_buffer: MakeBuffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = Store.write
+    write = Journal.write
     taken_before = []
 
-    def watched(store: Store, messages: Any, **more: Any) -> None:
+    def watched(journal: Journal, messages: Any, **more: Any) -> None:
         taken_before.append(buffer.take())
-        write(store, messages, **more)
+        write(journal, messages, **more)
 
-    monkeypatch.setattr(Store, "write", watched)
+    monkeypatch.setattr(Journal, "write", watched)
     buffer = make_buffer()
     fill(buffer, range(1))
     assert drain(buffer) == [0]
@@ -331,14 +331,14 @@ def test_what_is_under_way_when_an_earlier_run_is_found_is_neither_lost_nor_sent
 
 
 def test_what_is_kept_need_not_be_older_than_what_waits(path: Path) -> None:
-    store = Store(path=path, max_bytes=MIB)
-    store.open()
+    journal = Journal(path=path, max_bytes=MIB)
+    journal.open()
     rows = [(number, message(number), 500) for number in range(1, 6)]
-    store.write(rows, before=1, keep=[])
-    store.write([], before=3, keep=[1, 4])
-    found, _ = store.read(after=0, before=9, max_bytes=MIB)
+    journal.write(rows, before=1, keep=[])
+    journal.write([], before=3, keep=[1, 4])
+    found, _ = journal.read(after=0, before=9, max_bytes=MIB)
     assert [row.number for row in found] == [1, 3, 4, 5]
-    store.close()
+    journal.close()
 
 
 def test_a_read_that_fails_gives_up_only_what_is_nowhere_else(

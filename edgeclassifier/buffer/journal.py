@@ -32,7 +32,7 @@ _REASONS = {
 }
 
 
-class StoreError(Exception):
+class JournalError(Exception):
     """The file cannot be used: one line that says why."""
 
     def __init__(self, problem: str, *, damaged: bool = False) -> None:
@@ -50,8 +50,8 @@ class Extent:
     size_bytes: int
 
 
-class Store:
-    """Opens, reads and writes the file. Every method may raise StoreError.
+class Journal:
+    """Opens, reads and writes the file. Every method may raise JournalError.
 
     Rows that are there when it is opened for the first time get the numbers 0 and below, so that
     a process can number its own messages from 1 on before it knows of any others.
@@ -80,7 +80,7 @@ class Store:
             self._prepare_file()
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise StoreError(
+            raise JournalError(
                 f"{self.path}: {reason}; check the path and who may write there"
             ) from None
         with self._explained():
@@ -171,7 +171,7 @@ class Store:
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise StoreError(f"{self.path}: damaged, and cannot be set aside: {reason}") from None
+            raise JournalError(f"{self.path}: damaged, and cannot be set aside: {reason}") from None
         return aside
 
     @property
@@ -238,5 +238,5 @@ class Store:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
             reason = _REASONS.get(code)
             if reason is None:
-                raise StoreError(f"{self.path}: damaged: {error}", damaged=True) from None
-            raise StoreError(f"{self.path}: {reason}") from None
+                raise JournalError(f"{self.path}: damaged: {error}", damaged=True) from None
+            raise JournalError(f"{self.path}: {reason}") from None
