@@ -3,100 +3,89 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from edgeclassifier.buffer.journal import Journal
-from edgeclassifier.buffer.ledger import Ledger
-from edgeclassifier.buffer.parcel import Kept
-from edgeclassifier.buffer.rows import disk_bytes
-from edgeclassifier.buffer.writer import CHUNK_BYTES, Writer
+from edgeclassifier.buffer.journal import DamagedError, FullError, Journal, JournalError
+from edgeclassifier.buffer.queue import Ledger
+from edgeclassifier.buffer.rows import size_bytes
 from edgeclassifier.contract.status import BufferStatus
+from edgeclassifier.host import threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from edgeclassifier.buffer.parcel import Kept
     from edgeclassifier.contract.message import Message
 
 logger = logging.getLogger(__name__)
 
-_MAX_MEMORY_BYTES = 8 * 1024 * 1024
-"""Of messages in memory, while the disk is slow or fails."""
+_CHUNK_BYTES = 256 * 1024
+"""What is written at once."""
 
 
 class DiskBuffer:
-    """Keeps messages in memory, and writes those that are not acknowledged soon.
+    """Keeps messages in memory, and writes those that are not acknowledged soon to a file.
 
     A message is written when it has waited for `write_interval_s`, together with all others; with
     an interval of 0 it is written before take() returns it. Only a written message outlives the
-    process. About 1 MiB of messages is in memory, the rest on disk alone. Messages of earlier
-    runs come first.
+    process. The file is read once, at the start; messages of earlier runs come first.
 
-    One thread does all that touches the disk. Where that fails, messages are kept in memory, up
-    to 8 MiB or the limit of the buffer, and the disk is tried again every minute. Messages that
-    only a failing disk has are given up when it cannot be opened then.
+    One thread does all that touches the disk. If that fails, the disk is tried again every
+    minute, and what is in memory is written again.
     """
 
     def __init__(
         self, *, path: Path, max_bytes: int, write_interval_s: float, retry_s: float = 60.0
     ) -> None:
-        """Keep the file within `max_bytes` (at least 256 KiB), and its journal within 2 MiB."""
+        """Keep memory and file within `max_bytes` (at least 256 KiB); its log takes 2 MiB more."""
         if max_bytes < 1 or write_interval_s < 0 or retry_s <= 0:
             raise ValueError(f"not a buffer: {max_bytes} bytes, {write_interval_s} s, {retry_s} s")
         self._write_interval_s = write_interval_s
-        self._path = path
-        journal = Journal(path=path, max_bytes=max_bytes)
-        self._max_bytes = journal.capacity_bytes
-        self._queue = Ledger(
-            max_bytes=self._max_bytes,
-            max_memory_bytes=min(_MAX_MEMORY_BYTES, self._max_bytes),
-            write_interval_s=write_interval_s,
-            max_unwritten_bytes=CHUNK_BYTES,
-        )
+        self._retry_s = retry_s
+        self._on_ready: Callable[[], None] = lambda: None
+        self._thread: threading.Thread | None = None
+        # The disk's thread alone has these.
+        self._journal = Journal(path=path, max_bytes=max_bytes)
+        self._retry_at_s = 0.0
+        self._set_aside_at_s = -math.inf
+        self._said: set[str] = set()
+        # The others are shared, with this lock.
         self._changed = threading.Condition()
-        self._writer = Writer(
-            journal=journal,
-            ledger=self._queue,
-            changed=self._changed,
-            retry_s=retry_s,
+        self._queue = Ledger(
+            max_bytes=self._journal.capacity_bytes,
+            write_interval_s=write_interval_s,
+            chunk_bytes=_CHUNK_BYTES,
         )
-        self._thread = threading.Thread(target=self._writer.run, name="buffer", daemon=True)
+        self._closing = self._was_read = False
+        self._problem: str | None = None
+        self._written_messages = self._written_bytes = self._commits = 0
 
     def start(self, *, on_ready: Callable[[], None]) -> None:
         """Open the file in the background; take() waits for what it holds."""
-        self._writer.on_ready = on_ready
-        self._thread.start()
+        self._on_ready = on_ready
+        self._thread = threads.start(self._run, name="buffer")
 
     def add(self, message: Message) -> int:
         """Keep a message and return its number; the oldest give way."""
-        size = disk_bytes(message)
         with self._changed:
-            number = self._queue.next_number
-            if size > self._max_bytes:
-                self._queue.skip()
-                self._queue.dropped += 1
-                return number
             was_due_s = self._queue.write_due_s
-            due_s = time.monotonic() + self._write_interval_s
-            self._queue.append(Kept(message, number=number, size_bytes=size, due_s=due_s))
-            if self._queue.write_due_s < was_due_s:
-                self._changed.notify_all()
+            number = self._queue.add(message, size_bytes=size_bytes(message))
+            self._notify_if_sooner(was_due_s)
             return number
 
     def take(self) -> Kept | None:
         """Return the oldest message that is not under way; it is under way then."""
         with self._changed:
             first = self._queue.peek()
-            if not self._writer.tried or first is None:
+            if first is None or not (self._was_read or self._problem):
                 return None
-            if not first.written and not self._write_interval_s and self._writer.problem is None:
+            if not (self._write_interval_s or self._problem or self._queue.is_written(first)):
                 return None
-            self._queue.take()
-            if self._writer.wants_more():
-                self._changed.notify_all()
-            return first
+            return self._queue.take()
 
     def passed(self, number: int) -> bool:
         """Whether neither this message nor an older one is still to be taken."""
@@ -106,33 +95,24 @@ class DiskBuffer:
     def put_back(self) -> None:
         """Let everything under way be taken again, in order."""
         with self._changed:
-            self._put_back()
+            self._queue.put_back()
 
     def remove(self, kept: Kept) -> None:
         """Forget a message."""
         with self._changed:
             was_due_s = self._queue.write_due_s
             self._queue.remove(kept)
-            if self._queue.write_due_s < was_due_s:
-                self._changed.notify_all()
+            self._notify_if_sooner(was_due_s)
 
     def close(self, *, timeout_s: float) -> None:
         """Write what is not acknowledged, and let go of the file, within `timeout_s`."""
         with self._changed:
-            # What was sent too early is written only when it waits again.
-            self._put_back()
-            self._writer.closing = True
+            self._closing = True
             self._changed.notify_all()
-        if self._thread.ident is not None:
+        if self._thread is not None:
             self._thread.join(timeout_s)
             if self._thread.is_alive():
-                logger.warning("%s: the disk did not answer in time", self._path)
-
-    def _put_back(self) -> None:
-        was_due_s = self._queue.write_due_s
-        self._queue.put_back()
-        if self._queue.write_due_s < was_due_s:
-            self._changed.notify_all()
+                logger.warning("%s: the disk did not answer in time", self._journal.path)
 
     def status(self) -> BufferStatus:
         """Return counts since the start, and what is wrong."""
@@ -141,9 +121,116 @@ class DiskBuffer:
                 pending=len(self._queue),
                 pending_bytes=self._queue.bytes,
                 dropped=self._queue.dropped,
-                storage="disk" if self._writer.tried and self._writer.problem is None else "memory",
-                problem=self._writer.problem,
-                written_messages=self._writer.written_messages,
-                written_bytes=self._writer.written_bytes,
-                commits=self._writer.commits,
+                storage="disk" if self._was_read and self._problem is None else "memory",
+                problem=self._problem,
+                written_messages=self._written_messages,
+                written_bytes=self._written_bytes,
+                commits=self._commits,
             )
+
+    def _notify_if_sooner(self, was_due_s: float) -> None:
+        if self._queue.write_due_s < was_due_s:
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        """Work until it closes, then write everything and let go of the file."""
+        while True:
+            with self._changed:
+                while not self._closing and (idle_s := self._idle_s()) > 0:
+                    self._changed.wait(min(idle_s, threading.TIMEOUT_MAX))
+                closing = self._closing
+            progress = self._work()
+            self._on_ready()
+            if closing and not progress:
+                break
+        self._journal.close()
+
+    def _idle_s(self) -> float:
+        """Return how long there is nothing to do."""
+        due_s = self._retry_at_s
+        if self._journal.is_open:
+            due_s = max(due_s, self._queue.write_due_s)
+        return due_s - time.monotonic()
+
+    def _work(self) -> bool:
+        """Do what is due; return whether there may be more."""
+        try:
+            opened = self._make_sure_it_is_open()
+            progress = self._write() or opened
+        except JournalError as error:
+            return self._recover(error)
+        if progress:
+            self._report(None)
+        return progress
+
+    def _make_sure_it_is_open(self) -> bool:
+        """Open the file if it is not; return whether that was so."""
+        if self._journal.is_open:
+            return False
+        self._journal.open()
+        if self._was_read:
+            with self._changed:
+                self._queue.write_all_again()
+        else:
+            self._read()
+        return True
+
+    def _read(self) -> None:
+        backlog = self._journal.read()
+        with self._changed:
+            self._was_read = True
+            self._queue.prepend(backlog.messages)
+            self._queue.dropped += backlog.lost
+            if backlog.lost:
+                self._queue.note_stale()
+        if backlog.damage:
+            raise backlog.damage
+
+    def _write(self) -> bool:
+        """Bring the file up to date if that is due, or it closes; return whether it was."""
+        with self._changed:
+            due_s = math.inf if self._closing else time.monotonic()
+            if self._queue.write_due_s > due_s or self._queue.write_due_s == math.inf:
+                return False
+            batch = self._queue.begin_write(max_bytes=_CHUNK_BYTES)
+            before, keep = self._queue.first_waiting, self._queue.under_way
+        written_bytes = self._journal.write(batch, before=before, keep=keep)
+        with self._changed:
+            for kept in batch:
+                self._queue.settle(kept)
+            self._commits += 1
+            self._written_messages += len(batch)
+            self._written_bytes += written_bytes
+        return True
+
+    def _recover(self, error: JournalError) -> bool:
+        """Return whether the next attempt may succeed at once: with a new file."""
+        now_s = time.monotonic()
+        problem = f"buffer {error}"
+        if isinstance(error, DamagedError) and now_s >= self._set_aside_at_s + self._retry_s:
+            self._set_aside_at_s = now_s
+            try:
+                aside = self._journal.set_aside()
+            except JournalError as another:
+                problem += f"; it cannot be set aside: {another}"
+            else:
+                logger.warning("%s; set aside as %s for a new file", problem, aside)
+                return True
+        # A file that was full has what was written, and need not be written again.
+        if not (isinstance(error, FullError) and self._was_read):
+            self._journal.close()
+        with self._changed:
+            self._queue.note_stale()
+        self._retry_at_s = now_s + self._retry_s
+        self._report(problem)
+        return False
+
+    def _report(self, problem: str | None) -> None:
+        with self._changed:
+            was, self._problem = self._problem, problem
+        if problem is not None and problem not in self._said:
+            logger.warning("%s (messages are kept in memory until it works)", problem)
+            self._said.add(problem)
+        elif problem is None and was is not None:
+            logger.info("buffer %s: on disk again", self._journal.path)
+            self._said.clear()

@@ -6,25 +6,26 @@ import contextlib
 import os
 import sqlite3
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeclassifier.buffer import rows
-from edgeclassifier.buffer.rows import PAGE_BYTES, Row
+from edgeclassifier.buffer.parcel import Kept
+from edgeclassifier.buffer.rows import PAGE_BYTES, size_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from edgeclassifier.contract.message import Message
+    from pathlib import Path
 
 _MIN_PAGES = 64
 _RESERVED_PAGES = 32
 """For the database's own structure, and for messages that wait to be deleted."""
-_JOURNAL_PAGES = 256
-"""The journal goes into the database when it has grown to this."""
+_WAL_PAGES = 256
+"""SQLite's write-ahead log goes into the database when it has grown to this."""
+_MAX_NUMBER = 2**62
+"""Rows have lower numbers, so that those to come do not exceed 64 bits."""
 _REASONS = {
     sqlite3.SQLITE_FULL: "the disk is full; free some space on it",
-    sqlite3.SQLITE_BUSY: "another process has it open; give each daemon a buffer.path of its own",
+    sqlite3.SQLITE_BUSY: "another process has it open; give each daemon its own buffer.path",
     sqlite3.SQLITE_READONLY: "it may not be written; check its permissions and the file system",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check the path and who may write there",
     sqlite3.SQLITE_PERM: "access is denied; check who may write there",
@@ -35,208 +36,197 @@ _REASONS = {
 class JournalError(Exception):
     """The file cannot be used: one line that says why."""
 
-    def __init__(self, problem: str, *, damaged: bool = False) -> None:
-        super().__init__(problem)
-        self.damaged = damaged
-        """Whether what is in the file cannot be read, and will never be."""
+
+class DamagedError(JournalError):
+    """What is in the file cannot be read, and never will be."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extent:
-    """The messages within a range of numbers."""
+class FullError(JournalError):
+    """Only space is missing; what is in the file is as it was."""
 
-    first: int
-    count: int
-    size_bytes: int
+
+@dataclass(slots=True, kw_only=True)
+class Backlog:
+    """What earlier runs have left."""
+
+    messages: list[Kept]
+    """From old to new, with the numbers 0 and below."""
+    lost: int = 0
+    """How many more rows there are: no messages, or too many."""
+    damage: DamagedError | None = None
+    """Why the file must not be used any more, although the messages are good."""
 
 
 class Journal:
-    """Opens, reads and writes the file. Every method may raise JournalError.
+    """Keeps a copy of what is in memory. Every method may raise JournalError.
 
-    Rows that are there when it is opened for the first time get the numbers 0 and below, so that
-    a process can number its own messages from 1 on before it knows of any others.
+    Rows of earlier runs get the numbers 0 and below, so that a process can number its own messages
+    from 1 on before it knows of any others.
     """
 
     def __init__(self, *, path: Path, max_bytes: int) -> None:
-        """Let the file grow to `max_bytes`, or 256 KiB where that is more."""
+        """Let the file grow to `max_bytes`, or 256 KiB if that is more."""
         self.path = path
         self._max_pages = max(_MIN_PAGES, max_bytes // PAGE_BYTES)
-        self._database: sqlite3.Connection | None = None
-        self._base: int | None = None
+        self.capacity_bytes = (self._max_pages - _RESERVED_PAGES) * PAGE_BYTES * 95 // 100
+        """How many bytes of messages, by size_bytes(), fit into the file."""
+        self.is_open = False
+        self._database: sqlite3.Connection
+        self._base = 0
+        """The number in the file of what is number 0 in memory."""
 
-    @property
-    def capacity_bytes(self) -> int:
-        """How many bytes of messages, by disk_bytes(), fit into the file."""
-        return (self._max_pages - _RESERVED_PAGES) * PAGE_BYTES * 95 // 100
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the file can be read and written."""
-        return self._database is not None
-
-    def open(self) -> Extent:
-        """Create or open the file, and keep others out; return what is in it."""
+    def open(self) -> None:
+        """Create or open the file, and keep others out."""
         try:
-            self._prepare_file()
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise JournalError(
-                f"{self.path}: {reason}; check the path and who may write there"
-            ) from None
-        with self._explained():
-            self._database = self._connect()
-            [[last]] = self._database.execute("SELECT max(number) FROM messages")
-            if self._base is None:
-                self._base = last or 0
-            if last is None:
-                self._shrink(self._database)
-            return self.extent()
+            with self._explained():
+                self._prepare_file()
+                self._database = sqlite3.connect(self.path, timeout=0, isolation_level=None)
+                self.is_open = True
+                self._prepare_database()
+        except JournalError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the file. Never raises."""
-        if self._database is not None:
+        if self.is_open:
             with contextlib.suppress(sqlite3.Error):
                 self._database.close()
-            self._database = None
+        self.is_open = False
 
-    def extent(self, *, after: int | None = None, before: int | None = None) -> Extent:
-        """Measure the messages between two numbers, both excluded."""
-        with self._explained():
-            query = (
-                "SELECT min(number), count(*), sum(size_bytes) FROM messages"
-                " WHERE number > ? AND number < ?"
-            )
-            [[first, count, size_bytes]] = self._open.execute(query, self._rows(after, before))
-            return Extent(
-                first=(first or 0) - self._offset, count=count, size_bytes=max(0, size_bytes or 0)
-            )
+    def read(self) -> Backlog:
+        """Return the newest messages that fit, as far as they can be read. Called once."""
+        found: list[Kept] = []
+        damage = None
+        try:
+            with self._explained():
+                self._collect(found)
+        except DamagedError as error:
+            damage = error
+            # The numbers may be wrong, and these will be written to a new file.
+            self._base = len(found)
+            for place, kept in enumerate(found):
+                kept.number = self._base - place
+        for kept in found:
+            kept.number -= self._base
+        backlog = Backlog(messages=found[::-1], damage=damage)
+        with contextlib.suppress(sqlite3.Error):
+            [[count]] = self._database.execute("SELECT count(*) FROM messages")
+            backlog.lost = count - len(found)
+        return backlog
 
-    def read(self, *, after: int, before: int, max_bytes: int) -> tuple[list[Row], bool]:
-        """Return the oldest messages between two numbers, and whether these are all of them."""
-        found: list[Row] = []
-        read_bytes = 0
-        query = "SELECT * FROM messages WHERE number > ? AND number < ? ORDER BY number"
-        with self._explained():
-            cursor = self._open.execute(query, self._rows(after, before))
-            # A read that stays open would keep the journal from being emptied.
-            with contextlib.closing(cursor):
-                for number, *fields in cursor:
-                    found.append(rows.decode(number - self._offset, fields))
-                    read_bytes += found[-1].size_bytes
-                    if read_bytes >= max_bytes:
-                        return found, False
-        return found, True
+    def _collect(self, found: list[Kept]) -> None:
+        """Append messages from new to old, with their numbers in the file."""
+        is_sound = self._has_our_schema()
+        left_bytes = self.capacity_bytes
+        previous = _MAX_NUMBER
+        # A read that stays open would keep the write-ahead log from being emptied.
+        with contextlib.closing(self._database.execute(rows.SELECT)) as cursor:
+            for number, *fields in cursor:
+                is_sound = is_sound and isinstance(number, int) and 0 < number < previous
+                if previous == _MAX_NUMBER:
+                    self._base = number
+                previous = number
+                message = rows.decode(*fields)
+                if message is None or (size := size_bytes(message)) > self.capacity_bytes:
+                    continue
+                left_bytes -= size
+                if left_bytes < 0:
+                    break
+                found.append(Kept(message, number=number, size_bytes=size))
+        if not is_sound:
+            raise DamagedError(f"{self.path}: damaged: foreign columns or numbers")
+        if previous == _MAX_NUMBER:
+            self._shrink()
 
-    def write(
-        self,
-        messages: Sequence[tuple[int, Message, int]],
-        *,
-        before: int,
-        keep: Sequence[int],
-    ) -> None:
-        """Add numbered messages with their sizes; forget those `before` a number but for `keep`.
+    def _has_our_schema(self) -> bool:
+        [[schema]] = self._database.execute("SELECT group_concat(sql, '') FROM sqlite_master")
+        return "".join(str(schema).split()) == "".join(rows.TABLE.split())
+
+    def write(self, messages: Sequence[Kept], *, before: int, keep: Sequence[int]) -> int:
+        """Add messages, and forget those `before` a number but for `keep`; return bytes written.
 
         Both in one transaction, which a power cut does not undo.
         """
-        offset = self._offset
-        encoded = [
-            rows.encode(number + offset, message, size) for number, message, size in messages
-        ]
+        base = self._base
+        encoded = [rows.encode(kept.number + base, kept.message) for kept in messages]
         start = -(2**63)
         ranges = []
         for stop in (*(number for number in keep if number < before), before):
-            ranges.append((start, stop + offset))
-            start = stop + offset + 1
+            ranges.append((start, stop + base))
+            start = stop + base + 1
+        database = self._database
         with self._explained():
-            database = self._open
             database.execute("BEGIN IMMEDIATE")
             try:
-                database.executemany(
-                    "DELETE FROM messages WHERE number >= ? AND number < ?", ranges
-                )
+                database.executemany(rows.DELETE, ranges)
                 database.executemany(rows.INSERT, encoded)
                 database.execute("COMMIT")
             finally:
                 if database.in_transaction:
                     with contextlib.suppress(sqlite3.Error):
                         database.execute("ROLLBACK")
+        return sum(rows.disk_bytes(kept.message) for kept in messages)
 
     def set_aside(self) -> Path:
         """Rename a damaged file, so that open() makes a new one; return its new name."""
         self.close()
         aside = self.path.with_name(f"{self.path.name}.corrupt")
-        try:
+        with self._explained():
             self.path.replace(aside)
             for suffix in ("-wal", "-shm", "-journal"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise JournalError(f"{self.path}: damaged, and cannot be set aside: {reason}") from None
         return aside
-
-    @property
-    def _open(self) -> sqlite3.Connection:
-        assert self._database is not None, "not open"  # noqa: S101 - a fault of the caller
-        return self._database
-
-    @property
-    def _offset(self) -> int:
-        return self._base or 0
-
-    def _rows(self, after: int | None, before: int | None) -> tuple[int, int]:
-        low = -(2**63) if after is None else after + self._offset
-        return low, 2**63 - 1 if before is None else before + self._offset
 
     def _prepare_file(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Not opened where it exists: closing it would end the locks that this process may have.
+        # Not opened if it exists: closing it would end the locks that this process may have.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        if self.path.is_dir():
-            raise IsADirectoryError(None, "it is a directory")
+        if not self.path.is_file():
+            raise OSError(None, "it is not a file")
         if self.path.stat().st_mode & 0o077:
             self.path.chmod(0o600)
 
-    def _connect(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, timeout=0, isolation_level=None)
-        try:
-            database.text_factory = lambda text: text.decode(errors="replace")
-            for pragma in (
-                f"page_size = {PAGE_BYTES}",
-                # One process alone, and no file for memory shared with others.
-                "locking_mode = EXCLUSIVE",
-                "journal_mode = WAL",
-                "synchronous = FULL",
-                # Debian's default overwrites what is deleted.
-                "secure_delete = OFF",
-                "cache_size = -512",
-                f"max_page_count = {self._max_pages}",
-                f"wal_autocheckpoint = {_JOURNAL_PAGES}",
-                f"journal_size_limit = {_JOURNAL_PAGES * PAGE_BYTES}",
-            ):
-                database.execute(f"PRAGMA {pragma}").fetchall()
-            database.execute("BEGIN IMMEDIATE")
+    def _prepare_database(self) -> None:
+        database = self._database
+        database.text_factory = lambda text: text.decode(errors="replace")
+        for pragma in (
+            f"page_size = {PAGE_BYTES}",
+            # One process alone, and no file for memory shared with others.
+            "locking_mode = EXCLUSIVE",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            # Debian's default overwrites what is deleted.
+            "secure_delete = OFF",
+            "cache_size = -512",
+            f"max_page_count = {self._max_pages}",
+            f"wal_autocheckpoint = {_WAL_PAGES}",
+            f"journal_size_limit = {_WAL_PAGES * PAGE_BYTES}",
+        ):
+            database.execute(f"PRAGMA {pragma}").fetchall()
+        database.execute("BEGIN IMMEDIATE")
+        if not database.execute("SELECT 1 FROM sqlite_master").fetchall():
             database.execute(rows.TABLE)
-            database.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                database.close()
-            raise
-        return database
+        database.execute("COMMIT")
 
-    def _shrink(self, database: sqlite3.Connection) -> None:
-        [[pages]] = database.execute("PRAGMA page_count")
+    def _shrink(self) -> None:
+        [[pages]] = self._database.execute("PRAGMA page_count")
         if pages > self._max_pages:
-            database.execute("VACUUM")
-            database.execute(f"PRAGMA max_page_count = {self._max_pages}").fetchall()
+            self._database.execute("VACUUM")
+            self._database.execute(f"PRAGMA max_page_count = {self._max_pages}").fetchall()
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            hint = "check the path and who may write there"
+            raise JournalError(f"{self.path}: {reason}; {hint}") from None
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-            reason = _REASONS.get(code)
-            if reason is None:
-                raise JournalError(f"{self.path}: damaged: {error}", damaged=True) from None
-            raise JournalError(f"{self.path}: {reason}") from None
+            if code not in _REASONS:
+                raise DamagedError(f"{self.path}: damaged: {error}") from None
+            kind = FullError if code == sqlite3.SQLITE_FULL else JournalError
+            raise kind(f"{self.path}: {_REASONS[code]}") from None

@@ -4,46 +4,32 @@ import threading
 from collections.abc import Callable
 
 from edgeclassifier.buffer.parcel import Kept
-from edgeclassifier.buffer.queue import Queue
+from edgeclassifier.buffer.queue import Queue, memory_bytes
 from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.status import BufferStatus
-
-_OVERHEAD_BYTES = 400
-"""What one message takes in memory beside its topic and payload."""
 
 
 class MemoryBuffer:
     """Keeps messages in memory.
 
     A message that alone is larger than the limit is dropped; else the limit may be exceeded by
-    one message, where everything older is under way.
+    one message, if everything older is under way.
     """
 
     def __init__(self, *, max_bytes: int) -> None:
         """Count against `max_bytes` topics, payloads, and an overhead for each message."""
         if max_bytes < 1:
             raise ValueError(f"a buffer of {max_bytes} bytes holds nothing")
-        self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._queue = Queue()
-        self._dropped = 0
+        self._queue = Queue(max_bytes=max_bytes)
 
     def start(self, *, on_ready: Callable[[], None]) -> None:
         """Do nothing: what is in memory is always ready."""
 
     def add(self, message: Message) -> int:
         """Keep a message and return its number; the oldest give way."""
-        size = _OVERHEAD_BYTES + len(message.topic) + len(message.payload)
         with self._lock:
-            number = self._queue.next_number
-            if size > self._max_bytes:
-                self._queue.skip()
-                self._dropped += 1
-                return number
-            self._queue.append(Kept(message, number=number, size_bytes=size))
-            limit = self._max_bytes
-            self._dropped += len(self._queue.trim(max_bytes=limit, max_memory_bytes=limit))
-            return number
+            return self._queue.add(message, size_bytes=memory_bytes(message))
 
     def take(self) -> Kept | None:
         """Return the oldest message that is not under way; it is under way then."""
@@ -74,6 +60,6 @@ class MemoryBuffer:
             return BufferStatus(
                 pending=len(self._queue),
                 pending_bytes=self._queue.bytes,
-                dropped=self._dropped,
+                dropped=self._queue.dropped,
                 storage="memory",
             )

@@ -1,8 +1,11 @@
-"""A message on its way, and one in a buffer."""
+"""A message on its way, and what keeps messages until they have arrived."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.status import BufferStatus
 
 
 @dataclass(slots=True, eq=False)
@@ -22,9 +25,38 @@ class Kept(Parcel):
     """Its place: counts up as messages are added; those of earlier runs are 0 and below."""
     size_bytes: int
     """As counted against the buffer's limit."""
-    due_s: float = 0.0
-    """When it is to be written, on the monotonic clock."""
-    written: bool = False
-    """Whether it would survive the end of the process."""
-    gone: bool = False
-    """Whether it has left the buffer: acknowledged, refused or dropped."""
+
+
+class Buffer(Protocol):
+    """Keeps messages until they are removed. Safe to use from any thread; nothing blocks.
+
+    Messages leave in the order in which they came. When the limit is reached, the oldest that is
+    not under way is dropped.
+    """
+
+    def start(self, *, on_ready: Callable[[], None]) -> None:
+        """Begin; `on_ready` is called, from any thread, when take() may have something again."""
+
+    def add(self, message: Message) -> int:
+        """Keep a message and return its number."""
+
+    def take(self) -> Kept | None:
+        """Return the oldest message that is not under way; it is under way then.
+
+        None if there is none, or none that may be sent yet.
+        """
+
+    def passed(self, number: int) -> bool:
+        """Whether neither this message nor an older one is still to be taken."""
+
+    def put_back(self) -> None:
+        """Let everything under way be taken again, in order: the connection is lost."""
+
+    def remove(self, kept: Kept) -> None:
+        """Forget a message: the broker has it, or will never take it."""
+
+    def close(self, *, timeout_s: float) -> None:
+        """Write what has to outlive the process, within `timeout_s`. May be called twice."""
+
+    def status(self) -> BufferStatus:
+        """Return counts since the start, and what is wrong."""

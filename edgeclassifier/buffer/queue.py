@@ -1,47 +1,50 @@
-"""The order of a buffer: a plain data structure, for one thread at a time."""
+"""The order of a buffer, and what of it is on disk: plain data, for one thread at a time."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+from edgeclassifier.buffer.parcel import Kept
 
-    from edgeclassifier.buffer.parcel import Kept
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from edgeclassifier.contract.message import Message
+
+_OVERHEAD_BYTES = 400
+"""What one message takes in memory beside its topic and payload."""
+_MIN_FORGET_S = 1.0
+"""How long what has gone may stay on disk if nothing else is written."""
+
+
+def memory_bytes(message: Message) -> int:
+    """Return what a message takes in memory, about."""
+    return _OVERHEAD_BYTES + len(message.topic) + len(message.payload)
 
 
 class Queue:
-    """Messages in order, some of which may be elsewhere.
+    """Messages in order: those under way, and those that wait.
 
-    From old to new: those under way, the head, a gap of messages that are not in memory, and the
-    tail. Without a gap there is no tail.
+    When they take more than `max_bytes`, the oldest that wait are dropped; never the newest.
     """
 
-    def __init__(self) -> None:
-        self.bytes = 0
-        """Of all messages, those in the gap included."""
-        self.memory_bytes = 0
-        self.head_bytes = 0
-        self.gap = 0
-        """How many messages are elsewhere."""
-        self.ahead: set[int] = set()
-        """The numbers of those under way that were taken before something older was found."""
-        self._gap_bytes = 0
-        self._head: deque[Kept] = deque()
-        self._tail: deque[Kept] = deque()
+    def __init__(self, *, max_bytes: int) -> None:
+        self.bytes = self.dropped = 0
+        self._max_bytes = max_bytes
+        self._waiting: deque[Kept] = deque()
         self._under_way: dict[int, Kept] = {}
-        self._head_end = 0
-        """Everything up to this number is, or was, in the head."""
         self._next = 1
 
     def __len__(self) -> int:
-        return len(self._under_way) + len(self._head) + self.gap + len(self._tail)
+        return len(self._under_way) + len(self._waiting)
 
-    @property
-    def next_number(self) -> int:
-        """The number of the next message."""
-        return self._next
+    def __iter__(self) -> Iterator[Kept]:
+        """Go through all messages, from old to new."""
+        both = (*self._under_way.values(), *self._waiting)
+        return iter(sorted(both, key=lambda kept: kept.number))
 
     @property
     def under_way(self) -> tuple[int, ...]:
@@ -50,64 +53,50 @@ class Queue:
 
     @property
     def first_waiting(self) -> int:
-        """What is neither under way nor of this number or above has left."""
-        if self._head:
-            return self._head[0].number
-        return self._head_end + 1 if self.gap else self._next
+        """Number of the oldest message that is still waiting, or of the next to come."""
+        return self._waiting[0].number if self._waiting else self._next
 
-    @property
-    def gap_range(self) -> tuple[int, int]:
-        """The messages in the gap have numbers between these two."""
-        return self._head_end, self._tail[0].number if self._tail else self._next
-
-    def in_memory(self) -> Iterator[Kept]:
-        """Go through the messages that are in memory, from old to new."""
-        for number in self.under_way:
-            yield self._under_way[number]
-        yield from self._head
-        yield from self._tail
-
-    def append(self, kept: Kept) -> None:
-        """Add the newest message; its number is `next_number`."""
-        self._next = kept.number + 1
-        self._count_in(kept)
-        if self.gap:
-            self._tail.append(kept)
-        else:
-            self._append_to_head([kept])
-
-    def skip(self) -> None:
-        """Use up a number without a message."""
+    def add(self, message: Message, *, size_bytes: int) -> int:
+        """Append the newest message, unless it alone exceeds the limit; return its number."""
+        number = self._next
         self._next += 1
+        if size_bytes > self._max_bytes:
+            self.dropped += 1
+        else:
+            kept = Kept(message, number=number, size_bytes=size_bytes)
+            self._waiting.append(kept)
+            self._count_in(kept)
+            self._trim()
+        return number
+
+    def prepend(self, earlier: Sequence[Kept]) -> None:
+        """Let messages of earlier runs, from old to new, wait before all others."""
+        self._waiting.extendleft(reversed(earlier))
+        self.bytes += sum(kept.size_bytes for kept in earlier)
+        self._trim()
 
     def peek(self) -> Kept | None:
         """Return what take() would."""
-        return self._head[0] if self._head else None
+        return self._waiting[0] if self._waiting else None
 
     def take(self) -> Kept | None:
-        """Move the oldest message of the head under way."""
-        if not self._head:
+        """Move the oldest message that waits under way."""
+        if not self._waiting:
             return None
-        kept = self._pop_head()
+        kept = self._waiting.popleft()
         self._under_way[kept.number] = kept
         return kept
 
     def put_back(self) -> None:
         """Let everything under way wait again, each in its place."""
-        returned = [self._under_way.pop(number) for number in self.under_way]
-        self.ahead.clear()
-        # What was sent before messages of an earlier run were found belongs behind them.
-        later = [kept for kept in returned if self.gap and kept.number > self._head_end]
-        self._tail.extendleft(reversed(later))
-        sooner = returned[: len(returned) - len(later)]
-        self.head_bytes += sum(kept.size_bytes for kept in sooner)
-        self._head = deque(sorted([*sooner, *self._head], key=lambda kept: kept.number))
+        if self._under_way:
+            self._waiting = deque(self)
+            self._under_way.clear()
 
     def remove(self, kept: Kept) -> bool:
-        """Forget a message that was taken; False where it has gone before."""
+        """Forget a message that was taken; False if it has gone before."""
         if self._under_way.pop(kept.number, None) is None:
             return False
-        self.ahead.discard(kept.number)
         self._count_out(kept)
         return True
 
@@ -115,99 +104,81 @@ class Queue:
         """Whether neither this message nor an older one is still to be taken."""
         return number < self.first_waiting
 
-    def trim(self, *, max_bytes: int, max_memory_bytes: int) -> list[Kept]:
-        """Drop the oldest that wait until the rest fits, or is elsewhere; never the newest."""
-        dropped = []
-        while len(self._head) + self.gap + len(self._tail) > 1:
-            crowded = self.memory_bytes > max_memory_bytes
-            if self._head and (crowded or self.bytes > max_bytes):
-                kept = self._pop_head()
-            elif self._tail and crowded:
-                kept = self._tail.popleft()
-            else:
-                break
-            self._count_out(kept)
-            dropped.append(kept)
-        return dropped
-
-    def evict(self, *, keep_bytes: int) -> None:
-        """Forget what is written, so that it is in the gap: all but the first `keep_bytes`."""
-        if not self.gap:
-            rest = self._split_head(keep_bytes)
-            if not rest or not rest[0].written:
-                self._append_to_head(rest)
-                return
-            self._tail.extend(rest)
-            self._head_end = rest[0].number - 1
-        while self._tail and self._tail[0].written:
-            kept = self._tail.popleft()
-            self.gap += 1
-            self._gap_bytes += kept.size_bytes
-            self.memory_bytes -= kept.size_bytes
-
-    def fill(self, loaded: Sequence[Kept], *, end: int, is_all: bool) -> None:
-        """Move messages from the beginning of the gap to the head.
-
-        The gap then begins after the number `end`; `is_all` closes it.
-        """
-        size_bytes = sum(kept.size_bytes for kept in loaded)
-        self._append_to_head(loaded)
-        self.memory_bytes += size_bytes
-        self._gap_bytes -= size_bytes
-        self._head_end = end
-        self.gap = max(1, self.gap - len(loaded))
-        if is_all:
-            self.give_up_gap()
-
-    def give_up_gap(self) -> int:
-        """Close the gap without what was in it; return how many messages that were."""
-        lost = self.gap
-        self.bytes -= self._gap_bytes
-        self.gap = self._gap_bytes = 0
-        self._append_to_head(self._tail)
-        self._tail.clear()
-        return lost
-
-    def find_gap(self, *, after: int, count: int, size_bytes: int) -> None:
-        """Learn that `count` messages are elsewhere, from the number `after` + 1 on.
-
-        They come before everything in memory that is not older.
-        """
-        while self._head and self._head[-1].number > after:
-            kept = self._head.pop()
-            self.head_bytes -= kept.size_bytes
-            self._tail.appendleft(kept)
-        self.bytes += size_bytes - self._gap_bytes
-        self.gap, self._gap_bytes, self._head_end = count, size_bytes, after
-        self.ahead = {number for number in self._under_way if number > after}
-        if not count:
-            self.give_up_gap()
-
-    def _split_head(self, keep_bytes: int) -> list[Kept]:
-        rest: list[Kept] = []
-        while self._head and self.head_bytes > keep_bytes:
-            kept = self._head.pop()
-            self.head_bytes -= kept.size_bytes
-            rest.append(kept)
-        rest.reverse()
-        return rest
-
-    def _append_to_head(self, more: Iterable[Kept]) -> None:
-        for kept in more:
-            self._head.append(kept)
-            self.head_bytes += kept.size_bytes
-            self._head_end = kept.number
-
-    def _pop_head(self) -> Kept:
-        kept = self._head.popleft()
-        self.head_bytes -= kept.size_bytes
-        return kept
+    def _trim(self) -> None:
+        while self.bytes > self._max_bytes and len(self._waiting) > 1:
+            self._count_out(self._waiting.popleft())
+            self.dropped += 1
 
     def _count_in(self, kept: Kept) -> None:
         self.bytes += kept.size_bytes
-        self.memory_bytes += kept.size_bytes
 
     def _count_out(self, kept: Kept) -> None:
         self.bytes -= kept.size_bytes
-        self.memory_bytes -= kept.size_bytes
-        kept.gone = True
+
+
+class Ledger(Queue):
+    """Says what is to be written, and when. Times are on the monotonic clock."""
+
+    def __init__(self, *, max_bytes: int, write_interval_s: float, chunk_bytes: int) -> None:
+        """Messages are due after `write_interval_s`, or when they are `chunk_bytes`."""
+        super().__init__(max_bytes=max_bytes)
+        self._write_interval_s = write_interval_s
+        self._chunk_bytes = chunk_bytes
+        self._unwritten: dict[Kept, float] = {}  # and when each is due
+        self._unwritten_bytes = 0
+        self._stale_since_s: float | None = None
+
+    @property
+    def write_due_s(self) -> float:
+        """When the disk has to be brought up to date; infinite if it is."""
+        if self._unwritten_bytes >= self._chunk_bytes:
+            return 0.0
+        due_s = next(iter(self._unwritten.values()), math.inf)
+        if self._stale_since_s is not None:
+            due_s = min(due_s, self._stale_since_s + max(self._write_interval_s, _MIN_FORGET_S))
+        return due_s
+
+    def is_written(self, kept: Kept) -> bool:
+        """Whether a message would survive the end of the process."""
+        return kept not in self._unwritten
+
+    def begin_write(self, *, max_bytes: int) -> list[Kept]:
+        """Return the oldest messages that are not written, about `max_bytes` of them.
+
+        What has gone until now is to be deleted along with writing them.
+        """
+        self._stale_since_s = None
+        batch: list[Kept] = []
+        for kept in self._unwritten:
+            max_bytes -= kept.size_bytes
+            if batch and max_bytes < 0:
+                break
+            batch.append(kept)
+        return batch
+
+    def note_stale(self) -> None:
+        """Note that the disk holds what has gone."""
+        if self._stale_since_s is None:
+            self._stale_since_s = time.monotonic()
+
+    def write_all_again(self) -> None:
+        """Note that nothing may be on disk, whatever was written."""
+        self._unwritten = dict.fromkeys(self, 0.0)
+        self._unwritten_bytes = self.bytes
+        self.note_stale()
+
+    def settle(self, kept: Kept) -> None:
+        """Note that a message is written, or has gone; if both, the disk holds what has gone."""
+        if self._unwritten.pop(kept, None) is None:
+            self.note_stale()
+        else:
+            self._unwritten_bytes -= kept.size_bytes
+
+    def _count_in(self, kept: Kept) -> None:
+        super()._count_in(kept)
+        self._unwritten[kept] = time.monotonic() + self._write_interval_s
+        self._unwritten_bytes += kept.size_bytes
+
+    def _count_out(self, kept: Kept) -> None:
+        super()._count_out(kept)
+        self.settle(kept)

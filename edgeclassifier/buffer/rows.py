@@ -1,19 +1,21 @@
 """How a message becomes a row, how large it is then, and whether it is still what it was."""
 
+import re
+import sys
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from edgeclassifier.buffer.queue import memory_bytes
 from edgeclassifier.contract.message import Message
 
 PAGE_BYTES = 4096
 _MAX_LOCAL_BYTES = 4061
-"""A larger row does not fit into one page, and begins pages of its own."""
+"""A larger row does not fit into one page, and begins new ones."""
 _ROW_OVERHEAD_BYTES = 48
+_CONTENT_TYPE = re.compile("[ -~]{0,255}")
 
 TABLE = """
-CREATE TABLE IF NOT EXISTS messages (
+CREATE TABLE messages (
     number INTEGER PRIMARY KEY,
     topic TEXT NOT NULL,
     payload BLOB NOT NULL,
@@ -23,17 +25,14 @@ CREATE TABLE IF NOT EXISTS messages (
     checksum INTEGER NOT NULL
 )
 """
-INSERT = "INSERT OR REPLACE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One message in the file. Numbers are those of this run, see Journal."""
-
-    number: int
-    message: Message | None
-    """None where the content was damaged."""
-    size_bytes: int
+INSERT = """
+INSERT OR REPLACE INTO messages
+(number, topic, payload, retain, content_type, size_bytes, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+DELETE = "DELETE FROM messages WHERE number >= ? AND number < ?"
+SELECT = """
+SELECT number, topic, payload, retain, content_type, checksum FROM messages ORDER BY number DESC
+"""
 
 
 def disk_bytes(message: Message) -> int:
@@ -45,25 +44,38 @@ def disk_bytes(message: Message) -> int:
     return -(-PAGE_BYTES // (_MAX_LOCAL_BYTES // row))
 
 
+def size_bytes(message: Message) -> int:
+    """Return what counts against the limit, so that neither memory nor the file exceeds it."""
+    return max(memory_bytes(message), disk_bytes(message))
+
+
 def _checksum(topic: str, payload: bytes, retain: int, content_type: str | None) -> int:
     head = f"{topic}\0{retain}\0{content_type}"
     return zlib.crc32(payload, zlib.crc32(head.encode(errors="replace")))
 
 
-def encode(number: int, message: Message, size_bytes: int) -> tuple[Any, ...]:
+def encode(number: int, message: Message) -> tuple[Any, ...]:
     """Return the values for INSERT."""
     fields = (message.topic, message.payload, int(message.retain), message.content_type)
-    return number, *fields, size_bytes, _checksum(*fields)
+    return number, *fields, disk_bytes(message), _checksum(*fields)
 
 
-def decode(number: int, fields: Sequence[Any]) -> Row:
-    """Read the columns behind the number, which may hold anything where the disk is bad."""
-    topic, payload, retain, content_type, size_bytes, checksum = fields
-    message = None
-    sound = isinstance(topic, str) and isinstance(payload, bytes)
-    if sound and _checksum(topic, payload, retain, content_type) == checksum:
-        message = Message(
-            topic=topic, payload=payload, retain=bool(retain), content_type=content_type, keep=True
-        )
-    size = size_bytes if isinstance(size_bytes, int) and size_bytes > 0 else 0
-    return Row(number=number, message=message, size_bytes=size)
+def decode(
+    topic: Any, payload: Any, retain: Any, content_type: Any, checksum: Any
+) -> Message | None:
+    """Read what SELECT returns beside the number; None if it is not a message as encoded."""
+    is_sound = (
+        isinstance(topic, str)
+        and isinstance(payload, bytes)
+        and isinstance(retain, int)
+        and (content_type is None or isinstance(content_type, str))
+        and _CONTENT_TYPE.fullmatch(content_type or "")
+        and _checksum(topic, payload, retain, content_type) == checksum
+    )
+    if not is_sound:
+        return None
+    fields = {"payload": payload, "retain": bool(retain), "content_type": content_type}
+    try:
+        return Message(topic=sys.intern(topic), keep=True, **fields)
+    except ValueError:
+        return None

@@ -204,7 +204,7 @@ class BufferConfig:
     """What waits for the broker: predictions, states and events."""
 
     storage: str = option("memory", one_of("memory", "disk"), applies=START)
-    max_mib: float = option(8.0, between(0.01, 65_536), applies=START)
+    max_mib: float = option(8.0, between(0.01, 64), applies=START)
     path: str = option("", path=True, applies=START)
     write_interval_s: float = option(5.0, at_least(0), applies=START)
 

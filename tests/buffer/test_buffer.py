@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edgeclassifier.buffer import MemoryBuffer
-from edgeclassifier.buffer.ledger import Ledger
 from edgeclassifier.buffer.parcel import Kept
+from edgeclassifier.buffer.queue import Ledger
 from edgeclassifier.contract.message import Message
 
 
@@ -96,19 +96,13 @@ class LedgerMachine(RuleBasedStateMachine):
     are right.
     """
 
-    max_bytes, max_memory_bytes, keep_bytes = 3000, 1500, 300
+    max_bytes = 1500
 
     def __init__(self) -> None:
         super().__init__()
-        self.ledger = Ledger(
-            max_bytes=self.max_bytes,
-            max_memory_bytes=self.max_memory_bytes,
-            write_interval_s=1,
-            max_unwritten_bytes=1000,
-        )
+        self.ledger = Ledger(max_bytes=self.max_bytes, write_interval_s=1, chunk_bytes=1000)
         self.disk: dict[int, Kept] = {}
         self.count = self.removed = self.returned_bytes = 0
-        self.delivered: set[int] = set()
         self.is_open = False
         self.under_way: dict[int, Kept] = {}
         self.last_taken = -1000
@@ -121,25 +115,29 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(sizes=st.lists(st.integers(10, 100), min_size=1, max_size=9))
     def open_late(self, sizes: list[int]) -> None:
         self.is_open = True
-        for number, size in enumerate(sizes, start=1 - len(sizes)):
-            self.disk[number] = Kept(message(), number=number, size_bytes=size)
+        earlier = [
+            Kept(message(), number=number, size_bytes=size)
+            for number, size in enumerate(sizes, start=1 - len(sizes))
+        ]
+        self.disk.update((kept.number, kept) for kept in earlier)
         self.count += len(sizes)
-        self.ledger.find_gap(after=-len(sizes), count=len(sizes), size_bytes=sum(sizes))
+        self.ledger.prepend(earlier)
+        self.returned_bytes = 0
         self.last_taken = -1000
 
     @rule(size=st.integers(10, 400))
     def add(self, size: int) -> None:
-        kept = Kept(message(), number=self.ledger.next_number, size_bytes=size, due_s=1)
-        self.ledger.append(kept)
+        self.ledger.add(message(), size_bytes=size)
         self.returned_bytes = 0
         self.count += 1
 
     @rule()
     def take(self) -> None:
+        waiting = [kept.number for kept in self.ledger if kept.number not in self.under_way]
         kept = self.ledger.take()
+        assert (kept is None) == (not waiting)
         if kept is not None:
             assert kept.number > self.last_taken, "out of order"
-            waiting = [n for n in self.numbers() if n not in self.under_way]
             assert kept.number == waiting[0], "not the oldest"
             self.last_taken = kept.number
             self.under_way[kept.number] = kept
@@ -147,11 +145,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.under_way)
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
-        number = data.draw(st.sampled_from(list(self.under_way)))
-        # What is confirmed out of order may return where the connection breaks.
-        if number == next(iter(self.under_way)):
-            self.delivered.add(number)
-        kept = self.under_way.pop(number)
+        kept = self.under_way.pop(data.draw(st.sampled_from(list(self.under_way))))
         assert self.ledger.remove(kept)
         self.removed += 1
         assert not self.ledger.remove(kept)
@@ -165,59 +159,44 @@ class LedgerMachine(RuleBasedStateMachine):
         self.under_way.clear()
 
     @precondition(lambda self: self.is_open)
-    @rule(size=st.integers(10, 2000), evict=st.booleans())
-    def write(self, size: int, evict: bool) -> None:
+    @rule(size=st.integers(10, 2000))
+    def write(self, size: int) -> None:
         if self.ledger.write_due_s == float("inf"):
             return
-        batch = self.ledger.next_batch(max_bytes=size)
         before, keep = self.ledger.first_waiting, self.ledger.under_way
-        self.ledger.forgive_stale()
+        batch = self.ledger.begin_write(max_bytes=size)
         self.disk = {n: k for n, k in self.disk.items() if n >= before or n in keep}
         self.disk |= {kept.number: kept for kept in batch}
-        self.ledger.note_written(batch)
-        if evict:
-            self.ledger.evict(keep_bytes=self.keep_bytes)
+        for kept in batch:
+            self.ledger.settle(kept)
 
-    @precondition(lambda self: self.ledger.gap)
-    @rule(limit=st.integers(1, 5))
-    def load(self, limit: int) -> None:
-        after, before = self.ledger.gap_range
-        found = [self.disk[number] for number in sorted(self.disk) if after < number < before]
-        loaded, is_all = found[:limit], len(found) <= limit
-        fresh = [
-            Kept(k.message, number=k.number, size_bytes=k.size_bytes, written=True) for k in loaded
-        ]
-        self.ledger.fill(fresh, end=fresh[-1].number if fresh else before - 1, is_all=is_all)
-        self.ledger.make_room()
-
-    def to_read(self) -> set[int]:
-        if not self.ledger.gap:
-            return set()
-        after, before = self.ledger.gap_range
-        return {number for number in self.disk if after < number < before}
-
-    def numbers(self) -> list[int]:
-        """What is in the buffer, in memory or only on disk."""
-        return sorted({kept.number for kept in self.ledger.in_memory()} | self.to_read())
-
-    @invariant()
-    def nothing_is_sent_twice(self) -> None:
-        assert not self.to_read() & (self.delivered | self.under_way.keys())
+    @precondition(lambda self: self.is_open)
+    @rule()
+    def write_all_again(self) -> None:
+        self.ledger.write_all_again()
+        self.disk.clear()
 
     @invariant()
     def sums_are_right(self) -> None:
-        in_memory = list(self.ledger.in_memory())
-        assert self.ledger.memory_bytes == sum(kept.size_bytes for kept in in_memory)
-        waiting = [kept.number for kept in in_memory if kept.number not in self.under_way]
-        assert waiting == sorted(waiting)
-        assert len(self.ledger) >= len(in_memory)
-        assert len(self.numbers()) + self.removed + self.ledger.dropped >= self.count
-        if not self.ledger.gap:
-            assert self.ledger.bytes == self.ledger.memory_bytes
-            newest = in_memory[-1].size_bytes if in_memory else 0
-            way = sum(kept.size_bytes for kept in self.under_way.values()) + self.returned_bytes
-            assert self.ledger.bytes <= max(self.max_memory_bytes, way + newest)
-        assert all(kept.number in self.disk for kept in in_memory if kept.written)
+        messages = list(self.ledger)
+        numbers = [kept.number for kept in messages]
+        assert numbers == sorted(set(numbers))
+        assert self.under_way.keys() <= set(numbers)
+        assert len(self.ledger) == len(messages)
+        assert len(messages) + self.removed + self.ledger.dropped == self.count
+        assert self.ledger.bytes == sum(kept.size_bytes for kept in messages)
+        newest = messages[-1].size_bytes if messages else 0
+        way = sum(kept.size_bytes for kept in self.under_way.values()) + self.returned_bytes
+        assert self.ledger.bytes <= max(self.max_bytes, way + newest)
+        assert all(kept.number in self.disk for kept in messages if self.ledger.is_written(kept))
+
+    @invariant()
+    def what_is_not_on_disk_is_due(self) -> None:
+        unwritten = [kept for kept in self.ledger if not self.ledger.is_written(kept)]
+        stale = self.disk.keys() - {kept.number for kept in self.ledger}
+        before = self.ledger.first_waiting
+        if unwritten or any(number < before for number in stale):
+            assert self.ledger.write_due_s < float("inf")
 
 
 TestLedger = LedgerMachine.TestCase

@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_no_damage_to_the_files_stops_it(
         assert found[-10:] == list(range(2000, 2010)), f"seed {seed}, round {turn}"
         fill(buffer, range(3000, 3005))
         buffer.close(timeout_s=10)
-        assert not buffer._thread.is_alive()
+        assert "buffer" not in {thread.name for thread in threading.enumerate()}
         assert buffer.status().problem is None, f"seed {seed}, round {turn}"
         buffer = started(folder / "buffer.sqlite")
         assert wait_until(lambda: buffer.status().pending), f"seed {seed}, round {turn}"  # noqa: B023 - at once
