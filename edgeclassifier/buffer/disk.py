@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from edgeclassifier.buffer.journal import DamagedError, FullError, Journal, JournalError
-from edgeclassifier.buffer.queue import Ledger
+from edgeclassifier.buffer.memory import Ledger
 from edgeclassifier.buffer.rows import size_bytes
 from edgeclassifier.contract.status import BufferStatus
 from edgeclassifier.host import threads

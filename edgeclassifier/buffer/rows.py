@@ -5,7 +5,7 @@ import sys
 import zlib
 from typing import Any
 
-from edgeclassifier.buffer.queue import memory_bytes
+from edgeclassifier.buffer.memory import memory_bytes
 from edgeclassifier.contract.message import Message
 
 PAGE_BYTES = 4096

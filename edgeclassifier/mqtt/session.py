@@ -101,7 +101,7 @@ class Session:
         self._next_access: _Access | None = None
         self._stopping = False
         self._interrupted = threading.Event()
-        """Set where the thread has something else to do than what it does."""
+        """Set if the thread has something else to do."""
         self._last: Message | None = None
         self._stop_at_s = 0.0
         self._thread: threading.Thread | None = None
@@ -149,7 +149,7 @@ class Session:
         self._thread = threads.start(self._run, name="mqtt")
 
     def listen(self, hear: Callable[[Incoming], None]) -> None:
-        """Let somebody hear what comes in, in the session's thread, without waiting or raising."""
+        """Call `hear` for what comes in, in the session's thread; it must neither wait nor raise."""
         self._ears.append(hear)
 
     def publish(self, message: Message) -> bool:
@@ -204,8 +204,8 @@ class Session:
         else:
             self._thread.join(timeout_s + _GRACE_S)
         if self.alive:
-            # A name service can take longer than anybody wants to wait. The thread is a daemon
-            # and will find that it is to end.
+            # A name service can take very long. The thread is a daemon, and will find that it is
+            # to end.
             logger.debug("%s: left behind while connecting", self._access.broker)
         self._buffer.close(timeout_s=_WRITE_S)
 
@@ -268,10 +268,11 @@ class Session:
             self._delivery.end()
 
     def _serve(self, connection: Connection) -> None:
-        steady_at_s = time.monotonic() + self._steady_after_s
+        steady_at_s: float | None = time.monotonic() + self._steady_after_s
         while not self._interrupted.is_set():
             self._delivery.send_waiting(connection)
-            if time.monotonic() >= steady_at_s:
+            if steady_at_s is not None and time.monotonic() >= steady_at_s:
+                steady_at_s = None
                 self._backoff.reset()
                 self._link.steady()
             connection.step(min(_STEP_S, self._steady_after_s))

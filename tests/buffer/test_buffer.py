@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edgeclassifier.buffer import MemoryBuffer
+from edgeclassifier.buffer.memory import Ledger
 from edgeclassifier.buffer.parcel import Kept
-from edgeclassifier.buffer.queue import Ledger
 from edgeclassifier.contract.message import Message
 
 
