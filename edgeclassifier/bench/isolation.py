@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgeclassifier import compose
 from edgeclassifier.accelerator.link import Job
 from edgeclassifier.accelerator.supervisor import Accelerator, attempt
-from edgeclassifier.bench.rig import Rig, endless, sample_frames
+from edgeclassifier.bench.rig import MemoryCamera, Rig, sample_frames
 from edgeclassifier.bench.throughput import rate_hz
 from edgeclassifier.config import Config
 from edgeclassifier.contract.status import AcceleratorStatus
@@ -58,7 +58,7 @@ def measure_isolation(
 
         def pipeline_hz(isolated: bool, length_s: float) -> float:
             used = _Borrowed(accelerator) if isolated else None
-            return rig.pipeline_hz(endless(frames), length_s, [], accelerator=used)
+            return rig.pipeline_hz(MemoryCamera(frames=frames), length_s, [], accelerator=used)
 
         measured = []
         for measure in (alone_hz, pipeline_hz):

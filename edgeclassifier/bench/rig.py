@@ -8,11 +8,10 @@ from typing import Self
 
 from edgeclassifier import compose
 from edgeclassifier.buffer import MemoryBuffer
-from edgeclassifier.cameras import Camera
-from edgeclassifier.cameras.memory import MemoryCamera
+from edgeclassifier.cameras import Camera, FrameFactory
 from edgeclassifier.cameras.reader import POLL_S
 from edgeclassifier.config import Config
-from edgeclassifier.contract.frame import Pixels
+from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.payloads import Payloads, Topics
 from edgeclassifier.contract.results import Latency
 from edgeclassifier.daemon.publisher import Publisher, PublisherSettings
@@ -39,9 +38,33 @@ def sample_frames(width: int, height: int) -> list[Pixels]:
     return [cover(load_picture(path), width, height) for path in paths]
 
 
-def endless(frames: Sequence[Pixels]) -> Camera:
-    """Give the frames in turn, without end, as fast as they are taken."""
-    return MemoryCamera(camera_id="memory", pictures=frames, count=None)
+class MemoryCamera:
+    """Gives the same frames in turn, as fast as they are read."""
+
+    live = False
+    unreadable = 0
+
+    def __init__(self, *, frames: Sequence[Pixels], count: int | None = None) -> None:
+        """Take H x W x 3 in RGB; give `count` frames, or without end."""
+        self._factory = FrameFactory(camera_id="memory")
+        self._pixels = tuple(frames)
+        self._count = count
+        self._given = 0
+
+    def open(self) -> None:
+        """Begin with the first frame."""
+        self._given = 0
+
+    def read(self, timeout_s: float) -> Frame | None:  # noqa: ARG002  # the protocol's signature
+        """Return the next frame, or None after `count` of them. Never waits."""
+        if self._given == self._count:
+            return None
+        index = self._given % len(self._pixels)
+        self._given += 1
+        return self._factory.frame(self._pixels[index], origin=f"memory:{index}")
+
+    def close(self) -> None:
+        """Do nothing: it holds nothing to release."""
 
 
 class Rig:

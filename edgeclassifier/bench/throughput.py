@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeclassifier import compose
-from edgeclassifier.bench.rig import Rig, endless, sample_frames
+from edgeclassifier.bench.rig import MemoryCamera, Rig, sample_frames
 from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.contract.results import Latency
 from edgeclassifier.contract.status import Percentiles
@@ -55,15 +55,15 @@ def measure_throughput(
     pipeline: list[float] = []
     latencies: list[Latency] = []
     with bench:
-        bench.pipeline_hz(endless(frames), seconds=min(seconds, 0.5), latencies=[])
+        bench.pipeline_hz(MemoryCamera(frames=frames), seconds=min(seconds, 0.5), latencies=[])
         for turn in range(rounds):
             # Every other round in the opposite order, so that a drift of the machine cancels out.
             if turn % 2:
-                pipeline.append(bench.pipeline_hz(endless(frames), seconds, latencies))
+                pipeline.append(bench.pipeline_hz(MemoryCamera(frames=frames), seconds, latencies))
                 bare.append(rate_hz(engine.classifier.invoke_again, seconds))
             else:
                 bare.append(rate_hz(engine.classifier.invoke_again, seconds))
-                pipeline.append(bench.pipeline_hz(endless(frames), seconds, latencies))
+                pipeline.append(bench.pipeline_hz(MemoryCamera(frames=frames), seconds, latencies))
         published, acknowledged = bench.drain()
     ratios = tuple(whole / alone for whole, alone in zip(pipeline, bare, strict=True))
     return Throughput(

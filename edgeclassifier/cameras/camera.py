@@ -1,4 +1,4 @@
-"""The frame, and what every camera can do."""
+"""What every camera can do, and what the cameras share."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -35,12 +35,39 @@ class FrameFactory:
         )
 
 
+class Pace:
+    """When the next frame is due: without drift, and without a burst after a stall."""
+
+    def __init__(self, *, rate_hz: float) -> None:
+        if rate_hz < 0:
+            raise ValueError(f"rate_hz is {rate_hz}, must be 0 (no limit) or more")
+        self._period_s = 1 / rate_hz if rate_hz else 0.0
+        self._due_s = time.monotonic()
+
+    def wait_s(self) -> float:
+        """Return the seconds until the next frame is due, 0 if it is."""
+        return max(0.0, self._due_s - time.monotonic())
+
+    def sleep(self, timeout_s: float) -> bool:
+        """Sleep until the next frame is due, `timeout_s` at most; say whether it is due."""
+        wait_s = self.wait_s()
+        time.sleep(min(wait_s, max(0.0, timeout_s)))
+        return wait_s <= timeout_s
+
+    def taken(self) -> None:
+        """Count a frame as taken now."""
+        now = time.monotonic()
+        self._due_s += self._period_s
+        if self._due_s <= now:
+            self._due_s = now + self._period_s
+
+
 class Camera(Protocol):
     """A source of frames. All methods are called from one thread."""
 
     @property
     def live(self) -> bool:
-        """Whether frames that nobody reads are lost (the newest wins) or wait to be read."""
+        """Whether frames that are not read in time are lost (the newest wins), or wait."""
 
     @property
     def unreadable(self) -> int:
@@ -49,14 +76,14 @@ class Camera(Protocol):
     def open(self) -> None:
         """Start capturing.
 
-        Raises CameraError where the source is absent, busy or not usable.
+        Raises CameraError if the source is absent, busy or not usable.
         """
 
     def read(self, timeout_s: float) -> Frame | None:
-        """Return the newest frame, or None when the source has come to its end.
+        """Return the newest frame, or None at the end of the source.
 
-        Raises CameraTimeout where no frame came within `timeout_s` seconds and CameraError
-        where none will come any more. Never blocks much longer than `timeout_s`.
+        Raises CameraTimeout if no frame came within `timeout_s` seconds, and CameraError if none
+        will come any more. Never blocks much longer than `timeout_s`.
         """
 
     def close(self) -> None:

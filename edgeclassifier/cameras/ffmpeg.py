@@ -35,7 +35,7 @@ def redact(url: str) -> str:
 
 
 def local_file(url: str) -> Path | None:
-    """Tell which video file a URL stands for; None where it is a device or a network stream."""
+    """Tell which video file a URL stands for; None if it is a device or a network stream."""
     if url.startswith("file://"):
         return Path(unquote(urlsplit(url).path))
     if "://" in url or url.startswith("/dev/"):
@@ -51,7 +51,7 @@ def open_video(url: str, *, options: Mapping[str, str], timeout_s: float) -> "In
     """
     try:
         import av
-        from av.video.reformatter import ColorRange  # noqa: F401 - that of Bookworm has none
+        from av.video.reformatter import ColorRange  # noqa: F401 - missing in Bookworm's PyAV
     except ImportError as error:
         raise CameraError(
             f"{redact(url)}: needs PyAV 14 or later ({error}): "
@@ -80,7 +80,7 @@ def open_video(url: str, *, options: Mapping[str, str], timeout_s: float) -> "In
 def decode(container: "InputContainer", *, name: str) -> Iterator["VideoFrame | None"]:
     """Decode the first video stream to its end: None stands for data that cannot be decoded.
 
-    Raises CameraError where the source breaks.
+    Raises CameraError if the source breaks.
     """
     from av import FFmpegError
     from av.error import InvalidDataError
@@ -99,14 +99,14 @@ def decode(container: "InputContainer", *, name: str) -> Iterator["VideoFrame | 
                 for frame in frames:
                     yield None if frame.is_corrupt else frame
         except InvalidDataError:
-            # The demuxer's: it can go on behind the damage.
+            # Of the demuxer, which can go on after the damage.
             broken_in_a_row += 1
             yield None
         except FFmpegError as error:
             raise CameraError(f"{name}: {explain(error)}") from None
         else:
             return
-    raise CameraError(f"{name}: its data is damaged for good")
+    raise CameraError(f"{name}: too much of its data is damaged")
 
 
 def to_rgb(frame: "VideoFrame") -> NDArray[np.uint8]:
@@ -116,7 +116,7 @@ def to_rgb(frame: "VideoFrame") -> NDArray[np.uint8]:
     if frame.format.is_rgb:
         pixels = frame.to_ndarray(format="rgb24")
     else:
-        # Said for both sides: older PyAV does not take the source's range from the frame.
+        # Stated for both sides: older PyAV does not take the source's range from the frame.
         full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith(("yuvj", "gr"))
         pixels = frame.reformat(
             format="rgb24",
@@ -129,7 +129,7 @@ def to_rgb(frame: "VideoFrame") -> NDArray[np.uint8]:
 
 
 def explain(error: "FFmpegError") -> str:
-    """Say what went wrong, for users; FFmpeg's own text names the URL with its password."""
+    """Say what went wrong in words for users; FFmpeg's own text names the URL with its password."""
     from av import error as av_error
 
     reasons: tuple[tuple[type[Exception], str], ...] = (
@@ -146,7 +146,7 @@ def explain(error: "FFmpegError") -> str:
         (av_error.HTTPUnauthorizedError, "user name or password not accepted (HTTP 401)"),
         (av_error.HTTPForbiddenError, "access denied (HTTP 403)"),
         (av_error.HTTPNotFoundError, "no such page on this server (HTTP 404)"),
-        (av_error.HTTPServerError, "the server has an error of its own (HTTP 5xx)"),
+        (av_error.HTTPServerError, "the server reports an error (HTTP 5xx)"),
         (av_error.ProtocolNotFoundError, "the URL begins with an unknown protocol"),
         (av_error.InvalidDataError, "not a video that FFmpeg can read"),
         (av_error.ExitError, "does not answer"),

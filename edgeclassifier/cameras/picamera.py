@@ -1,4 +1,4 @@
-"""The camera on the ribbon cable, and whatever else libcamera knows, through picamera2."""
+"""The camera on the ribbon cable, and others that libcamera supports, through picamera2."""
 
 import atexit
 import logging
@@ -14,12 +14,12 @@ from edgeclassifier.cameras.camera import FrameFactory
 from edgeclassifier.cameras.pixels import to_rgb
 from edgeclassifier.contract.frame import Frame
 from edgeclassifier.errors import CameraError, CameraTimeout
+from edgeclassifier.host import threads
 
 # Multiples of 32, so that no row is padded; a little more than the models take.
 _ISP_SIZE = (320, 320)
 # A camera without an ISP does not scale: 320x320 would become its next smaller size.
 _USB_SIZE = (640, 480)
-_CLOSE_TIMEOUT_S = 5.0
 _SHORTEST_WAIT_S = 0.001
 _OLDEST_FRAME_S = 30.0
 
@@ -27,18 +27,23 @@ log = logging.getLogger(__name__)
 
 
 class PiCamera:
-    """Frames of a libcamera camera: the largest centred square where it has an image processor.
+    """Frames of a libcamera camera: the largest centred square if it has an image processor.
 
-    picamera2 keeps the last completed frame and read() takes that one: it is no older than one
-    frame interval, comes without waiting when inference was the slower, and is never given out
-    twice. Waiting for a frame exposed after the call (`flush`) would cost up to two intervals
-    each time, and needs metadata that USB cameras do not have.
+    picamera2 keeps the last completed frame and read() takes that one: it is at most one frame
+    interval old, needs no wait if inference was slower, and is never given out twice. Waiting for
+    a frame exposed after the call (`flush`) would cost up to two intervals each time, and needs
+    metadata that USB cameras do not have.
     """
 
     live = True
 
-    def __init__(self, *, camera_id: str, index: int, frame_rate_hz: float) -> None:
-        """Prepare to use camera number `index`, as `rpicam-hello --list-cameras` counts them."""
+    def __init__(
+        self, *, camera_id: str, index: int, frame_rate_hz: float, close_timeout_s: float = 5.0
+    ) -> None:
+        """Prepare to use camera number `index`, as `rpicam-hello --list-cameras` counts them.
+
+        A libcamera that does not close within `close_timeout_s` is left behind.
+        """
         if index < 0:
             raise ValueError(f"index is {index}, must be 0 or more")
         if frame_rate_hz <= 0:
@@ -47,6 +52,7 @@ class PiCamera:
         self._camera_id = camera_id
         self._index = index
         self._frame_rate_hz = frame_rate_hz
+        self._close_timeout_s = close_timeout_s
         self._origin = f"picamera2:{index}"
         self._camera: Any = None
         self._format = ""
@@ -63,7 +69,7 @@ class PiCamera:
     def open(self) -> None:
         """Find, configure and start the camera.
 
-        Raises CameraError where picamera2 or the camera is absent, or another program uses it.
+        Raises CameraError if picamera2 or the camera is absent, or another program uses it.
         """
         if self._release is not None and self._release.is_alive():
             raise CameraError(
@@ -108,15 +114,12 @@ class PiCamera:
             )
 
     def close(self) -> None:
-        """Stop and release the camera; gives up after a few seconds where libcamera hangs."""
+        """Stop and release the camera; leave it behind if libcamera hangs."""
         camera, self._camera = self._camera, None
         if camera is None:
             return
-        self._release = threading.Thread(
-            target=self._stop_and_close, args=(camera,), name="camera-close", daemon=True
-        )
-        self._release.start()
-        self._release.join(_CLOSE_TIMEOUT_S)
+        self._release = threads.start(self._stop_and_close, name="camera-close", args=(camera,))
+        self._release.join(self._close_timeout_s)
         if self._release.is_alive():
             # picamera2 closes at exit as well, and would hang there again.
             atexit.unregister(camera.close)
@@ -170,8 +173,8 @@ class PiCamera:
         # libcamera may have chosen another format and size, without an error.
         main = camera.camera_configuration()["main"]
         self._format, self._size = str(main["format"]), main["size"]
-        # Not camera_configuration()["colour_space"]: that one is a standard one which only has
-        # the same primaries, and says "full" for the limited range of USB cameras.
+        # Not camera_configuration()["colour_space"]: that is a standard one with the same
+        # primaries only, and says "full" for the limited range of USB cameras.
         colour_space = camera.libcamera_config.at(0).color_space
         self._full_range = colour_space is not None and colour_space.range.name == "Full"
         camera.set_controls(_controls(camera.camera_controls, self._frame_rate_hz))
@@ -186,8 +189,8 @@ class PiCamera:
     def _stop_and_close(self, camera: Any) -> None:
         try:
             camera.cancel_all_and_flush()
-            # Ends the event loop and then stops directly, where stop() would wait for ever for an
-            # event loop that has died.
+            # Ends the event loop and then stops directly; stop() would wait for ever for an event
+            # loop that has died.
             camera.close()
         except (RuntimeError, OSError, LookupError) as error:
             log.warning("%s: closing: %s", self._camera_id, _root_cause(error))
@@ -202,7 +205,7 @@ def _full_view_mode(modes: Sequence[Mapping[str, Any]], rate_hz: float) -> dict[
         too_small = min(width, height) < max(_ISP_SIZE)
         return too_small, -side, mode["fps"] < rate_hz, width * height, -mode["bit_depth"]
 
-    known = [mode for mode in modes if "crop_limits" in mode]  # not of formats picamera2 ignores
+    known = [mode for mode in modes if "crop_limits" in mode]  # picamera2 ignores some formats
     if not known:
         return {}
     mode = min(known, key=rank)
@@ -210,7 +213,7 @@ def _full_view_mode(modes: Sequence[Mapping[str, Any]], rate_hz: float) -> dict[
 
 
 def _controls(available: Mapping[str, tuple[Any, Any, Any]], rate_hz: float) -> dict[str, Any]:
-    """Set the rate and the centred square, where the camera can be told. `available`: min, max."""
+    """Set the rate and the centred square if the camera can. `available`: min, max, default."""
     controls: dict[str, Any] = {}
     if "FrameDurationLimits" in available:
         shortest_us, longest_us, _ = available["FrameDurationLimits"]
@@ -227,7 +230,7 @@ def _controls(available: Mapping[str, tuple[Any, Any, Any]], rate_hz: float) -> 
 
 
 def _capture_time_s(metadata: Mapping[str, Any]) -> float:
-    """Take the sensor's time stamp to the monotonic clock; the time of reading where it has none.
+    """Convert the sensor's time stamp to the monotonic clock; now if it has none.
 
     libcamera's clock counts from boot and through suspension (CLOCK_BOOTTIME).
     """

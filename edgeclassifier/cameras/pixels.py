@@ -42,8 +42,8 @@ def to_rgb(
 ) -> NDArray[np.uint8]:
     """Turn what picamera2's make_array() gives into height x width x 3 in R, G, B order.
 
-    `array` may have padding on its right. YUV is taken as BT.601, with luma from 0 to 255 where
-    `full_range` is set and from 16 to 235 where not.
+    `array` may have padding on its right. YUV is taken as BT.601, with luma from 0 to 255 if
+    `full_range`, else from 16 to 235.
     Raises CameraError for a format that is not known, or an array that does not have its shape.
     """
     if format in _RGB_BYTES:

@@ -6,18 +6,19 @@ from collections.abc import Callable
 
 from edgeclassifier.cameras.camera import Camera
 from edgeclassifier.contract.frame import Frame
-from edgeclassifier.errors import CameraError, CameraTimeout
+from edgeclassifier.errors import CameraError, CameraTimeout, EdgeclassifierError
+from edgeclassifier.host import threads
 from edgeclassifier.host.priority import be_nice
 
 POLL_S = 0.2
-"""How long a read waits before it looks whether it is still wanted."""
+"""How long a read waits before it checks whether it is still wanted."""
 
 
 class Reader:
     """Reads one camera until it ends, fails, or is not wanted any more.
 
-    Its attributes are written by its thread and may be read from any other, so that somebody can
-    tell when a driver hangs.
+    Its attributes are written by its thread and may be read from any other, which can thus see
+    that a driver hangs. Set `wanted` to False to end it.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class Reader:
         deadline_s: float,
         nice: int,
     ) -> None:
-        """Hand frames to `deliver`, which returns whether to go on; `on_end` is behind the last."""
+        """Hand frames to `deliver`, which returns whether to go on; `on_end` follows the last."""
         self.camera = camera
         self._deliver = deliver
         self._on_end = on_end
@@ -43,7 +44,16 @@ class Reader:
         self.first_frame_s: float | None = None
         self.last_frame_s: float | None = None
         self.unreadable_at_last_frame = 0
-        self.thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to open the camera."""
+        self._thread = threads.start(self._run, name="capture", on_death=self._note_death)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the camera to be closed, but no longer."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
 
     def _run(self) -> None:
         try:
@@ -52,13 +62,18 @@ class Reader:
             self.call = None
             be_nice(self._nice)
             self._read()
-        except BaseException as error:  # noqa: BLE001 - raised again by who looks after it
-            # Told before close() is called, which may hang.
+        except BaseException as error:
+            # Before close() is called, which may hang.
             self.failure = error
+            if not isinstance(error, EdgeclassifierError):
+                raise
         finally:
             self.call = None
             self.camera.close()
             self.closed = True
+
+    def _note_death(self, error: BaseException) -> None:
+        self.failure = self.failure or error
 
     def _read(self) -> None:
         last_s = time.monotonic()
@@ -83,12 +98,12 @@ class Reader:
             self.unreadable_at_last_frame = self.camera.unreadable
             if not self._deliver(frame):
                 return
-            # Only now: waiting for room is not the camera's delay.
+            # Only now: a wait in deliver() is not the camera's delay.
             last_s = time.monotonic()
 
 
 def no_frame(silent_s: float, deadline_s: float) -> CameraError:
-    """Say that a camera missed its deadline."""
+    """Return the error of a camera that missed its deadline."""
     return CameraError(
         f"no frame for {silent_s:.1f} s, more than camera.deadline_s "
         f"({deadline_s:g}): check the camera and its cable"

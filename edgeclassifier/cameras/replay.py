@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier.cameras.camera import FrameFactory
-from edgeclassifier.cameras.pacing import Pace
+from edgeclassifier.cameras.camera import FrameFactory, Pace
 from edgeclassifier.contract.frame import Frame
 from edgeclassifier.engine.pictures import find_pictures, load_picture
 from edgeclassifier.errors import CameraError, CameraTimeout, PictureError
@@ -24,7 +23,7 @@ class ReplayCamera:
     live = False
 
     def __init__(self, *, camera_id: str, path: str, loop: bool, rate_hz: float) -> None:
-        """Prepare to replay `path`, `loop`: for ever, `rate_hz` 0: as fast as it is read."""
+        """Prepare to replay `path`, for ever if `loop`; `rate_hz` 0: as fast as it is read."""
         self._pace = Pace(rate_hz=rate_hz)
         self._rate_hz = rate_hz
         self._frames = FrameFactory(camera_id=camera_id)
@@ -42,7 +41,7 @@ class ReplayCamera:
         return self._unreadable
 
     def open(self) -> None:
-        """List the pictures. Raises CameraError where there is none."""
+        """List the pictures. Raises CameraError if there is none."""
         try:
             self._pictures = find_pictures(self._path)
         except PictureError as error:
@@ -53,8 +52,8 @@ class ReplayCamera:
     def read(self, timeout_s: float) -> Frame | None:
         """Return the next picture once it is due, or None after the last.
 
-        Raises CameraTimeout where it is due later than in `timeout_s` seconds, and CameraError
-        where not one of the pictures can be decoded.
+        Raises CameraTimeout if it is due later than in `timeout_s` seconds, and CameraError if
+        not one of the pictures can be decoded.
         """
         if self._pictures is None:
             raise CameraError(f"{self._camera_id}: is not open")
@@ -72,7 +71,7 @@ class ReplayCamera:
         return self._frames.frame(pixels, origin=path.name)
 
     def close(self) -> None:
-        """Forget the pictures."""
+        """Forget the list of pictures, and those in memory."""
         self._pictures = None
         self._cache.clear()
 

@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from edgeclassifier.cameras.camera import FrameFactory
+from edgeclassifier.cameras.camera import FrameFactory, Pace
 from edgeclassifier.cameras.ffmpeg import decode, local_file, open_video, redact, to_rgb
 from edgeclassifier.cameras.live import LiveReader
-from edgeclassifier.cameras.pacing import Pace
 from edgeclassifier.contract.frame import Frame
 from edgeclassifier.errors import CameraError, CameraTimeout
 
@@ -17,16 +16,15 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 _CLOSE_TIMEOUT_S = 2.0
-# Time stamps are rounded to the container's time base, which must not cost a frame.
+# Time stamps are rounded to the container's time base; that must not drop a frame.
 _ROUNDING_PERIODS = 0.01
 
 
 class StreamCamera:
-    """Frames of whatever FFmpeg reads: /dev/video0, rtsp://…, http://… (MJPEG), a video file.
+    """Frames of what FFmpeg reads: /dev/video0, rtsp://…, http://… (MJPEG), a video file.
 
-    Of a live source only the newest frame counts, and a lost one is connected to again. A file
-    is read in order and as fast as it is asked for; `max_rate_hz` thins it out by its own time
-    stamps.
+    Of a live source only the newest frame counts, and a lost connection is made again. A file is
+    read in order, as fast as it is asked for; `max_rate_hz` drops frames by its own time stamps.
     """
 
     def __init__(
@@ -66,7 +64,7 @@ class StreamCamera:
 
     @property
     def live(self) -> bool:
-        """Everything but a file is."""
+        """Whether it is anything but a file."""
         return local_file(self._url) is None
 
     @property
@@ -77,7 +75,7 @@ class StreamCamera:
     def open(self) -> None:
         """Connect for the first time.
 
-        Raises CameraError where the source is absent, busy, refuses, or is no video.
+        Raises CameraError if the source is absent, busy, refuses, or is no video.
         """
         self.close()
         if not self.live:
@@ -96,8 +94,8 @@ class StreamCamera:
     def read(self, timeout_s: float) -> Frame | None:
         """Return the newest frame of a live source, the next one of a file, None at its end.
 
-        Raises CameraTimeout where a live source has no new frame, or `max_rate_hz` allows none,
-        within `timeout_s` seconds; CameraError where a file is damaged.
+        Raises CameraTimeout if a live source has no new frame, or `max_rate_hz` allows none,
+        within `timeout_s` seconds; CameraError if a file is damaged.
         """
         if isinstance(self._source, _VideoFile):
             frame = self._source.next()
@@ -153,7 +151,7 @@ class _VideoFile:
             self._container.close()
             self._begin()
 
-    def stop(self, timeout_s: float) -> None:  # noqa: ARG002  # a file never keeps one waiting
+    def stop(self, timeout_s: float) -> None:  # noqa: ARG002  # a file never hangs
         self._container.close()
 
     def _begin(self) -> None:
@@ -163,9 +161,9 @@ class _VideoFile:
         self._last_period = -math.inf
 
     def _is_due(self, frame: "VideoFrame") -> bool:
-        """Let the first frame of each period of the rate through."""
+        """Say whether a frame is the first in its period of the rate."""
         self._any_decoded = True
-        # A frame without a time stamp cannot be placed, and is not held back.
+        # A frame without a time stamp belongs to no period, and is not dropped.
         if not self._rate_hz or frame.pts is None:
             return True
         period = math.floor(frame.time * self._rate_hz + _ROUNDING_PERIODS)

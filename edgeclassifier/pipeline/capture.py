@@ -88,7 +88,7 @@ class Capture:
 
     def open(self) -> None:
         """Begin to open the camera."""
-        self._reader.thread.start()
+        self._reader.start()
 
     def close(self) -> None:
         """Stop reading; the camera is closed in its thread, which join() waits for."""
@@ -96,8 +96,7 @@ class Capture:
 
     def join(self, timeout_s: float) -> None:
         """Wait for the camera to be closed, but no longer."""
-        if self._reader.thread.is_alive():
-            self._reader.thread.join(timeout_s)
+        self._reader.join(timeout_s)
 
     def replace(self, settings: CameraSettings) -> None:
         """Close the camera and open another one.
@@ -203,7 +202,7 @@ class Capture:
         self._unreadable_before += left.camera.unreadable
         self._recoveries += self._trouble is not None
         self._reader = self._new_reader()
-        self._reader.thread.start()
+        self._reader.start()
 
     def _new_reader(self) -> Reader:
         camera = self.settings.make()

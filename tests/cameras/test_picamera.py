@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeclassifier.cameras import Camera, picamera
+from edgeclassifier.cameras import Camera
 from edgeclassifier.cameras.picamera import PiCamera
 from edgeclassifier.errors import CameraError, CameraTimeout
 
@@ -437,12 +437,13 @@ def test_close_releases_once_and_open_works_again(opened: Opened) -> None:
 
 
 def test_a_stop_that_hangs_does_not_hang_close(
-    opened: Opened, fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch
+    fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(picamera, "_CLOSE_TIMEOUT_S", 0.05)
     hang = threading.Event()
     monkeypatch.setattr(fake, "hang", hang)
-    camera, device = opened()
+    camera = PiCamera(camera_id="cam0", index=0, frame_rate_hz=10, close_timeout_s=0.05)
+    camera.open()
+    device = fake.last
     unregistered: list[Any] = []
     monkeypatch.setattr(atexit, "unregister", unregistered.append)
     camera.close()

@@ -1,4 +1,4 @@
-"""Replaying picture files, and frames from memory."""
+"""Replaying picture files."""
 
 import logging
 import os
@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from edgeclassifier.cameras import Camera
-from edgeclassifier.cameras.memory import MemoryCamera
-from edgeclassifier.cameras.pacing import Pace
+from edgeclassifier.cameras.camera import Pace
 from edgeclassifier.cameras.replay import ReplayCamera
 from edgeclassifier.errors import CameraError, CameraTimeout
 
@@ -180,27 +179,3 @@ def test_a_rate_slower_than_the_timeout(tmp_path: Path, monkeypatch: pytest.Monk
 def test_contradictions_are_rejected() -> None:
     with pytest.raises(ValueError, match="rate_hz"):
         Pace(rate_hz=-1)
-    with pytest.raises(ValueError, match="empty"):
-        MemoryCamera(camera_id="cam0", pictures=[], count=1)
-    with pytest.raises(ValueError, match="count"):
-        MemoryCamera(camera_id="cam0", pictures=[np.zeros((1, 1, 3), np.uint8)], count=-1)
-
-
-def test_memory_gives_so_many_frames() -> None:
-    pictures = [np.full((2, 2, 3), value, np.uint8) for value in (7, 8)]
-    camera: Camera = MemoryCamera(camera_id="cam0", pictures=pictures, count=3)
-    camera.open()
-    values = []
-    while (frame := camera.read(0)) is not None:
-        values.append((frame.seq, int(frame.pixels[0, 0, 0])))
-    assert values == [(0, 7), (1, 8), (2, 7)]
-    assert camera.read(0) is None
-    camera.close()
-    assert not camera.live
-    assert camera.unreadable == 0
-
-
-def test_memory_without_end() -> None:
-    camera = MemoryCamera(camera_id="cam0", pictures=[np.zeros((2, 2, 3), np.uint8)], count=None)
-    camera.open()
-    assert all(camera.read(0) is not None for _ in range(50))

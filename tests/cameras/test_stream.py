@@ -1,5 +1,6 @@
 """Video files, MJPEG over HTTP, and what goes wrong with them."""
 
+import contextlib
 import errno
 import logging
 import socket
@@ -283,6 +284,8 @@ def test_a_stream_that_dies_comes_back(
         while len(server.requests) < seen + 3 and time.monotonic() < deadline_s:
             time.sleep(0.01)  # connections that end at once
         assert len(server.requests) >= seen + 3
+        with contextlib.suppress(CameraTimeout):
+            camera.read(0)  # a frame of this grey from before the cut
         server.cut.clear()
         read_until(camera, is_grey(grey))
     texts = [record.getMessage() for record in caplog.records]
@@ -293,6 +296,29 @@ def test_a_stream_that_dies_comes_back(
     assert "hunter2" not in caplog.text
     assert "admin" not in caplog.text
     assert "channel=1" in caplog.text
+
+
+def test_a_fault_of_the_reader_is_an_error_of_the_camera(
+    server: MjpegServer, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = opened(server.url())
+    read_until(camera, is_grey(100))
+    opens = av.open
+
+    def broken_open(*args: Any, **kwargs: Any) -> Any:
+        del args, kwargs
+        raise ZeroDivisionError("hunter2")
+
+    monkeypatch.setattr(av, "open", broken_open)
+    server.cut.set()
+    with pytest.raises(CameraError, match=r"its reader has ended unexpectedly$"):
+        read_until(camera, lambda _frame: False)
+    with pytest.raises(CameraError, match=r"its reader has ended unexpectedly$"):
+        make(server.url()).open()
+    monkeypatch.setattr(av, "open", opens)
+    server.cut.clear()
+    camera.open()
+    read_until(camera, is_grey(100))
 
 
 def test_while_the_server_is_away_reads_time_out(server: MjpegServer, opened: Opened) -> None:

@@ -16,7 +16,7 @@ from support.scene import CROP_FRACTION, RATE_HZ, Change, Encoding, Pixels, Scen
 from support.tiny_models import LABELS, classifier
 
 from edgeclassifier import compose
-from edgeclassifier.cameras.memory import MemoryCamera
+from edgeclassifier.bench.rig import MemoryCamera
 from edgeclassifier.config import Config
 from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.results import Backend, Result
@@ -335,7 +335,7 @@ def cpu_s(
     camera_type: type[MemoryCamera] = MemoryCamera,
 ) -> tuple[float, list[Result]]:
     """Return the CPU time of the whole process for each frame, and the results."""
-    camera = camera_type(camera_id="memory", pictures=pictures, count=len(pictures))
+    camera = camera_type(frames=pictures, count=len(pictures))
     pipeline = Pipeline(
         camera=CameraSettings(make=lambda: camera, deadline_s=PATIENCE_S),
         models=loaded(model),
