@@ -23,12 +23,12 @@ class Backoff:
         self._ceiling_s = min_s
 
     def next_s(self) -> float:
-        """Seconds to wait now; the range doubles with every call until reset()."""
+        """Return the seconds to wait now; the range doubles with every call until reset()."""
         self._ceiling_s = min(2 * self._ceiling_s, self._max_s)
         return self._uniform(self._min_s, self._ceiling_s)
 
     def slow_s(self) -> float:
-        """Seconds to wait where only a person can help: the far half of the range."""
+        """Return the seconds to wait if only a person can help: the far half of the range."""
         return self._uniform(max(self._min_s, self._max_s / 2), self._max_s)
 
     def reset(self) -> None:

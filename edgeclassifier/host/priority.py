@@ -1,4 +1,4 @@
-"""Who gets a core when there are fewer than there is work."""
+"""Which threads get a core if there is more work than cores."""
 
 import os
 import threading
@@ -9,9 +9,9 @@ LOWEST = 19
 def background_nice(interpreter_threads: int) -> int:
     """Return the niceness for everything around the interpreter.
 
-    Where the interpreter was given every core, the others must not interrupt it: its threads wait
-    for each other after each layer, so one that is held up holds up all, while in between they
-    leave a core idle for long enough. Where a core was left free, nobody is in anybody's way.
+    If the interpreter has every core, other threads must not interrupt it: its threads wait for
+    each other after each layer, so that one that is held up holds up all; in between they leave a
+    core idle for long enough. If a core is left free, no thread is in the way of another.
     """
     return LOWEST if interpreter_threads >= len(os.sched_getaffinity(0)) else 0
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from edgeclassifier.host import memory as heap
+from edgeclassifier.host import memory
 
 _RUN = """
 import ctypes, re, sys
 from pathlib import Path
-from edgeclassifier.host import memory as heap
+from edgeclassifier.host import memory
 
 def anonymous_bytes():
     rollup = Path("/proc/self/smaps_rollup").read_text()
@@ -27,7 +27,7 @@ for block in blocks:
 for block in blocks[:-1]:
     libc.free(block)  # the last one keeps the heap from shrinking by itself
 before = anonymous_bytes()
-heap.trim()
+memory.trim()
 print(before - anonymous_bytes(), size * count)
 """
 
@@ -52,7 +52,7 @@ def test_holes_are_given_back() -> None:
 
 _TUPLES = """
 import gc, sys
-from edgeclassifier.host import memory as heap
+from edgeclassifier.host import memory
 
 gc.freeze()
 gc.disable()
@@ -60,12 +60,12 @@ before = sys.getallocatedblocks()
 tuples = [tuple([count] * size) for size in range(1, 20) for count in range(1000)]
 del tuples
 kept = sys.getallocatedblocks() - before
-heap.trim()
+memory.trim()
 print(kept, sys.getallocatedblocks() - before)
 """
 
 
-def test_tuples_that_nobody_has_any_more_do_not_stay() -> None:
+def test_freed_tuples_do_not_stay() -> None:
     kept, left = map(int, run(_TUPLES).split())
     assert left < kept / 2
 
@@ -73,9 +73,9 @@ def test_tuples_that_nobody_has_any_more_do_not_stay() -> None:
 _THREADS = """
 import ctypes, threading
 from pathlib import Path
-from edgeclassifier.host import memory as heap
+from edgeclassifier.host import memory
 
-heap.share_arenas()
+memory.share_arenas()
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
 done = threading.Event()
@@ -100,9 +100,5 @@ def test_threads_have_no_arenas_of_their_own() -> None:
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda _name: object())
-    heap._function.cache_clear()
-    try:
-        heap.share_arenas()
-        heap.trim()
-    finally:
-        heap._function.cache_clear()
+    memory.share_arenas()
+    memory.trim()

@@ -1,4 +1,4 @@
-"""The interpreter's threads come first where they were given every core."""
+"""The interpreter's threads come first if they were given every core."""
 
 import os
 import threading
