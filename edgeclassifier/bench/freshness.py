@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from edgeclassifier import compose
 from edgeclassifier.bench.rig import Rig, sample_frames
 from edgeclassifier.cameras import FrameFactory
-from edgeclassifier.cameras.pacing import Pace
+from edgeclassifier.cameras.camera import Pace
 from edgeclassifier.config import Config
 from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.results import Latency

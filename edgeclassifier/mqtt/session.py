@@ -149,7 +149,7 @@ class Session:
         self._thread = threads.start(self._run, name="mqtt")
 
     def listen(self, hear: Callable[[Incoming], None]) -> None:
-        """Call `hear` for what comes in, in the session's thread; it must neither wait nor raise."""
+        """Call `hear` with what comes in, in the session's thread. It must not wait or raise."""
         self._ears.append(hear)
 
     def publish(self, message: Message) -> bool:
