@@ -139,9 +139,9 @@ def _check_metrics(metrics: "MetricsConfig") -> str:
 def _closed_to_the_service(config: "Config") -> list[str]:
     """Say what the service will not be able to use, although whoever tries it here is."""
     from edgeclassifier.doctor.access import closed_folder, closed_secrets
-    from edgeclassifier.doctor.host import SERVICE_USER, Host
+    from edgeclassifier.doctor.machine import SERVICE_USER, Machine
 
-    host = Host()
+    host = Machine()
     said = [
         f"{key}: {SERVICE_USER}, who runs the service, may not read {file}: "
         f"sudo chown {SERVICE_USER} {shlex.quote(file)}"

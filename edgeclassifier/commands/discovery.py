@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 def _remove(config: "Config") -> None:
     from edgeclassifier import compose
     from edgeclassifier.compose.homeassistant import discovery_removal
-    from edgeclassifier.mqtt.single import deliver
+    from edgeclassifier.mqtt.once import deliver
 
     message = discovery_removal(config)
     access = compose.broker_access(config.mqtt, device=compose.device_id(config.device.id))

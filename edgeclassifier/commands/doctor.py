@@ -38,10 +38,10 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Print each finding as soon as it is there, or all as JSON."""
     from edgeclassifier.doctor.examination import examine
-    from edgeclassifier.doctor.host import Host
+    from edgeclassifier.doctor.machine import Machine
 
     found = []
-    for finding in examine(Host(), config_file=config_path(args), overrides=args.set):
+    for finding in examine(Machine(), config_file=config_path(args), overrides=args.set):
         found.append(finding)
         if not args.json:
             sys.stdout.writelines(f"{line}\n" for line in _lines(finding, colour=_in_colour()))

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from edgeclassifier.accelerator.devices import Device, find_edge_tpus
 from edgeclassifier.doctor.findings import NOT_TRIED, Finding, Level, Problem, fine
-from edgeclassifier.doctor.host import number
-from edgeclassifier.doctor.patient import Patient, Trial
+from edgeclassifier.doctor.machine import number
+from edgeclassifier.doctor.subject import Subject, Trial
 
 _USB_2_MBIT = 480
 _PCI_ID = ("0x1ac1", "0x089a")
@@ -120,34 +120,34 @@ HOT = Problem(
 )
 
 
-def check_accelerator(patient: Patient) -> Iterator[Finding]:
+def check_accelerator(subject: Subject) -> Iterator[Finding]:
     """Look for it, then try it, unless the daemon uses it."""
-    host, delegate = patient.host, patient.config.accelerator.delegate
+    machine, delegate = subject.machine, subject.config.accelerator.delegate
     of_edge_tpu = delegate in {"auto", "edgetpu"}
     if delegate == "none":
         yield fine("accelerator", "none is configured")
         return
-    devices = find_edge_tpus(root=host.root) if of_edge_tpu else []
+    devices = find_edge_tpus(root=machine.root) if of_edge_tpu else []
     if of_edge_tpu and not devices:
-        if _without_driver(patient):
+        if _without_driver(subject):
             yield NO_DRIVER.found("a Coral accelerator is on PCIe, but there is no /dev/apex_0")
         elif delegate == "auto":
             yield fine("accelerator", "auto: no Edge TPU is plugged in, the CPU runs the model")
         else:
             yield ABSENT.found("no Edge TPU is plugged in")
         return
-    nodes = [node for each in devices if (node := _node(patient, each))]
-    barred = list(_barred(patient, devices, nodes))
+    nodes = [node for each in devices if (node := _node(subject, each))]
+    barred = list(_barred(subject, devices, nodes))
     yield from barred
-    yield from _condition(patient, devices)
+    yield from _condition(subject, devices)
     if barred:
         return
     where = ", ".join(f"{each.kind} {each.path}" for each in devices) or delegate
-    if patient.daemons:
-        pid = patient.daemons[0].pid
+    if subject.daemons:
+        pid = subject.daemons[0].pid
         yield fine("accelerator", f"{where}: a daemon runs ({pid}), so it is not tried beside it")
         return
-    yield _judged(patient.trial("accelerator"), where, must_work=delegate != "auto")
+    yield _judged(subject.trial("accelerator"), where, must_work=delegate != "auto")
 
 
 def _judged(trial: Trial, where: str, *, must_work: bool) -> Finding:
@@ -173,49 +173,49 @@ def _judged(trial: Trial, where: str, *, must_work: bool) -> Finding:
     return kinds.get(str(fault), FAILS).found(said)
 
 
-def _without_driver(patient: Patient) -> bool:
-    host = patient.host
+def _without_driver(subject: Subject) -> bool:
+    machine = subject.machine
     return any(
-        (host.text(name), host.text(name.replace("/vendor", "/device"))) == _PCI_ID
-        for name in host.names("/sys/bus/pci/devices/*/vendor")
+        (machine.text(name), machine.text(name.replace("/vendor", "/device"))) == _PCI_ID
+        for name in machine.names("/sys/bus/pci/devices/*/vendor")
     )
 
 
-def _node(patient: Patient, device: Device) -> str | None:
+def _node(subject: Subject, device: Device) -> str | None:
     """Return the file in /dev that a device is opened by."""
     if device.kind == "pci":
         return device.path
     bus, device_number = (
-        number(patient.host.text(f"{device.path}/{name}")) for name in ("busnum", "devnum")
+        number(subject.machine.text(f"{device.path}/{name}")) for name in ("busnum", "devnum")
     )
     if -1 in {bus, device_number}:
         return None
     return f"/dev/bus/usb/{bus:03d}/{device_number:03d}"
 
 
-def _barred(patient: Patient, devices: Sequence[Device], nodes: Sequence[str]) -> Iterator[Finding]:
-    host, user = patient.host, patient.host.user()
-    closed = [each for each in nodes if not host.may_use(user, each)]
+def _barred(subject: Subject, devices: Sequence[Device], nodes: Sequence[str]) -> Iterator[Finding]:
+    machine, user = subject.machine, subject.machine.user()
+    closed = [each for each in nodes if not machine.may_use(user, each)]
     if not closed:
         return
-    group = host.group_of(closed[0])
+    group = machine.group_of(closed[0])
     said = f"{', '.join(closed)}: open to the group {group}, not to {user.name}"
-    if any(each.kind == "usb" for each in devices) and not _has_rule(patient):
+    if any(each.kind == "usb" for each in devices) and not _has_rule(subject):
         yield NO_RULE.found(said)
     else:
         wanted = "apex" if devices[0].kind == "pci" else "plugdev"
         yield PERMISSION.found(said, group=wanted if group == "root" else group, user=user.name)
 
 
-def _has_rule(patient: Patient) -> bool:
-    host = patient.host
-    texts = [host.text(name) or "" for pattern in _RULES for name in host.names(pattern)]
+def _has_rule(subject: Subject) -> bool:
+    machine = subject.machine
+    texts = [machine.text(name) or "" for pattern in _RULES for name in machine.names(pattern)]
     return any("1a6e" in each and "18d1" in each for each in texts)
 
 
-def _condition(patient: Patient, devices: Sequence[Device]) -> Iterator[Finding]:
+def _condition(subject: Subject, devices: Sequence[Device]) -> Iterator[Finding]:
     for device in devices:
-        speed = number(patient.host.text(f"{device.path}/speed"))
+        speed = number(subject.machine.text(f"{device.path}/speed"))
         if device.kind == "usb" and 0 < speed <= _USB_2_MBIT:
             yield USB_2.found(f"{device.path}: {speed} Mbit/s")
         if device.temperature_c is not None and device.temperature_c >= _TOO_HOT_C:

@@ -5,31 +5,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeclassifier.config import Config
-from edgeclassifier.doctor.host import Host
+from edgeclassifier.doctor.machine import Machine
 
 _CREDENTIAL = "/etc/edgeclassifier/mqtt-password"
 """systemd reads it for the service (LoadCredential= of the unit), so it may be root's alone."""
 
 
-def closed_secrets(config: Config, host: Host) -> list[tuple[str, str]]:
+def closed_secrets(config: Config, machine: Machine) -> list[tuple[str, str]]:
     """List key and file of the secrets that the service's user may not read.
 
     There are none where the service is not installed.
     """
-    user = host.service_user()
+    user = machine.service_user()
     if user is None:
         return []
     return [
-        (key, file) for key, file in _secrets(config) if not host.may_reach(user, file, os.R_OK)
+        (key, file) for key, file in _secrets(config) if not machine.may_reach(user, file, os.R_OK)
     ]
 
 
-def closed_folder(file: str, host: Host) -> str | None:
+def closed_folder(file: str, machine: Machine) -> str | None:
     """Say why who runs the daemon cannot write `file` into its folder; None where that is open."""
-    folder, user = os.fspath(Path(file).absolute().parent), host.user()
-    if not host.exists(folder):
+    folder, user = os.fspath(Path(file).absolute().parent), machine.user()
+    if not machine.exists(folder):
         return f"{folder} is not there"
-    if not host.may_reach(user, folder, os.W_OK | os.X_OK):
+    if not machine.may_reach(user, folder, os.W_OK | os.X_OK):
         return f"{folder} is not open to {user.name}, to write"
     return None
 

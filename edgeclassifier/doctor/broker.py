@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
-from edgeclassifier.doctor.patient import Patient
+from edgeclassifier.doctor.subject import Subject
 from edgeclassifier.errors import BrokerError, ConfigError
 
 if TYPE_CHECKING:
@@ -92,16 +92,16 @@ SILENT = Problem(
 )
 
 
-def check_broker(patient: Patient) -> Iterator[Finding]:
+def check_broker(subject: Subject) -> Iterator[Finding]:
     """Connect once and leave, under another client id than the daemon's."""
     from edgeclassifier import compose
 
-    mqtt = patient.config.mqtt
+    mqtt = subject.config.mqtt
     if mqtt.password_file and _is_root_s_alone(Path(mqtt.password_file)):
         yield UNREADABLE.found(f"{mqtt.password_file} is not readable by this user")
         return
     try:
-        access = compose.broker_access(mqtt, device=compose.device_id(patient.config.device.id))
+        access = compose.broker_access(mqtt, device=compose.device_id(subject.config.device.id))
         compose.probe_broker(access)
     except ConfigError as error:
         for problem in error.problems:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from edgeclassifier.doctor.findings import REINSTALL, Finding, Level, Problem, fine
-from edgeclassifier.doctor.patient import Patient, Trial
+from edgeclassifier.doctor.subject import Subject, Trial
 
 _LEGACY = re.compile(r"^\s*start_x\s*=\s*1", re.MULTILINE)
 _NO_DETECTION = re.compile(r"^\s*camera_auto_detect\s*=\s*0", re.MULTILINE)
@@ -143,16 +143,16 @@ _BY_WORDS = (
 )
 
 
-def check_camera(patient: Patient) -> Iterator[Finding]:
+def check_camera(subject: Subject) -> Iterator[Finding]:
     """Look at its devices, then take a frame, unless the daemon does."""
-    camera = patient.config.camera
-    devices = _devices(patient)
-    yield from (barred := list(_barred(patient, devices)))
+    camera = subject.config.camera
+    devices = _devices(subject)
+    yield from (barred := list(_barred(subject, devices)))
     if barred:
         return
-    if devices and patient.daemons:
-        pid = patient.daemons[0].pid
-        ours = [each.pid for each in patient.host.holders(devices) if each.is_ours]
+    if devices and subject.daemons:
+        pid = subject.daemons[0].pid
+        ours = [each.pid for each in subject.machine.holders(devices) if each.is_ours]
         how = (
             f"in use by the daemon (process {ours[0]}), as it should be"
             if ours
@@ -160,27 +160,27 @@ def check_camera(patient: Patient) -> Iterator[Finding]:
         )
         yield fine("camera", f"{camera.source}: {how}")
         return
-    trial = patient.trial("camera")
+    trial = subject.trial("camera")
     if "missing" in trial.results:
-        yield _without_picamera2(patient, str(trial.results["missing"]))
+        yield _without_picamera2(subject, str(trial.results["missing"]))
     elif "numpy_clash" in trial.results:
-        python = patient.host.python.executable
+        python = subject.machine.python.executable
         yield NUMPY.found(str(trial.results["numpy_clash"]), python=python)
     elif trial.results.get("cameras") == []:
-        yield _without_camera(patient)
+        yield _without_camera(subject)
     elif "frame" in trial.results:
         cameras = trial.results.get("cameras")
         listed = [str(each) for each in cameras] if isinstance(cameras, list) else []
-        listed = listed or (_v4l2_names(patient) if devices else [])
+        listed = listed or (_v4l2_names(subject) if devices else [])
         among = f"; there is {', '.join(listed)}" if listed else ""
         yield fine("camera", f"{camera.source}: a frame of {trial.results['frame']}{among}")
     else:
-        yield _failed(patient, trial, devices)
+        yield _failed(subject, trial, devices)
 
 
-def _devices(patient: Patient) -> list[str]:
+def _devices(subject: Subject) -> list[str]:
     """Name the devices of the configured camera; none for the network and for files."""
-    camera, names = patient.config.camera, patient.host.names
+    camera, names = subject.config.camera, subject.machine.names
     if camera.source == "picamera2":
         return [*names("/dev/media[0-9]*"), *names("/dev/video[0-9]*")]
     if camera.source == "stream" and camera.stream.url.startswith("/dev/"):
@@ -188,70 +188,70 @@ def _devices(patient: Patient) -> list[str]:
     return []
 
 
-def _barred(patient: Patient, devices: Sequence[str]) -> Iterator[Finding]:
-    host, user = patient.host, patient.host.user()
-    closed = [each for each in devices if not host.may_use(user, each)]
+def _barred(subject: Subject, devices: Sequence[str]) -> Iterator[Finding]:
+    machine, user = subject.machine, subject.machine.user()
+    closed = [each for each in devices if not machine.may_use(user, each)]
     if closed:
-        group = host.group_of(closed[0])
+        group = machine.group_of(closed[0])
         said = f"{', '.join(closed[:4])}: open to the group {group}, not to {user.name}"
         yield PERMISSION.found(said, group="video" if group == "root" else group, user=user.name)
-    heaps = host.names("/dev/dma_heap/*")
-    of_libcamera = patient.config.camera.source == "picamera2"
-    if of_libcamera and heaps and not any(host.may_use(user, each) for each in heaps):
+    heaps = machine.names("/dev/dma_heap/*")
+    of_libcamera = subject.config.camera.source == "picamera2"
+    if of_libcamera and heaps and not any(machine.may_use(user, each) for each in heaps):
         yield NO_BUFFERS.found(f"{', '.join(heaps[:4])}: not open to {user.name}", user=user.name)
 
 
-def _without_picamera2(patient: Patient, reason: str) -> Finding:
-    if patient.host.exists(_APT_PICAMERA2) and "picamera2" in reason:
-        python = patient.host.python
+def _without_picamera2(subject: Subject, reason: str) -> Finding:
+    if subject.machine.exists(_APT_PICAMERA2) and "picamera2" in reason:
+        python = subject.machine.python
         prefix = python.prefix if python.in_environment else ".venv"
         return HIDDEN_PICAMERA2.found(reason, prefix=prefix)
-    seen = patient.host.run(["rpicam-hello", "--list-cameras"], timeout_s=20)
+    seen = subject.machine.run(["rpicam-hello", "--list-cameras"], timeout_s=20)
     names = _LISTED.findall(seen.output)
     return NO_PICAMERA2.found(f"{reason}; libcamera finds {', '.join(names)}" if names else reason)
 
 
-def _without_camera(patient: Patient) -> Finding:
+def _without_camera(subject: Subject) -> Finding:
     """Say why libcamera may find none."""
     for file in _BOOT_FILES:
-        text = patient.host.text(file) or ""
+        text = subject.machine.text(file) or ""
         if _LEGACY.search(text):
             return LEGACY.found(f"{file}: start_x=1", file=file)
         if _NO_DETECTION.search(text) and not _SENSOR.search(text):
             return NOT_DETECTED.found(f"{file}: camera_auto_detect=0", file=file)
-    others = _v4l2_names(patient)
+    others = _v4l2_names(subject)
     hint = f"; V4L2 has {', '.join(others)}" if others else ""
     return NONE.found(f"libcamera finds no camera{hint}")
 
 
-def _failed(patient: Patient, trial: Trial, devices: Sequence[str]) -> Finding:
+def _failed(subject: Subject, trial: Trial, devices: Sequence[str]) -> Finding:
     """Tell from its words what went wrong in a trial."""
-    source, error = patient.config.camera.source, trial.results.get("error")
+    source, error = subject.config.camera.source, trial.results.get("error")
     if error is None:
         how = f"{source}: {trial.last_words or 'no answer'}"
         return (SILENT if trial.said.end == "hung" else CRASHES).found(how)
     text = str(error)
     kinds = (problem for words, problem in _BY_WORDS if any(each in text for each in words))
     problem = next(kinds, FAILS)
-    holders = patient.host.holders(devices) if problem is BUSY else []
+    holders = subject.machine.holders(devices) if problem is BUSY else []
     if holders:
-        text += ": " + ", ".join(f"{patient.host.command_of(e)} ({e.pid})" for e in holders)
+        text += ": " + ", ".join(f"{subject.machine.command_of(e)} ({e.pid})" for e in holders)
     elif problem is NO_SUCH and source == "stream":
-        text += "; there is " + (", ".join(_v4l2_names(patient)) or "no V4L2 device")
+        text += "; there is " + (", ".join(_v4l2_names(subject)) or "no V4L2 device")
     return problem.found(
         text,
-        python=patient.host.python.executable,
-        user=patient.host.user().name,
+        python=subject.machine.python.executable,
+        user=subject.machine.user().name,
         group="video",
         pids=[each.pid for each in holders] or "PID",
     )
 
 
-def _v4l2_names(patient: Patient) -> list[str]:
+def _v4l2_names(subject: Subject) -> list[str]:
     """List the V4L2 devices with their names, of the same name only the first."""
     found: dict[str, str] = {}
-    for file in patient.host.names("/sys/class/video4linux/video*/name"):
-        name = patient.host.text(file)
+    for file in subject.machine.names("/sys/class/video4linux/video*/name"):
+        name = subject.machine.text(file)
         if name:
             found.setdefault(name, f"/dev/{file.split('/')[-2]}")
     return [f"{device} ({name})" for name, device in found.items()]

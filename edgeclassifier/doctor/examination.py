@@ -12,7 +12,7 @@ from edgeclassifier.doctor import (
     broker,
     camera,
     config,
-    machine,
+    hardware,
     model,
     python,
     service,
@@ -26,8 +26,8 @@ from edgeclassifier.doctor.findings import (
     Problem,
     as_installed,
 )
-from edgeclassifier.doctor.host import Host
-from edgeclassifier.doctor.patient import Patient
+from edgeclassifier.doctor.machine import Machine
+from edgeclassifier.doctor.subject import Subject
 
 HANGS = Problem(
     id="doctor.hangs",
@@ -56,7 +56,7 @@ class Check:
     """One subject of the examination."""
 
     name: str
-    look: Callable[[Patient], Iterator[Finding]]
+    look: Callable[[Subject], Iterator[Finding]]
     limit_s: float = 30.0
     needs_config: bool = True
     needs_numpy: bool = False
@@ -74,11 +74,11 @@ CHECKS = (
     Check(name="broker", look=broker.check_broker, limit_s=60.0, needs_numpy=True),
     Check(name="web", look=web.check_web),
     Check(name="metrics", look=web.check_metrics),
-    Check(name="clock", look=machine.check_clock, needs_config=False),
-    Check(name="disk", look=machine.check_disk, needs_numpy=True),
-    Check(name="power", look=machine.check_power, needs_config=False),
-    Check(name="throttling", look=machine.check_throttling, needs_config=False),
-    Check(name="temperature", look=machine.check_temperature, needs_config=False),
+    Check(name="clock", look=hardware.check_clock, needs_config=False),
+    Check(name="disk", look=hardware.check_disk, needs_numpy=True),
+    Check(name="power", look=hardware.check_power, needs_config=False),
+    Check(name="throttling", look=hardware.check_throttling, needs_config=False),
+    Check(name="temperature", look=hardware.check_temperature, needs_config=False),
     Check(name="service", look=service.check_service, needs_config=False),
     Check(name="crash", look=service.check_crash, needs_numpy=True),
 )
@@ -91,7 +91,7 @@ _MODULES: Sequence[ModuleType] = (
     accelerator,
     broker,
     web,
-    machine,
+    hardware,
     service,
 )
 
@@ -104,28 +104,28 @@ def problems() -> list[Problem]:
 
 
 def examine(
-    host: Host,
+    machine: Machine,
     *,
     config_file: Path | None,
     overrides: Sequence[str],
     checks: Sequence[Check] = CHECKS,
 ) -> Iterator[Finding]:
     """Carry out the checks; give each finding as soon as it is there."""
-    is_release = host.python.is_of_release
-    for finding in _examine(host, config_file, overrides, checks):
+    is_release = machine.python.is_of_release
+    for finding in _examine(machine, config_file, overrides, checks):
         yield as_installed(finding, is_release=is_release)
 
 
 def _examine(
-    host: Host, config_file: Path | None, overrides: Sequence[str], checks: Sequence[Check]
+    machine: Machine, config_file: Path | None, overrides: Sequence[str], checks: Sequence[Check]
 ) -> Iterator[Finding]:
-    patient = Patient(host=host, config_file=config_file)
+    subject = Subject(machine=machine, config_file=config_file)
     is_known = False
 
     def read() -> Iterator[Finding]:
         nonlocal is_known
         reading = config.read_config(config_file, overrides)
-        patient.config, is_known = reading.config, reading.is_known
+        subject.config, is_known = reading.config, reading.is_known
         yield from config.report_config(reading, config_file)
 
     yield from _carry_out("config", read, limit_s=_CONFIG_LIMIT_S)
@@ -137,14 +137,14 @@ def _examine(
         if check.needs_numpy and not numpy_works:
             yield NOT_TRIED.found("NumPy does not work", check=check.name)
             continue
-        found = list(_carry_out(check.name, _bound(check, patient), limit_s=check.limit_s))
+        found = list(_carry_out(check.name, _bound(check, subject), limit_s=check.limit_s))
         yield from found
         if check.name == "numpy" and any(each.problem is python.NUMPY_BROKEN for each in found):
             numpy_works = False
 
 
-def _bound(check: Check, patient: Patient) -> Callable[[], Iterator[Finding]]:
-    return lambda: check.look(patient)
+def _bound(check: Check, subject: Subject) -> Callable[[], Iterator[Finding]]:
+    return lambda: check.look(subject)
 
 
 def _carry_out(

@@ -1,231 +1,214 @@
-"""Clock, storage, power and temperature."""
+"""The machine as a check sees it: files below a root, programs, users. Tests bring their own."""
 
-import re
+import os
+import platform
+import shutil
+import struct
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
-from edgeclassifier.doctor.host import Host
-from edgeclassifier.doctor.patient import Patient
-from edgeclassifier.doctor.places import storage
-from edgeclassifier.host.system import FIRMWARE_FILE, System, throttling_of
+from edgeclassifier.doctor.command import Run, run_command
+from edgeclassifier.host.system import System
 
-_BUILT_S = 1_735_689_600
-"""2025 began: no clock that is right shows an earlier time."""
-_MIB = 1 << 20
-_FULL_MIB, _LOW_MIB = 50, 300
-_HOT_C, _TOO_HOT_C = 75.0, 82.0
-_UNDER_VOLTAGE = "under_voltage"
-
-CLOCK_WRONG = Problem(
-    id="clock.wrong",
-    level=Level.FAILURE,
-    title="The clock is years behind",
-    meaning="A Raspberry Pi has no clock battery. Until the network sets its clock, certificates "
-    "are not valid yet, and time stamps are wrong.",
-    remedy="`sudo timedatectl set-ntp true`, and see with `timedatectl` that it is set within a "
-    "minute; without a time server on the network `sudo date -s 'YYYY-MM-DD HH:MM:SS'`",
-)
-CLOCK_OFF = Problem(
-    id="clock.ntp_off",
-    level=Level.WARNING,
-    title="Nothing sets the clock",
-    meaning="Synchronization is switched off or not installed. Predictions say "
-    "`clock_synchronized: false`, and the time drifts.",
-    remedy="`sudo apt install systemd-timesyncd` and `sudo timedatectl set-ntp true`",
-)
-CLOCK_WAITING = Problem(
-    id="clock.unsynchronized",
-    level=Level.WARNING,
-    title="The clock is not synchronized",
-    meaning="No time server has answered yet. Predictions say `clock_synchronized: false`.",
-    remedy="wait a minute; then `timedatectl timesync-status` names the server, and `NTP=` in "
-    "/etc/systemd/timesyncd.conf sets another one, where the network lets none of the Internet "
-    "through",
-)
-FULL = Problem(
-    id="disk.full",
-    level=Level.FAILURE,
-    title="Storage is full",
-    meaning="Models, the buffer and the reason of the last exit cannot be written.",
-    remedy="`sudo apt clean`, `sudo journalctl --vacuum-size=50M`; see what is large with `sudo "
-    "du -xh {path} | sort -h | tail`",
-)
-LOW = Problem(
-    id="disk.low",
-    level=Level.WARNING,
-    title="Storage is nearly full",
-    meaning="A new release, or a model, will not find room.",
-    remedy="`sudo apt clean`, `sudo journalctl --vacuum-size=50M`; see what is large with `sudo "
-    "du -xh {path} | sort -h | tail`",
-)
-READ_ONLY = Problem(
-    id="disk.read_only",
-    level=Level.WARNING,
-    title="Storage is read-only",
-    meaning="On purpose (an overlay), or because the kernel found errors on it. The daemon works, "
-    "but keeps nothing: no buffer on disk, no reason of its last exit.",
-    remedy="on purpose: set `buffer.storage` to `memory`; else `sudo dmesg | grep -iE "
-    "'ext4|mmc|remount'`, then `sudo mount -o remount,rw {path}`, and replace the SD card",
-)
-ERRORS = Problem(
-    id="disk.errors",
-    level=Level.WARNING,
-    title="The file system has recorded errors",
-    meaning="The SD card is failing, or power was cut while it was written.",
-    remedy="copy what you need; add `fsck.mode=force fsck.repair=yes` to the line in "
-    "/boot/firmware/cmdline.txt and `sudo reboot`; when it comes again, replace the card",
-)
-UNDER_VOLTAGE = Problem(
-    id="power.under_voltage",
-    level=Level.FAILURE,
-    title="The voltage is too low",
-    meaning="The power supply, or its cable, does not give enough. USB devices drop out, the card "
-    "is damaged, the CPU slows down.",
-    remedy="use the official power supply of this model and its own short cable, and give USB "
-    "devices a hub with a supply of its own; after a restart `vcgencmd get_throttled` says 0x0",
-)
-UNDER_VOLTAGE_SEEN = Problem(
-    id="power.under_voltage_seen",
-    level=Level.WARNING,
-    title="The voltage was too low since the last start",
-    meaning="It is enough now, but not always: mostly when USB devices or the CPU take more.",
-    remedy="use the official power supply of this model and its own short cable; the mark stays "
-    "until `sudo reboot`",
-)
-THROTTLED = Problem(
-    id="throttling.now",
-    level=Level.WARNING,
-    title="The CPU is slowed down",
-    meaning="It is too hot, or has too little power. Everything takes longer than it could.",
-    remedy="a heat sink or a fan, more air, a better power supply; `vcgencmd measure_temp` and "
-    "`vcgencmd get_throttled` show whether it helps",
-)
-THROTTLED_SEEN = Problem(
-    id="throttling.seen",
-    level=Level.WARNING,
-    title="The CPU was slowed down since the last start",
-    meaning="It was too hot, or had too little power, for a while.",
-    remedy="a heat sink or a fan, more air, a better power supply; the mark stays until `sudo "
-    "reboot`",
-)
-HOT = Problem(
-    id="temperature.high",
-    level=Level.WARNING,
-    title="The CPU is hot",
-    meaning="From 80 °C on, the firmware slows it down.",
-    remedy="a heat sink or a fan, more air, no sun; a lower `camera.picamera2.frame_rate_hz` "
-    "makes less heat",
-)
-TOO_HOT = Problem(
-    id="temperature.critical",
-    level=Level.FAILURE,
-    title="The CPU is too hot",
-    meaning="It is slowed down to keep from damage, and does not last long like this.",
-    remedy="a heat sink or a fan, more air, no sun, at once; a lower "
-    "`camera.picamera2.frame_rate_hz` makes less heat",
-)
+_MOST_BYTES = 1 << 18
+_CHUNK_BYTES = 1 << 16
+_COLUMNS = 4
+"""Of /etc/passwd (name, password, id, group id, …) and /etc/group (…, id, members)."""
+_SENSELESS = 19
+_RELEASES = "/opt/edgeclassifier"
+SERVICE_USER = "edgeclassifier"
 
 
-def check_clock(patient: Patient) -> Iterator[Finding]:
-    """Whether wall-clock time can be believed."""
-    host = patient.host
-    now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(host.now_s()))
-    if host.now_s() < _BUILT_S:
-        yield CLOCK_WRONG.found(now)
-        return
-    said = host.run(["timedatectl", "show", "--no-pager"], timeout_s=10)
-    settings = dict(line.partition("=")[::2] for line in said.output.splitlines())
-    by_systemd = host.exists("/run/systemd/timesync/synchronized")
-    if by_systemd or settings.get("NTPSynchronized") == "yes" or host.kernel_clock():
-        yield fine("clock", f"synchronized, {now}")
-    elif "no" in (settings.get("NTP"), settings.get("CanNTP")):
-        yield CLOCK_OFF.found(now)
-    else:
-        yield CLOCK_WAITING.found(now)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Python:
+    """The Python that runs the daemon, and its environment."""
+
+    version: tuple[int, int, int] = sys.version_info[:3]
+    bits: int = 8 * struct.calcsize("P")
+    machine: str = field(default_factory=platform.machine)
+    executable: str = sys.executable
+    prefix: str = sys.prefix
+    in_environment: bool = sys.prefix != sys.base_prefix
+
+    @property
+    def is_of_release(self) -> bool:
+        """Whether deploy/ has made its environment."""
+        return Path(self.prefix).is_relative_to(_RELEASES)
 
 
-def check_disk(patient: Patient) -> Iterator[Finding]:
-    """Room, and whether it can be written."""
-    host, sound = patient.host, True
-    rooms = []
-    for place in storage(patient):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """A user, for whom devices are open or not."""
+
+    name: str
+    uid: int
+    groups: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One that runs."""
+
+    pid: int
+    arguments: tuple[str, ...]
+
+    @property
+    def is_daemon(self) -> bool:
+        """Whether it is `edgeclassifier run`."""
+        pairs = zip(self.arguments, self.arguments[1:], strict=False)
+        return any(Path(first).name == "edgeclassifier" and then == "run" for first, then in pairs)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is the daemon, or works for it."""
+        return self.is_daemon or any(
+            each.startswith("edgeclassifier.accelerator") for each in self.arguments
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Files below `root`, and everything else that differs from machine to machine."""
+
+    root: Path = Path("/")
+    run: Run = run_command
+    python: Python = field(default_factory=Python)
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    uid: int = field(default_factory=os.geteuid)
+    groups: Sequence[int] = field(default_factory=lambda: [os.getegid(), *os.getgroups()])
+    kernel_clock: Callable[[], bool] = field(default_factory=lambda: System().clock_synchronized)
+    now_s: Callable[[], float] = time.time
+    free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free
+
+    def path(self, name: str) -> Path:
+        """Return where the file `name`, such as /proc/mounts, is."""
+        return self.root / name.lstrip("/")
+
+    def text(self, name: str) -> str | None:
+        """Read a file, at most its beginning; None where it cannot be read. Never waits."""
         try:
-            free_mib = host.free_bytes(place) // _MIB
+            fd = os.open(self.path(name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+            try:
+                content = b""
+                # A file of the kernel comes in pieces.
+                while len(content) < _MOST_BYTES and (piece := os.read(fd, _CHUNK_BYTES)):
+                    content += piece
+            finally:
+                os.close(fd)
+        except (OSError, ValueError):
+            return None
+        return content.decode(errors="replace").strip()
+
+    def names(self, pattern: str) -> list[str]:
+        """List the files that match, as on a machine whose root is /."""
+        try:
+            found = sorted(self.root.glob(pattern.lstrip("/")))
         except OSError:
-            continue
-        rooms.append(f"{place}: {free_mib} MiB free")
-        if free_mib < _LOW_MIB:
-            sound = False
-            yield (FULL if free_mib < _FULL_MIB else LOW).found(rooms[-1], path=place)
-    if _root_is_read_only(host):
-        sound = False
-        on_disk = patient.config.buffer.storage == "disk"
-        yield READ_ONLY.found("/", level=Level.FAILURE if on_disk else None, path="/")
-    for name in host.names("/sys/fs/ext4/*/errors_count"):
-        count = host.text(name) or "0"
-        if count != "0":
-            sound = False
-            yield ERRORS.found(f"{name.split('/')[4]}: {count[:20]} errors")
-    if sound:
-        yield fine("disk", "; ".join(rooms) or "nothing known")
+            return []
+        return [os.fspath("/" / each.relative_to(self.root)) for each in found]
+
+    def exists(self, name: str) -> bool:
+        """Tell whether there is such a file; no, where that cannot be known."""
+        try:
+            return self.path(name).exists()
+        except OSError:
+            return False
+
+    def user(self) -> Person:
+        """Return who runs the daemon: the service's user where it is installed, else this one."""
+        if service := self.service_user():
+            return service
+        names = {uid: name for name, uid, _ in self._accounts("/etc/passwd")}
+        return Person(
+            name=names.get(self.uid, f"#{self.uid}"), uid=self.uid, groups=frozenset(self.groups)
+        )
+
+    def service_user(self) -> Person | None:
+        """Return the user of the service, None where it is not installed."""
+        if self.names("/etc/systemd/system/edgeclassifier.service"):
+            for name, uid, gid in self._accounts("/etc/passwd"):
+                if name == SERVICE_USER:
+                    return Person(name=name, uid=uid, groups=self._groups(name) | {gid})
+        return None
+
+    def group_of(self, name: str) -> str:
+        """Return the group that a file belongs to, by name where it has one."""
+        try:
+            gid = self.path(name).stat().st_gid
+        except OSError:
+            return "?"
+        names = {gid: name for name, gid, _ in self._accounts("/etc/group")}
+        return names.get(gid, str(gid))
+
+    def may_use(self, person: Person, name: str, how: int = os.R_OK | os.W_OK) -> bool:
+        """Tell whether a file is open to somebody; yes, where it is gone.
+
+        `how` is made of os.R_OK, os.W_OK and os.X_OK. Folders above it are not looked at.
+        """
+        try:
+            found = self.path(name).stat()
+        except OSError:
+            return True
+        if person.uid == 0:
+            return True
+        if person.uid == os.geteuid():
+            # Knows of access lists, such as those for who sits before the machine.
+            return os.access(self.path(name), how)
+        shift = 6 if person.uid == found.st_uid else 3 if found.st_gid in person.groups else 0
+        return (found.st_mode >> shift) & how == how
+
+    def may_reach(self, person: Person, name: str, how: int) -> bool:
+        """Tell whether a file is open to somebody, as are all folders above it."""
+        above = Path(name).parents
+        return self.may_use(person, name, how) and all(
+            self.may_use(person, os.fspath(each), os.X_OK) for each in above
+        )
+
+    def processes(self) -> list[Process]:
+        """List what runs, but for this process."""
+        listed = []
+        for name in self.names("/proc/[0-9]*/cmdline"):
+            pid, arguments = Path(name).parent.name, self.text(name)
+            if arguments and number(pid) not in {-1, os.getpid()}:
+                listed.append(Process(pid=number(pid), arguments=tuple(arguments.split("\0"))))
+        return listed
+
+    def holders(self, devices: Sequence[str]) -> list[Process]:
+        """List the processes that have one of `devices` open, as far as this user may know."""
+        wanted = set(devices)
+        return [each for each in self.processes() if wanted & set(self._open_files(each.pid))]
+
+    def command_of(self, process: Process) -> str:
+        """Return the short name of a process."""
+        return self.text(f"/proc/{process.pid}/comm") or Path(process.arguments[0]).name
+
+    def _open_files(self, pid: int) -> list[str]:
+        try:
+            return [os.fspath(each.readlink()) for each in self.path(f"/proc/{pid}/fd").iterdir()]
+        except OSError:
+            return []
+
+    def _accounts(self, name: str) -> list[tuple[str, int, int]]:
+        """Read name, id and, in /etc/passwd, group id of each line that has them."""
+        rows = [line.split(":") for line in (self.text(name) or "").splitlines()]
+        return [
+            (row[0], number(row[2]), number(row[3]))
+            for row in rows
+            if len(row) >= _COLUMNS and number(row[2]) >= 0
+        ]
+
+    def _groups(self, member: str) -> frozenset[int]:
+        rows = [line.split(":") for line in (self.text("/etc/group") or "").splitlines()]
+        return frozenset(
+            number(row[2]) for row in rows if len(row) >= _COLUMNS and member in row[3].split(",")
+        )
 
 
-def check_power(patient: Patient) -> Iterator[Finding]:
-    """Undervoltage, now and since the start."""
-    bits = _firmware_bits(patient.host)
-    if bits is None:
-        yield fine("power", "not known: no Raspberry Pi's firmware answers")
-    elif _UNDER_VOLTAGE in throttling_of(bits).now:
-        yield UNDER_VOLTAGE.found(f"too low at this moment (throttled={bits:#x})")
-    elif _UNDER_VOLTAGE in throttling_of(bits).since_boot:
-        yield UNDER_VOLTAGE_SEEN.found(f"was too low (throttled={bits:#x})")
-    else:
-        yield fine("power", "the voltage was high enough since the last start")
-
-
-def check_throttling(patient: Patient) -> Iterator[Finding]:
-    """Whether the firmware held the CPU back for heat or power, now or since the start."""
-    bits = _firmware_bits(patient.host)
-    if bits is None:
-        yield fine("throttling", "not known: no Raspberry Pi's firmware answers")
-    elif now := _but_for_voltage(throttling_of(bits).now):
-        yield THROTTLED.found(f"{now} (throttled={bits:#x})")
-    elif before := _but_for_voltage(throttling_of(bits).since_boot):
-        yield THROTTLED_SEEN.found(f"{before} (throttled={bits:#x})")
-    else:
-        yield fine("throttling", "none since the last start")
-
-
-def check_temperature(patient: Patient) -> Iterator[Finding]:
-    """Of the CPU."""
-    celsius = System(root=patient.host.root).cpu_temperature_c()
-    if celsius is None:
-        yield fine("temperature", "not known: the kernel does not tell")
-    elif celsius >= _HOT_C:
-        yield (TOO_HOT if celsius >= _TOO_HOT_C else HOT).found(f"{celsius:.0f} °C")
-    else:
-        yield fine("temperature", f"{celsius:.0f} °C")
-
-
-def _firmware_bits(host: Host) -> int | None:
-    """Read what the firmware holds back, from the kernel or else from its own program."""
-    texts = [host.text(name) for name in host.names(FIRMWARE_FILE)]
-    if not any(texts):
-        said = host.run(["vcgencmd", "get_throttled"], timeout_s=5)
-        texts = [said.output.strip().removeprefix("throttled=")]
-    for text in texts:
-        if text and re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", text):
-            return int(text, 16)
-    return None
-
-
-def _but_for_voltage(conditions: tuple[str, ...]) -> str:
-    return ", ".join(each.replace("_", " ") for each in conditions if each != _UNDER_VOLTAGE)
-
-
-def _root_is_read_only(host: Host) -> bool:
-    mounts = [line.split() for line in (host.text("/proc/mounts") or "").splitlines()]
-    # The last one covers those before it.
-    options = [each[3] for each in mounts if len(each) > 3 and each[1] == "/"]  # noqa: PLR2004
-    return bool(options) and "ro" in options[-1].split(",")
+def number(text: str | None) -> int:
+    """Read a whole number, as the kernel writes it; -1 where it is none, or senselessly long."""
+    if text and text.isascii() and text.isdecimal() and len(text) < _SENSELESS:
+        return int(text)
+    return -1

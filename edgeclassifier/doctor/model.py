@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edgeclassifier.doctor.findings import NOT_TRIED, REINSTALL, Finding, Level, Problem, fine
-from edgeclassifier.doctor.patient import Patient
+from edgeclassifier.doctor.subject import Subject
 from edgeclassifier.errors import ModelError
 
 if TYPE_CHECKING:
@@ -86,19 +86,19 @@ LABELS_DOUBTFUL = Problem(
 )
 
 
-def check_model(patient: Patient) -> Iterator[Finding]:
+def check_model(subject: Subject) -> Iterator[Finding]:
     """Whether it is there, is what was installed, and runs."""
     from edgeclassifier import compose
 
     try:
-        model = compose.find_model(patient.config.model)
+        model = compose.find_model(subject.config.model)
         sha256 = model.sha256()
     except ModelError as error:
-        yield ABSENT.found(str(error), name=[patient.config.model.name, *_store(patient)])
+        yield ABSENT.found(str(error), name=[subject.config.model.name, *_store(subject)])
         return
-    differences = list(_compared(patient, model))
+    differences = list(_compared(subject, model))
     yield from differences
-    trial = patient.trial("model")
+    trial = subject.trial("model")
     if trial.results.get("loaded") is not True:
         reason = trial.results.get("error")
         if reason is not None:
@@ -112,19 +112,19 @@ def check_model(patient: Patient) -> Iterator[Finding]:
     yield fine("model", f"{model.name} ({model.reason}): {form}, sha256 {sha256[:12]}…")
 
 
-def check_labels(patient: Patient) -> Iterator[Finding]:
+def check_labels(subject: Subject) -> Iterator[Finding]:
     """Whether they fit the model, and seem to be in its order."""
-    results = patient.trial("model").results
+    results = subject.trial("model").results
     count = results.get("labels")
     if results.get("loaded") is not True:
         yield NOT_TRIED.found("the model does not run", check="labels")
     elif count is None:
-        reason = results.get("error") or patient.trial("model").last_words
+        reason = results.get("error") or subject.trial("model").last_words
         yield LABELS_UNFIT.found(str(reason))
     elif "doubt" in results:
         yield LABELS_DOUBTFUL.found(str(results["doubt"]))
     elif results.get("classified") is not True:
-        reason = results.get("error") or patient.trial("model").last_words or "no answer"
+        reason = results.get("error") or subject.trial("model").last_words or "no answer"
         yield CRASHES.found(f"while it classified the sample pictures: {reason}")
     else:
         # A label lists synonyms; the first one is enough to know it by.
@@ -133,18 +133,18 @@ def check_labels(patient: Patient) -> Iterator[Finding]:
         yield fine("labels", f"{count}, one for each class: {', '.join([*first, '…'])}")
 
 
-def _compared(patient: Patient, model: "ModelFile") -> Iterator[Finding]:
+def _compared(subject: Subject, model: "ModelFile") -> Iterator[Finding]:
     """Compare the file with what is known of it; says nothing where it agrees."""
     from edgeclassifier.models.records import verify_model
 
-    by_name = not patient.config.model.name.endswith(".tflite")
+    by_name = not subject.config.model.name.endswith(".tflite")
     known = model.known if by_name else None
     record = model.path.with_suffix(".json")
     found = verify_model(
         model.name, path=model.path, record_path=record, pinned=known.digest if known else None
     )
     said = f"{model.path}: {found.detail}"
-    name = [model.name, *_store(patient)]
+    name = [model.name, *_store(subject)]
     # Installed without them, the model would lose its labels.
     labels = [] if model.labels is None else ["--labels", model.labels]
     match found.status:
@@ -158,7 +158,7 @@ def _compared(patient: Patient, model: "ModelFile") -> Iterator[Finding]:
             yield UNRECORDED.found(said, file=[model.path, *labels], name=name)
 
 
-def _store(patient: Patient) -> list[str]:
+def _store(subject: Subject) -> list[str]:
     """Name the store to `models`, where it is not the one that it takes by itself."""
-    configured = patient.config.model.store
+    configured = subject.config.model.store
     return ["--store", configured] if configured else []

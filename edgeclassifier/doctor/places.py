@@ -2,29 +2,29 @@
 
 from pathlib import Path
 
-from edgeclassifier.doctor.host import SERVICE_USER
-from edgeclassifier.doctor.patient import Patient
+from edgeclassifier.doctor.machine import SERVICE_USER
+from edgeclassifier.doctor.subject import Subject
 
 _OF_THE_SERVICE = f"/var/lib/{SERVICE_USER}"
 
 
-def state_directory(patient: Patient) -> Path | None:
+def state_directory(subject: Subject) -> Path | None:
     """Return the daemon's folder: the service's where that is installed, else this user's."""
     from edgeclassifier import compose
 
-    device = patient.config.device
-    if not device.state_directory and patient.is_service:
-        return patient.host.path(_OF_THE_SERVICE)
-    return compose.state_directory(device, patient.host.environment)
+    device = subject.config.device
+    if not device.state_directory and subject.is_service:
+        return subject.machine.path(_OF_THE_SERVICE)
+    return compose.state_directory(device, subject.machine.environment)
 
 
-def storage(patient: Patient) -> list[Path]:
+def storage(subject: Subject) -> list[Path]:
     """List the folders whose file system is written to, each file system once."""
-    wanted = [patient.host.root, state_directory(patient)]
-    if patient.config.buffer.path:
-        wanted.append(Path(patient.config.buffer.path).parent)
-    if patient.config.model.store:
-        wanted.append(Path(patient.config.model.store))
+    wanted = [subject.machine.root, state_directory(subject)]
+    if subject.config.buffer.path:
+        wanted.append(Path(subject.config.buffer.path).parent)
+    if subject.config.model.store:
+        wanted.append(Path(subject.config.model.store))
     places: dict[int, Path] = {}
     for each in wanted:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeclassifier.doctor.findings import REINSTALL, Finding, Level, Problem, fine
-from edgeclassifier.doctor.patient import Patient, Trial
+from edgeclassifier.doctor.subject import Subject, Trial
 
 _OLDEST = (3, 11)
 _WIDE = 64
@@ -104,9 +104,9 @@ NO_XNNPACK = Problem(
 )
 
 
-def check_python(patient: Patient) -> Iterator[Finding]:
+def check_python(subject: Subject) -> Iterator[Finding]:
     """Version and width."""
-    python = patient.host.python
+    python = subject.machine.python
     version = ".".join(map(str, python.version))
     said = f"{version}, {python.bits} bits, {python.machine}, {python.executable}"
     if python.version < _OLDEST:
@@ -117,9 +117,9 @@ def check_python(patient: Patient) -> Iterator[Finding]:
         yield fine("python", said)
 
 
-def check_numpy(patient: Patient) -> Iterator[Finding]:
+def check_numpy(subject: Subject) -> Iterator[Finding]:
     """Whether there is one that suits the runtime and, where it is used, picamera2."""
-    python, trial = patient.host.python.executable, patient.trial("runtime")
+    python, trial = subject.machine.python.executable, subject.trial("runtime")
     version = trial.results.get("numpy")
     if not isinstance(version, str):
         reason = trial.results.get("numpy_error") or trial.last_words or _end(trial)
@@ -129,17 +129,17 @@ def check_numpy(patient: Patient) -> Iterator[Finding]:
         yield NUMPY_CLASH.found(str(trial.results["error"]), python=python)
         return
     file = str(trial.results.get("numpy_file"))
-    of_apt = _version_of_apt(patient)
-    hidden = of_apt is not None and _sees_system(patient) and not file.startswith(_APT_NUMPY)
-    if hidden and _major(of_apt) != _major(version) and patient.config.camera.source == "picamera2":
+    of_apt = _version_of_apt(subject)
+    hidden = of_apt is not None and _sees_system(subject) and not file.startswith(_APT_NUMPY)
+    if hidden and _major(of_apt) != _major(version) and subject.config.camera.source == "picamera2":
         yield NUMPY_TWICE.found(f"{version} at {file}, the system has {of_apt}", python=python)
         return
     yield fine("numpy", f"{version}, {file}")
 
 
-def check_runtime(patient: Patient) -> Iterator[Finding]:
+def check_runtime(subject: Subject) -> Iterator[Finding]:
     """Whether there is one, and how it runs the bundled model."""
-    python, trial = patient.host.python.executable, patient.trial("runtime")
+    python, trial = subject.machine.python.executable, subject.trial("runtime")
     results, runtime = trial.results, trial.results.get("runtime")
     name = str(runtime or results.get("module") or "the runtime")
     if results.get("ran") is True:
@@ -171,21 +171,21 @@ def _end(trial: Trial) -> str:
     return f"its process ended with exit code {trial.said.code}"
 
 
-def _version_of_apt(patient: Patient) -> str | None:
-    text = patient.host.text(f"{_APT_NUMPY}/version.py") or ""
+def _version_of_apt(subject: Subject) -> str | None:
+    text = subject.machine.text(f"{_APT_NUMPY}/version.py") or ""
     if found := re.search(r"""^(?:short_)?version\s*=\s*["'](\d[\w.]*)""", text, re.MULTILINE):
         return found[1]
-    for folder in patient.host.names(f"{_APT_NUMPY}-*.*-info"):
+    for folder in subject.machine.names(f"{_APT_NUMPY}-*.*-info"):
         return Path(folder).name.split("-")[1].removesuffix(".egg")
     return None
 
 
-def _sees_system(patient: Patient) -> bool:
+def _sees_system(subject: Subject) -> bool:
     """Tell whether the environment, if it is one, looks into the system's packages."""
-    python = patient.host.python
+    python = subject.machine.python
     if not python.in_environment:
         return True
-    settings = patient.host.text(f"{python.prefix}/pyvenv.cfg") or ""
+    settings = subject.machine.text(f"{python.prefix}/pyvenv.cfg") or ""
     return re.search(r"^include-system-site-packages\s*=\s*true", settings, re.M | re.I) is not None
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from edgeclassifier.doctor.access import closed_secrets
 from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
-from edgeclassifier.doctor.host import SERVICE_USER
-from edgeclassifier.doctor.patient import Patient
+from edgeclassifier.doctor.machine import SERVICE_USER
 from edgeclassifier.doctor.places import state_directory
+from edgeclassifier.doctor.subject import Subject
 from edgeclassifier.errors import EXIT_CONFIG
 
 REJECTED = Problem(
@@ -111,18 +111,18 @@ HIDDEN = Problem(
 )
 
 
-def check_service(patient: Patient) -> Iterator[Finding]:
+def check_service(subject: Subject) -> Iterator[Finding]:
     """How it is, as systemd sees it, and whether its user can read what it has to."""
-    yield from _state(patient)
-    for key, file in closed_secrets(patient.config, patient.host):
+    yield from _state(subject)
+    for key, file in closed_secrets(subject.config, subject.machine):
         yield SECRET.found(f"{key}: {file}", file=file, user=SERVICE_USER)
 
 
-def _state(patient: Patient) -> Iterator[Finding]:
-    unit, host = patient.unit, patient.host
-    by_hand = ", ".join(str(each.pid) for each in patient.daemons)
+def _state(subject: Subject) -> Iterator[Finding]:
+    unit, machine = subject.unit, subject.machine
+    by_hand = ", ".join(str(each.pid) for each in subject.daemons)
     if not unit:
-        if host.exists("/run/systemd/system"):
+        if machine.exists("/run/systemd/system"):
             yield BUS.found("systemctl show edgeclassifier.service: no answer")
         else:
             said = f"a daemon runs (process {by_hand})" if by_hand else "no daemon runs"
@@ -145,13 +145,13 @@ def _state(patient: Patient) -> Iterator[Finding]:
     elif active != "active":
         yield STOPPED.found(how)
     else:
-        yield from _running(patient, how)
+        yield from _running(subject, how)
     if unit.get("NeedDaemonReload") == "yes":
         yield STALE.found("the unit was changed on disk")
 
 
-def _running(patient: Patient, how: str) -> Iterator[Finding]:
-    unit = patient.unit
+def _running(subject: Subject, how: str) -> Iterator[Finding]:
+    unit = subject.unit
     if unit.get("UnitFileState") in {"disabled", "indirect"}:
         yield DISABLED.found(how)
     if unit.get("NRestarts", "0") != "0":
@@ -160,11 +160,11 @@ def _running(patient: Patient, how: str) -> Iterator[Finding]:
     yield fine("service", f"runs since {since}, process {unit.get('MainPID', '?')}")
 
 
-def check_crash(patient: Patient) -> Iterator[Finding]:
+def check_crash(subject: Subject) -> Iterator[Finding]:
     """How the daemon ended last time."""
     from edgeclassifier.daemon.exit_record import RECORD, ExitRecord
 
-    directory = state_directory(patient)
+    directory = state_directory(subject)
     if directory is None:
         yield fine("crash", "not known: the daemon has no folder to note it in")
         return
@@ -181,7 +181,7 @@ def check_crash(patient: Patient) -> Iterator[Finding]:
     crash = ExitRecord(directory).previous()
     if crash is None:
         yield fine("crash", "the last exit was in order")
-    elif crash.exit_code is None and patient.daemons:
+    elif crash.exit_code is None and subject.daemons:
         # The note of the daemon that runs: it says how it ended before in its own health.
         yield fine("crash", "a daemon runs; how it ended before is in its health (last_crash)")
     else:

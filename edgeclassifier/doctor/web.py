@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgeclassifier.doctor.access import closed_folder
 from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
-from edgeclassifier.doctor.patient import Patient
+from edgeclassifier.doctor.subject import Subject
 from edgeclassifier.errors import ConfigError
 
 PASSWORD = Problem(
@@ -36,11 +36,11 @@ FOLDER = Problem(
 )
 
 
-def check_web(patient: Patient) -> Iterator[Finding]:
+def check_web(subject: Subject) -> Iterator[Finding]:
     """Whether its password can be used."""
     from edgeclassifier.host.credentials import read_password
 
-    web, host = patient.config.web, patient.host
+    web, machine = subject.config.web, subject.machine
     if not web.enabled:
         yield fine("web", "the page is off")
         return
@@ -50,28 +50,28 @@ def check_web(patient: Patient) -> Iterator[Finding]:
         return
     file = Path(web.password_file).absolute()
     try:
-        read_password(host.path(str(file)))
+        read_password(machine.path(str(file)))
     except ConfigError as error:
         if isinstance(error.__cause__, PermissionError):
             yield fine("web", f"{said}; its password is not open to this user")
             return
         for problem in error.problems:
-            yield PASSWORD.found(problem, file=file, user=host.user().name)
+            yield PASSWORD.found(problem, file=file, user=machine.user().name)
     else:
         yield fine("web", f"{said}, with a password")
 
 
-def check_metrics(patient: Patient) -> Iterator[Finding]:
+def check_metrics(subject: Subject) -> Iterator[Finding]:
     """Whether their file has a name that is read, and a folder that can be written."""
     from edgeclassifier.metrics.textfile import name_problem
 
-    file = patient.config.metrics.textfile
+    file = subject.config.metrics.textfile
     if not file:
         yield fine("metrics", "no file is configured")
     elif problem := name_problem(Path(file)):
         yield NAME.found(problem)
-    elif problem := closed_folder(file, patient.host):
-        user = patient.host.user().name
+    elif problem := closed_folder(file, subject.machine):
+        user = subject.machine.user().name
         yield FOLDER.found(problem, folder=Path(file).absolute().parent, user=user)
     else:
         yield fine("metrics", file)

@@ -1,7 +1,7 @@
 """One try, to see whether the broker lets this client in."""
 
 from edgeclassifier.mqtt.broker import Broker
-from edgeclassifier.mqtt.single import connected
+from edgeclassifier.mqtt.once import connected
 
 
 def probe(broker: Broker) -> None:

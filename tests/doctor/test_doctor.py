@@ -18,7 +18,7 @@ from edgeclassifier.commands.doctor import _in_colour, _lines
 from edgeclassifier.doctor import examination
 from edgeclassifier.doctor.examination import CHECKS, HANGS, examine
 from edgeclassifier.doctor.findings import NOT_TRIED
-from edgeclassifier.doctor.host import Host
+from edgeclassifier.doctor.machine import Machine
 
 SCHEMA = json.loads(Path(doctor.__file__).with_name("findings.schema.json").read_text())
 HEALTHY = (
@@ -200,7 +200,7 @@ def test_a_configuration_that_hangs_is_a_finding(
     pipe = tmp_path / "config.toml"
     os.mkfifo(pipe)
     checks = [each for each in CHECKS if each.name in {"python", "broker", "temperature"}]
-    found = list(examine(Host(root=tmp_path), config_file=pipe, overrides=(), checks=checks))
+    found = list(examine(Machine(root=tmp_path), config_file=pipe, overrides=(), checks=checks))
     os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
     assert [each.check for each in found] == ["config", "python", "broker", "temperature"]
     assert [each.problem for each in found] == [HANGS, None, NOT_TRIED, None]

@@ -11,7 +11,7 @@ from support.doctor_device import USER_ID, Device
 
 from edgeclassifier.cli import main
 from edgeclassifier.config import load_config
-from edgeclassifier.doctor import host
+from edgeclassifier.doctor import machine
 from edgeclassifier.doctor.access import closed_secrets
 
 FILE = "/etc/edgeclassifier/secret"
@@ -39,7 +39,7 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
 
 
 def closed(device: Device, *overrides: str) -> list[tuple[str, str]]:
-    return closed_secrets(load_config(None, overrides=overrides), device.host())
+    return closed_secrets(load_config(None, overrides=overrides), device.machine())
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -75,7 +75,7 @@ def test_check_warns_of_what_the_service_may_not_read(
     as_json: bool,
 ) -> None:
     """It passes, because this user can use everything."""
-    monkeypatch.setattr(host, "Host", partial(host.Host, root=device.root))
+    monkeypatch.setattr(machine, "Machine", partial(machine.Machine, root=device.root))
     secret = device.folder / "web password"
     secret.touch(mode=0o600)
     secret.write_text("secret")

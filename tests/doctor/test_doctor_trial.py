@@ -18,12 +18,12 @@ from edgeclassifier.doctor import trials as trial
 from edgeclassifier.doctor.accelerator import check_accelerator
 from edgeclassifier.doctor.camera import check_camera
 from edgeclassifier.doctor.findings import Finding
-from edgeclassifier.doctor.host import Host
+from edgeclassifier.doctor.machine import Machine
 from edgeclassifier.doctor.model import check_labels, check_model
-from edgeclassifier.doctor.patient import Patient
+from edgeclassifier.doctor.subject import Subject
 from edgeclassifier.host.children import own_command
 
-Look = Callable[[Patient], Iterator[Finding]]
+Look = Callable[[Subject], Iterator[Finding]]
 
 
 def looked(folder: Path, looks: Sequence[Look], **settings: Any) -> list[Finding]:
@@ -31,8 +31,8 @@ def looked(folder: Path, looks: Sequence[Look], **settings: Any) -> list[Finding
     overrides = [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in settings.items()]
     root = folder / "root"
     root.mkdir(exist_ok=True)
-    patient = Patient(host=Host(root=root), config=load_config(None, overrides=overrides))
-    return [finding for look in looks for finding in look(patient)]
+    subject = Subject(machine=Machine(root=root), config=load_config(None, overrides=overrides))
+    return [finding for look in looks for finding in look(subject)]
 
 
 def ids(findings: Sequence[Finding]) -> list[str | None]:
@@ -70,7 +70,7 @@ def test_a_package_of_this_name_in_the_current_folder_is_not_run(
     (tmp_path / "edgeclassifier" / "__init__.py").write_text("raise SystemExit('of the folder')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    tried = Patient(host=Host()).trial("runtime")
+    tried = Subject(machine=Machine()).trial("runtime")
     assert tried.results["ran"] is True, tried.said
     shown = subprocess.run(
         own_command("config", {"device.id": "mine"}), capture_output=True, check=False, text=True

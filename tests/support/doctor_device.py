@@ -12,7 +12,7 @@ from edgeclassifier import compose
 from edgeclassifier.doctor.command import Said
 from edgeclassifier.doctor.examination import CHECKS, Check, examine
 from edgeclassifier.doctor.findings import Finding, Level
-from edgeclassifier.doctor.host import Host, Python
+from edgeclassifier.doctor.machine import Machine, Python
 
 USER_ID = 54_321
 NOW_S = 1_785_000_000.0
@@ -166,8 +166,8 @@ class Device:
     def free_bytes(self, _path: Path) -> int:
         return self.free_mib << 20
 
-    def host(self) -> Host:
-        return Host(
+    def machine(self) -> Machine:
+        return Machine(
             root=self.root,
             run=self.run,
             python=self.python,
@@ -183,7 +183,7 @@ class Device:
         overrides = [f"{key}={json.dumps(each)}" for key, each in self.settings.items()]
         return list(
             examine(
-                self.host(),
+                self.machine(),
                 config_file=self.config_file,
                 overrides=[*overrides, *self.overrides],
                 checks=checks,

@@ -1,6 +1,15 @@
 """What happens to a healthy device, and which problems `edgeclassifier doctor` is to find then."""
 
-from support.doctor_cases import accelerator, broker, camera, machine, model, service, software, web
+from support.doctor_cases import (
+    accelerator,
+    broker,
+    camera,
+    hardware,
+    model,
+    service,
+    software,
+    web,
+)
 from support.doctor_cases.registry import CASES
 
 __all__ = [
@@ -8,7 +17,7 @@ __all__ = [
     "accelerator",
     "broker",
     "camera",
-    "machine",
+    "hardware",
     "model",
     "service",
     "software",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from edgeclassifier.config import Config
 from edgeclassifier.doctor.command import Said
-from edgeclassifier.doctor.host import Host, Process
+from edgeclassifier.doctor.machine import Machine, Process
 from edgeclassifier.host import launch
 
 TrialName = Literal["runtime", "model", "camera", "accelerator"]
@@ -43,10 +43,10 @@ class Trial:
 
 
 @dataclass(kw_only=True)
-class Patient:
+class Subject:
     """A machine, a configuration, and what several checks want to know of them."""
 
-    host: Host
+    machine: Machine
     config: Config = field(default_factory=Config)
     config_file: Path | None = None
     _trials: dict[TrialName, Trial] = field(default_factory=dict)
@@ -54,8 +54,8 @@ class Patient:
     def trial(self, name: TrialName) -> Trial:
         """Try something out in a process of its own, once."""
         if name not in self._trials:
-            python = self.host.python.executable
-            said = self.host.run(
+            python = self.machine.python.executable
+            said = self.machine.run(
                 [*launch.command("edgeclassifier.doctor.trials", python=python), name],
                 timeout_s=_TIMEOUT_S[name],
                 # Not among the arguments, which everybody can see: FFmpeg's options may be secret.
@@ -67,17 +67,17 @@ class Patient:
     @property
     def is_service(self) -> bool:
         """Whether the service is installed here."""
-        return bool(self.host.names("/etc/systemd/system/edgeclassifier.service"))
+        return bool(self.machine.names("/etc/systemd/system/edgeclassifier.service"))
 
     @cached_property
     def daemons(self) -> list[Process]:
         """The daemons that run on this machine."""
-        return [each for each in self.host.processes() if each.is_daemon]
+        return [each for each in self.machine.processes() if each.is_daemon]
 
     @cached_property
     def unit(self) -> Mapping[str, str]:
         """What systemd knows of the service; empty where systemd does not run the machine."""
-        said = self.host.run(
+        said = self.machine.run(
             ["systemctl", "show", "edgeclassifier.service", "--no-pager"], timeout_s=10
         )
         if not said.succeeded:
