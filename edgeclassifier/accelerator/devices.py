@@ -4,12 +4,13 @@ import importlib.util
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from edgeclassifier.host import children
 
 _LIBRARIES = {"edgetpu": "libedgetpu.so.1"}
 _USB_IDS = {("1a6e", "089a"): False, ("18d1", "9302"): True}
@@ -59,20 +60,15 @@ def _from_pycoral() -> list[Device] | None:
     """Ask pycoral; None where it is not installed, is another package of that name, or fails."""
     if importlib.util.find_spec("pycoral") is None:
         return None
+    # In a process of its own: its import loads the driver, which may take its process along.
+    outcome = children.run([sys.executable, "-P", "-c", _ASK_PYCORAL], timeout_s=_PYCORAL_TIMEOUT_S)
     try:
-        # In a process of its own: its import loads the driver, which may take its process along.
-        answer = subprocess.run(  # noqa: S603 - our own program
-            [sys.executable, "-P", "-c", _ASK_PYCORAL],
-            capture_output=True,
-            check=True,
-            timeout=_PYCORAL_TIMEOUT_S,
-        ).stdout
-        listed = json.loads(answer)
+        listed = json.loads(outcome.output if outcome.succeeded else "")
         return [
             Device(kind="usb" if kind == "usb" else "pci", path=path, used=True)
             for kind, path in listed
         ]
-    except (OSError, subprocess.SubprocessError, ValueError):
+    except ValueError:
         return None
 
 

@@ -22,7 +22,7 @@ from edgeclassifier.accelerator.link import (
     new_memory,
 )
 from edgeclassifier.contract.status import AcceleratorFault
-from edgeclassifier.host import launch
+from edgeclassifier.host.children import module_command
 from edgeclassifier.host.wakeup import WakeUp
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class WorkerProcess:
                 fds = theirs.fileno(), memory_fd
                 # In a session of its own, so that Ctrl-C and Ctrl-Z in a terminal pass it by.
                 self._process = subprocess.Popen(  # noqa: S603 - our own program
-                    [*launch.command(f"{__package__}.worker"), *map(str, fds), job.encode()],
+                    [*module_command(f"{__package__}.worker"), *map(str, fds), job.encode()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,

@@ -2,7 +2,6 @@
 
 import json
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -10,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeclassifier.compose.golden import SAMPLE_PICTURES
 from edgeclassifier.config import Config
-from edgeclassifier.errors import BrokerError
-from edgeclassifier.host.children import SAMPLE_PICTURES, daemon
+from edgeclassifier.errors import BrokerError, InferenceError
+from edgeclassifier.host import children
 from edgeclassifier.host.localbroker import LOOPBACK, LocalBroker
 
 _DEVICE = "bench"
@@ -82,10 +82,10 @@ def measure_processes(
 
 def _run_bare(module: str, model: Path, threads: int) -> dict[str, Any]:
     command = [sys.executable, "-c", _BARE, module, str(model), str(threads)]
-    finished = subprocess.run(  # noqa: S603 - our own program
-        [*command, str(_PREDICTIONS_FOR_MEMORY)], capture_output=True, check=True, text=True
-    )
-    measured: dict[str, Any] = json.loads(finished.stdout)
+    outcome = children.run([*command, str(_PREDICTIONS_FOR_MEMORY)], timeout_s=_FIRST_S)
+    if not outcome.succeeded:
+        raise InferenceError(f"{model}: the bare interpreter failed: {outcome.last_words}")
+    measured: dict[str, Any] = json.loads(outcome.output)
     return measured
 
 
@@ -110,7 +110,7 @@ def _run_daemon(config: Config, broker: LocalBroker, threads: int) -> tuple[floa
     }
     with _Counter(broker.port) as received:
         started_s = time.perf_counter()
-        with daemon(settings, stop_timeout_s=_STOP_S) as process:
+        with children.daemon(settings, stop_timeout_s=_STOP_S) as process:
             received.wait(1, _FIRST_S)
             first_s = received.first_s - started_s
             received.wait(_PREDICTIONS_FOR_MEMORY, _FIRST_S)

@@ -10,6 +10,7 @@ from edgeclassifier import compose
 from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.cameras import Camera, FrameFactory
 from edgeclassifier.cameras.reader import POLL_S
+from edgeclassifier.compose.golden import SAMPLES
 from edgeclassifier.config import Config
 from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.payloads import Payloads, Topics
@@ -19,7 +20,6 @@ from edgeclassifier.daemon.stable_label import StableLabel
 from edgeclassifier.engine.inference import Accelerator, Inference
 from edgeclassifier.engine.pictures import cover, load_picture
 from edgeclassifier.errors import BrokerError, CameraError
-from edgeclassifier.host.children import SAMPLES
 from edgeclassifier.host.localbroker import LOOPBACK, LocalBroker
 from edgeclassifier.host.priority import be_nice
 from edgeclassifier.mqtt.broker import Broker

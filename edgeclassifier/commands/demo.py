@@ -14,7 +14,7 @@ from typing import Any
 
 from edgeclassifier.commands.common import Subparsers
 from edgeclassifier.errors import BrokerError, DownloadError, ModelError
-from edgeclassifier.host.children import SAMPLE_PICTURES, daemon
+from edgeclassifier.host import children
 from edgeclassifier.host.signals import StopSignal
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show predictions until Ctrl-C."""
+    from edgeclassifier.compose.golden import SAMPLE_PICTURES
     from edgeclassifier.host import localbroker
 
     try:
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         }
         with (
             _subscribed(broker.port) as predictions,
-            daemon(settings, stop_timeout_s=_STOP_TIMEOUT_S) as process,
+            children.daemon(settings, stop_timeout_s=_STOP_TIMEOUT_S) as process,
         ):
             return _show(predictions, process, stop, count=args.count)
 

@@ -160,8 +160,8 @@ def _judged(trial: Trial, where: str, *, must_work: bool) -> Finding:
     if results.get("state") == "ready":
         return fine("accelerator", f"{where}: {what} runs {results.get('model')}")
     fault, reason = results.get("fault"), results.get("reason") or results.get("error")
-    said = f"{what}: {reason or trial.last_words or 'no answer'}"
-    crashed = fault == "crashed" or ("version" not in results and trial.killed_by)
+    said = f"{what}: {reason or trial.outcome.last_words or 'no answer'}"
+    crashed = fault == "crashed" or ("version" not in results and trial.outcome.signal)
     if crashed and "edgetpu" in library:
         return MISMATCH.found(said)
     if results.get("error") and "engine" not in results:

@@ -228,8 +228,8 @@ def _failed(subject: Subject, trial: Trial, devices: Sequence[str]) -> Finding:
     """Tell from its words what went wrong in a trial."""
     source, error = subject.config.camera.source, trial.results.get("error")
     if error is None:
-        how = f"{source}: {trial.last_words or 'no answer'}"
-        return (SILENT if trial.said.end == "hung" else CRASHES).found(how)
+        how = f"{source}: {trial.outcome.last_words or 'no answer'}"
+        return (SILENT if trial.outcome.end == "late" else CRASHES).found(how)
     text = str(error)
     kinds = (problem for words, problem in _BY_WORDS if any(each in text for each in words))
     problem = next(kinds, FAILS)

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from edgeclassifier.doctor.command import Run, run_command
+from edgeclassifier.host import children
+from edgeclassifier.host.children import Outcome
 from edgeclassifier.host.system import System
 
 _MOST_BYTES = 1 << 18
@@ -20,6 +22,13 @@ _COLUMNS = 4
 _SENSELESS = 19
 _RELEASES = "/opt/edgeclassifier"
 SERVICE_USER = "edgeclassifier"
+
+
+class Run(Protocol):
+    """What runs a program; tests answer from records."""
+
+    def __call__(self, command: Sequence[str], *, timeout_s: float, given: str = "") -> Outcome:
+        """Run `command` with `given` as its standard input, for at most `timeout_s`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +83,7 @@ class Machine:
     """Files below `root`, and everything else that differs from machine to machine."""
 
     root: Path = Path("/")
-    run: Run = run_command
+    run: Run = children.run
     python: Python = field(default_factory=Python)
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     uid: int = field(default_factory=os.geteuid)

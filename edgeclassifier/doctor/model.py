@@ -104,7 +104,7 @@ def check_model(subject: Subject) -> Iterator[Finding]:
         if reason is not None:
             yield UNUSABLE.found(str(reason))
         else:
-            yield CRASHES.found(f"{model.path}: {trial.last_words or 'no answer'}")
+            yield CRASHES.found(f"{model.path}: {trial.outcome.last_words or 'no answer'}")
         return
     if differences:
         return
@@ -119,12 +119,12 @@ def check_labels(subject: Subject) -> Iterator[Finding]:
     if results.get("loaded") is not True:
         yield NOT_TRIED.found("the model does not run", check="labels")
     elif count is None:
-        reason = results.get("error") or subject.trial("model").last_words
+        reason = results.get("error") or subject.trial("model").outcome.last_words
         yield LABELS_UNFIT.found(str(reason))
     elif "doubt" in results:
         yield LABELS_DOUBTFUL.found(str(results["doubt"]))
     elif results.get("classified") is not True:
-        reason = results.get("error") or subject.trial("model").last_words or "no answer"
+        reason = results.get("error") or subject.trial("model").outcome.last_words or "no answer"
         yield CRASHES.found(f"while it classified the sample pictures: {reason}")
     else:
         # A label lists synonyms; the first one is enough to know it by.

@@ -122,7 +122,7 @@ def check_numpy(subject: Subject) -> Iterator[Finding]:
     python, trial = subject.machine.python.executable, subject.trial("runtime")
     version = trial.results.get("numpy")
     if not isinstance(version, str):
-        reason = trial.results.get("numpy_error") or trial.last_words or _end(trial)
+        reason = trial.results.get("numpy_error") or trial.outcome.last_words or _end(trial)
         yield NUMPY_BROKEN.found(str(reason), python=python)
         return
     if "does not work with NumPy" in str(trial.results.get("error", "")):
@@ -148,27 +148,27 @@ def check_runtime(subject: Subject) -> Iterator[Finding]:
             return
         how = "with XNNPACK" if results.get("xnnpack") else "XNNPACK not known"
         yield fine("runtime", f"{name}, {how}, threads: {results.get('threads')}")
-    elif trial.said.end != "exit":
+    elif trial.outcome.end in {"late", "absent"}:
         yield RUNTIME_HANGS.found(f"{name}: {_end(trial)}")
-    elif trial.killed_by:
+    elif trial.outcome.signal:
         yield RUNTIME_CRASHES.found(f"{name}: {_end(trial)}", python=python)
     elif runtime is None:
-        reason = results.get("error") or trial.last_words or _end(trial)
+        reason = results.get("error") or trial.outcome.last_words or _end(trial)
         yield RUNTIME_ABSENT.found(str(reason), python=python)
     else:
-        reason = results.get("error") or trial.last_words or _end(trial)
+        reason = results.get("error") or trial.outcome.last_words or _end(trial)
         yield RUNTIME_FAILS.found(f"{name}: {reason}", python=python)
 
 
 def _end(trial: Trial) -> str:
-    if trial.said.end == "absent":
+    if trial.outcome.end == "absent":
         return "Python could not be started"
-    if trial.said.end == "hung":
+    if trial.outcome.end == "late":
         return "did not answer in time"
-    if trial.killed_by:
+    if trial.outcome.signal:
         known = {each.value: each.name for each in signal.Signals}
-        return f"its process was killed by {known.get(trial.killed_by, trial.killed_by)}"
-    return f"its process ended with exit code {trial.said.code}"
+        return f"its process was killed by {known.get(trial.outcome.signal, trial.outcome.signal)}"
+    return f"its process ended with exit code {trial.outcome.code}"
 
 
 def _version_of_apt(subject: Subject) -> str | None:

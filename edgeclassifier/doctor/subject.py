@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgeclassifier.config import Config
-from edgeclassifier.doctor.command import Said
 from edgeclassifier.doctor.machine import Machine, Process
-from edgeclassifier.host import launch
+from edgeclassifier.host.children import Outcome, module_command
 
 TrialName = Literal["runtime", "model", "camera", "accelerator"]
 
@@ -27,19 +26,8 @@ _TIMEOUT_S: Mapping[TrialName, float] = {
 class Trial:
     """What a trial, a process that does what may crash or hang, came to say."""
 
-    said: Said
+    outcome: Outcome
     results: Mapping[str, Any]
-
-    @property
-    def last_words(self) -> str:
-        """The last line of what it complained of."""
-        lines = self.said.errors.strip().splitlines()
-        return lines[-1] if lines else ""
-
-    @property
-    def killed_by(self) -> int:
-        """The signal that ended it, 0 where none did."""
-        return -self.said.code if self.said.end == "exit" and self.said.code < 0 else 0
 
 
 @dataclass(kw_only=True)
@@ -55,13 +43,13 @@ class Subject:
         """Try something out in a process of its own, once."""
         if name not in self._trials:
             python = self.machine.python.executable
-            said = self.machine.run(
-                [*launch.command("edgeclassifier.doctor.trials", python=python), name],
+            outcome = self.machine.run(
+                [*module_command("edgeclassifier.doctor.trials", python=python), name],
                 timeout_s=_TIMEOUT_S[name],
                 # Not among the arguments, which everybody can see: FFmpeg's options may be secret.
                 given=json.dumps(dataclasses.asdict(self.config)),
             )
-            self._trials[name] = Trial(said=said, results=_results(said.output))
+            self._trials[name] = Trial(outcome=outcome, results=_results(outcome.output))
         return self._trials[name]
 
     @property
@@ -77,12 +65,12 @@ class Subject:
     @cached_property
     def unit(self) -> Mapping[str, str]:
         """What systemd knows of the service; empty where systemd does not run the machine."""
-        said = self.machine.run(
+        outcome = self.machine.run(
             ["systemctl", "show", "edgeclassifier.service", "--no-pager"], timeout_s=10
         )
-        if not said.succeeded:
+        if not outcome.succeeded:
             return {}
-        pairs = (line.partition("=") for line in said.output.splitlines())
+        pairs = (line.partition("=") for line in outcome.output.splitlines())
         return {key: value for key, _, value in pairs}
 
 

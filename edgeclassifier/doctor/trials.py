@@ -83,10 +83,10 @@ def _try_runtime(config: Config) -> None:
 def _try_model(config: Config) -> None:
     """Load the configured model, fit its labels, and classify the sample pictures."""
     from edgeclassifier import compose
+    from edgeclassifier.compose.golden import SAMPLES
     from edgeclassifier.engine.classifier import check_image_classifier
     from edgeclassifier.engine.pictures import load_picture
     from edgeclassifier.engine.runtime import load_model
-    from edgeclassifier.host.children import SAMPLES
 
     model = compose.find_model(config.model)
     loaded = load_model(model.path, runtime=config.model.runtime, threads=config.model.threads)

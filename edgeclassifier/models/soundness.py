@@ -1,12 +1,19 @@
-"""Whether a file from outside is a whole TFLite model, or a label file."""
+"""Whether a file from outside is a whole TFLite model, or a label file.
 
+As a program it loads a model and runs it once, in a process that may die of that.
+"""
+
+import contextlib
+import os
 import re
-import subprocess
+import resource
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from edgeclassifier.errors import ModelError
+from edgeclassifier.host import children
 
 MAX_MODEL_BYTES = 512 << 20
 _MAX_LABELS_BYTES = 4 << 20
@@ -19,7 +26,10 @@ _TRIAL_TIMEOUT_S = 120.0
 # The signature and the version of a zip entry: a model's metadata is a zip behind the model.
 _ZIP_ENTRY = re.compile(rb"PK\x03\x04[\x0a\x14\x2d]\x00")
 
-_TRIAL = Path(__file__).with_name("trial_run.py")
+_MEMORY_BYTES = 1 << 30
+_WEIGHTS_COPIES = 2
+"""The runtime packs weights once more, beside the file's."""
+_FIRST_TO_GO = "1000"
 
 
 def check_regular(file: Path, *, limit_bytes: int = MAX_MODEL_BYTES) -> None:
@@ -39,7 +49,7 @@ def check_regular(file: Path, *, limit_bytes: int = MAX_MODEL_BYTES) -> None:
 
 
 def check_model(path: Path, *, shown: Path) -> None:
-    """Raise ModelError where a file is no TFLite model, not the whole of one, or does not run.
+    """Raise ModelError if a file is no TFLite model, not the whole of one, or does not run.
 
     It is loaded and run once, in a process of its own with limited memory and time. Messages call
     it `shown`. Raises OSError where it cannot be read.
@@ -50,28 +60,68 @@ def check_model(path: Path, *, shown: Path) -> None:
         raise ModelError(f"{shown} is not a TFLite model: it lacks the identifier TFL3 at byte 4")
     if _has_zip_entry(path) and not _is_whole_zip(path):
         raise ModelError(f"{shown} is truncated: the metadata at its end is not whole")
+    outcome = children.run([*children.module_command(__name__), path], timeout_s=_TRIAL_TIMEOUT_S)
+    match outcome.end:
+        case "answered" if outcome.code == 0:
+            return
+        case "late":
+            reason = f"could not be loaded and run within {_TRIAL_TIMEOUT_S:.0f} s"
+        case "crashed" | "killed":
+            reason = (
+                "is truncated or damaged: it crashes the TFLite runtime, or needs too much memory"
+            )
+        case _:
+            said = outcome.last_words or "no reason given"
+            reason = f"cannot be loaded and run, it may be truncated: {said}"
+    raise ModelError(f"{shown} {reason}")
+
+
+def limit_resources(path: Path) -> None:
+    """Let this process have no more memory than a sound model of the size of `path` may need."""
+    memory_bytes = _MEMORY_BYTES + _WEIGHTS_COPIES * path.stat().st_size
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # If less is free than that, the kernel shall not end the daemon instead.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
+
+
+def run_once(path: Path, interpreter_class: Any) -> None:
+    """Load `path` and run it on zeros; what needs a delegate, such as an Edge TPU, is only loaded.
+
+    Raises ValueError, RuntimeError, MemoryError or TypeError with the runtime's reason.
+    """
+    import numpy as np
+
+    interpreter = interpreter_class(model_path=str(path), num_threads=1)
     try:
-        loaded = subprocess.run(  # noqa: S603  the program is this Python and our own code
-            [sys.executable, "-P", _TRIAL, path],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=_TRIAL_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        raise ModelError(
-            f"{shown} could not be loaded and run within {_TRIAL_TIMEOUT_S:.0f} s"
-        ) from None
-    if loaded.returncode < 0:
-        raise ModelError(
-            f"{shown} is truncated or damaged: it crashes the TFLite runtime, "
-            "or needs too much memory"
-        )
-    if loaded.returncode > 0:
-        reason = (loaded.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ModelError(f"{shown} cannot be loaded and run, it may be truncated: {reason}")
+        interpreter.allocate_tensors()
+    except RuntimeError as error:
+        if "unresolved custom op" in str(error):
+            return
+        raise
+    # It reads every name, where damage shows as well. Both packages have it.
+    getattr(interpreter, "_get_ops_details", list)()
+    for each in interpreter.get_input_details():
+        interpreter.set_tensor(each["index"], np.zeros(each["shape"], each["dtype"]))
+    interpreter.invoke()
+    for each in interpreter.get_output_details():
+        interpreter.get_tensor(each["index"])
+
+
+def _main(path: Path) -> int:
+    # A damaged file can make the runtime crash, hang, or ask for all memory there is.
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        from tflite_runtime.interpreter import Interpreter
+    limit_resources(path)
+    try:
+        run_once(path, Interpreter)
+    except (ValueError, RuntimeError, MemoryError, TypeError) as error:
+        sys.stderr.write(f"\n{' '.join(str(error).split()) or type(error).__name__}\n")
+        return os.EX_DATAERR
+    return 0
 
 
 def read_labels(file: Path) -> str:
@@ -103,3 +153,7 @@ def _has_zip_entry(path: Path) -> bool:
                 return True
             overlap = chunk[-5:]
     return False
+
+
+if __name__ == "__main__":
+    sys.exit(_main(Path(sys.argv[1])))

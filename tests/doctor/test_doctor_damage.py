@@ -1,11 +1,9 @@
-"""Programs that do not behave, and machines that nobody should have: no traceback, and an end."""
+"""Machines and programs that are damaged in any way: no traceback, and an end."""
 
 import json
 import os
-import sys
-import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,51 +12,12 @@ from jsonschema import Draft202012Validator
 from support.doctor_device import Device
 
 from edgeclassifier import doctor
-from edgeclassifier.doctor.command import Said, run_command
 from edgeclassifier.doctor.examination import CHECKS, DEFECT, HANGS
+from edgeclassifier.host.children import Outcome
 
 SCHEMA = json.loads(Path(doctor.__file__).with_name("findings.schema.json").read_text())
-SPEAK = "import os, sys, time; print('so far', flush=True); "
 READ_BY_OTHERS = ("idVendor", "idProduct", "temp")
 """By code that does not expect pipes and thousands of digits, which sysfs does not have."""
-
-# Programs
-
-
-@pytest.mark.parametrize(
-    ("program", "end", "code", "output"),
-    [
-        (SPEAK + "print(sys.stdin.read())", "exit", 0, "so far\ngiven\n"),
-        (SPEAK + "sys.exit(3)", "exit", 3, "so far\n"),
-        (SPEAK + "os.abort()", "exit", -6, "so far\n"),
-        (SPEAK + "time.sleep(60)", "hung", None, "so far\n"),
-        (SPEAK + "os.close(1); os.close(2); time.sleep(60)", "hung", None, "so far\n"),
-        (SPEAK + "os.fork() or time.sleep(60)", "hung", None, "so far\n"),
-        ("while True: print('x' * 1000)", "hung", None, None),
-    ],
-    ids=["talks", "fails", "crashes", "hangs", "hangs in silence", "leaves a child", "never ends"],
-)
-def test_a_program_comes_to_an_end(
-    program: str, end: str, code: int | None, output: str | None
-) -> None:
-    started_s = time.monotonic()
-    hangs = end == "hung"
-    command = [sys.executable, "-c", program]
-    said = run_command(command, timeout_s=1.0 if hangs else 30.0, given="given")
-    assert time.monotonic() - started_s < 30
-    assert said.end == end
-    assert code is None or said.code == code
-    # On a busy machine it may not have come to say anything.
-    assert output is None or said.output == output or (hangs and not said.output)
-    assert len(said.output) < 2_000_000
-
-
-@pytest.mark.parametrize("command", [["/none"], ["/"], ["\0"], [""]])
-def test_a_program_that_is_not_there(command: list[str]) -> None:
-    assert run_command(command, timeout_s=1.0).end == "absent"
-
-
-# Machines
 
 
 def furnished(folder: Path, patch: pytest.MonkeyPatch) -> Device:
@@ -125,13 +84,16 @@ words = st.one_of(
         ]
     ),
 )
-ends: st.SearchStrategy[Literal["exit", "absent", "hung"]] = st.sampled_from(
-    ["exit", "absent", "hung"]
-)
+outcomes: list[Outcome] = [
+    *(Outcome(end="answered", code=code) for code in (0, 1, 78)),
+    *(Outcome(end="crashed", signal=number) for number in (6, 11)),
+    Outcome(end="killed", signal=99),
+    Outcome(end="late"),
+    Outcome(end="absent"),
+]
 answers = st.builds(
-    lambda end, code, output: Said(end=end, code=code, output=output, errors=output),
-    ends,
-    st.sampled_from([0, 1, 78, -6, -11, -99]),
+    lambda outcome, said: replace(outcome, output=said, errors=said),
+    st.sampled_from(outcomes),
     words,
 )
 

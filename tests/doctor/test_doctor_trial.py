@@ -71,7 +71,7 @@ def test_a_package_of_this_name_in_the_current_folder_is_not_run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONPATH", raising=False)
     tried = Subject(machine=Machine()).trial("runtime")
-    assert tried.results["ran"] is True, tried.said
+    assert tried.results["ran"] is True, tried.outcome
     shown = subprocess.run(
         own_command("config", {"device.id": "mine"}), capture_output=True, check=False, text=True
     )

@@ -120,8 +120,12 @@ def test_a_trial_ends_when_the_daemon_is_to_end(config: ModelConfig) -> None:
         ("bad(1)", TrialError, "^tiny: could not be tried: x: damaged$"),
         ("bad(137)", TrialError, "could not be tried"),
         ("os._exit(1)", TrialError, "could not be tried: no reason given"),
-        ("os.kill(os.getpid(), 9)", TrialError, "killed, for lack of memory or by somebody"),
-        ("os.kill(os.getpid(), 15)", TrialError, "killed, for lack of memory or by somebody"),
+        ("os.kill(os.getpid(), 9)", TrialError, "killed, for lack of memory or by another"),
+        (
+            "os.kill(os.getpid(), 15)",
+            TrialError,
+            "killed, for lack of memory or by another",
+        ),
     ],
 )
 def test_only_a_crash_and_its_own_verdict_speak_of_the_model(

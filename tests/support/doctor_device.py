@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from edgeclassifier import compose
-from edgeclassifier.doctor.command import Said
 from edgeclassifier.doctor.examination import CHECKS, Check, examine
 from edgeclassifier.doctor.findings import Finding, Level
 from edgeclassifier.doctor.machine import Machine, Python
+from edgeclassifier.host.children import Outcome
 
 USER_ID = 54_321
 NOW_S = 1_785_000_000.0
@@ -30,14 +30,20 @@ UNIT_RUNS = {
     "MainPID": "812",
     "ActiveEnterTimestamp": "Mon 2026-07-20 10:00:00 UTC",
 }
-ABSENT = Said(end="absent")
-HUNG = Said(end="hung")
+ABSENT = Outcome(end="absent")
+LATE = Outcome(end="late")
 
 
-def lines(*results: dict[str, Any], code: int = 0, errors: str = "") -> Said:
+def lines(*results: dict[str, Any], code: int = 0, crash: int = 0, errors: str = "") -> Outcome:
     """Answer as a trial does."""
     output = "".join(f"{json.dumps(each)}\n" for each in results)
-    return Said(end="exit", code=code, output=f"[0:01:02] INFO Camera\n{output}", errors=errors)
+    return Outcome(
+        end="crashed" if crash else "answered",
+        code=code,
+        signal=crash,
+        output=f"[0:01:02] INFO Camera\n{output}",
+        errors=errors,
+    )
 
 
 class Device:
@@ -68,15 +74,17 @@ class Device:
         }
         self.overrides: list[str] = []
         self.config_file: Path | None = None
-        self.commands: dict[str, Said] = {
+        self.commands: dict[str, Outcome] = {
             "systemctl": self.unit(),
-            "timedatectl": Said(end="exit", output="NTP=yes\nNTPSynchronized=yes\nCanNTP=yes\n"),
+            "timedatectl": Outcome(
+                end="answered", output="NTP=yes\nNTPSynchronized=yes\nCanNTP=yes\n"
+            ),
         }
         numpy = {"numpy": "2.2.4", "numpy_file": "/opt/x/lib/numpy/__init__.py"}
         runtime = {"module": "m", "runtime": "litert 2.3.0", "threads": 3}
         model = {"labels": 1000, "first_labels": ["tench"], "input": "260x260 uint8"}
         camera = {"cameras": ["imx708"]}, {"opened": True}, {"frame": "320x320 from picamera2:0"}
-        self.trials: dict[str, Said] = {
+        self.trials: dict[str, Outcome] = {
             "runtime": lines(numpy, runtime, {"ran": True, "xnnpack": True}),
             "model": lines({"loaded": True}, model, {"classified": True}),
             "camera": lines(*camera),
@@ -118,10 +126,12 @@ class Device:
         if self.fifo.is_fifo():
             os.close(os.open(self.fifo, os.O_WRONLY | os.O_NONBLOCK))
 
-    def unit(self, **changed: str) -> Said:
+    def unit(self, **changed: str) -> Outcome:
         """Answer as `systemctl show` does."""
         known = {**UNIT_RUNS, "LoadState": "not-found", "ActiveState": "inactive"} | changed
-        return Said(end="exit", output="".join(f"{key}={each}\n" for key, each in known.items()))
+        return Outcome(
+            end="answered", output="".join(f"{key}={each}\n" for key, each in known.items())
+        )
 
     def install(self, **changed: str) -> None:
         """Have the service, in the state of UNIT_RUNS but for what is `changed`."""
@@ -155,7 +165,7 @@ class Device:
             self.write(f"{port}/{name}", f"{text}\n")
         self.write("/dev/bus/usb/002/007", "", mode=mode)
 
-    def run(self, command: Sequence[str], *, timeout_s: float, given: str = "") -> Said:
+    def run(self, command: Sequence[str], *, timeout_s: float, given: str = "") -> Outcome:
         assert timeout_s <= 90
         if "edgeclassifier.doctor.trials" in command:
             json.loads(given)

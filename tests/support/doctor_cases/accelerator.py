@@ -3,11 +3,11 @@
 import signal
 
 from support.doctor_cases.registry import case, fine, warns
-from support.doctor_device import HUNG, Device, lines
+from support.doctor_device import LATE, Device, lines
 
 LIBRARY = {"library": "libedgetpu.so.1"}
 LOADED = LIBRARY, {"version": "BuildLabel(14)"}, {"engine": "x"}, {"model": "x_edgetpu"}
-KILLED = -signal.SIGSEGV
+KILLED = signal.SIGSEGV
 
 
 @fine
@@ -25,7 +25,7 @@ def an_accelerator_that_works(device: Device) -> None:
 def an_accelerator_that_the_daemon_uses(device: Device) -> None:
     device.plug(vendor="1a6e")
     device.start(812, "/opt/x/bin/edgeclassifier", "run")
-    device.trials["accelerator"] = HUNG
+    device.trials["accelerator"] = LATE
 
 
 @case("accelerator.absent")
@@ -91,7 +91,7 @@ def an_old_library_that_crashes_at_work(device: Device) -> None:
 @case("accelerator.library_mismatch")
 def an_old_library_that_crashes_at_once(device: Device) -> None:
     device.plug()
-    device.trials["accelerator"] = lines(LIBRARY, code=KILLED)
+    device.trials["accelerator"] = lines(LIBRARY, crash=KILLED)
 
 
 @case("accelerator.fails")
@@ -137,4 +137,4 @@ def an_accelerator_that_another_program_has(device: Device) -> None:
 @case("accelerator.fails")
 def an_accelerator_that_hangs(device: Device) -> None:
     device.plug()
-    device.trials["accelerator"] = HUNG
+    device.trials["accelerator"] = LATE

@@ -2,12 +2,12 @@
 
 import signal
 
-from edgeclassifier.doctor.command import Said
+from edgeclassifier.host.children import Outcome
 from support.doctor_cases.registry import case, fine
-from support.doctor_device import HUNG, Device, lines
+from support.doctor_device import LATE, Device, lines
 
 APT = "/usr/lib/python3/dist-packages"
-KILLED = -signal.SIGSEGV
+KILLED = signal.SIGSEGV
 BOOT_FILE = "/boot/firmware/config.txt"
 
 
@@ -20,7 +20,7 @@ def no_picamera2(device: Device) -> None:
 def no_picamera2_but_a_camera(device: Device) -> None:
     device.trials["camera"] = lines({"missing": "No module named 'libcamera'"})
     listed = "Available cameras\n-----------------\n0 : imx708 [4608x2592] (/base/soc/i2c0mux)\n"
-    device.commands["rpicam-hello"] = Said(end="exit", output=listed)
+    device.commands["rpicam-hello"] = Outcome(end="answered", output=listed)
 
 
 @case("camera.hidden_picamera2")
@@ -116,12 +116,12 @@ def a_camera_without_frames(device: Device) -> None:
 
 @case("camera.silent")
 def a_camera_that_hangs(device: Device) -> None:
-    device.trials["camera"] = HUNG
+    device.trials["camera"] = LATE
 
 
 @case("camera.crashes")
 def a_camera_that_crashes_libcamera(device: Device) -> None:
-    device.trials["camera"] = lines({"cameras": ["x"]}, code=KILLED, errors="FATAL assertion\n")
+    device.trials["camera"] = lines({"cameras": ["x"]}, crash=KILLED, errors="FATAL assertion\n")
 
 
 @case("camera.fails")

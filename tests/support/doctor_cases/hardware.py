@@ -1,8 +1,8 @@
 """Clock, disk, power and temperature."""
 
-from edgeclassifier.doctor.command import Said
+from edgeclassifier.host.children import Outcome
 from support.doctor_cases.registry import case, fine, warns
-from support.doctor_device import ABSENT, FIRMWARE, HUNG, Device
+from support.doctor_device import ABSENT, FIRMWARE, LATE, Device
 
 
 @case("clock.wrong")
@@ -12,17 +12,17 @@ def a_clock_that_was_never_set(device: Device) -> None:
 
 @case("clock.unsynchronized", level=warns)
 def no_time_server(device: Device) -> None:
-    device.commands["timedatectl"] = Said(end="exit", output="NTP=yes\nNTPSynchronized=no\n")
+    device.commands["timedatectl"] = Outcome(end="answered", output="NTP=yes\nNTPSynchronized=no\n")
 
 
 @case("clock.unsynchronized", level=warns)
 def nobody_knows_about_the_clock(device: Device) -> None:
-    device.commands["timedatectl"] = HUNG
+    device.commands["timedatectl"] = LATE
 
 
 @case("clock.ntp_off", level=warns)
 def nothing_sets_the_clock(device: Device) -> None:
-    device.commands["timedatectl"] = Said(end="exit", output="NTP=no\nNTPSynchronized=no\n")
+    device.commands["timedatectl"] = Outcome(end="answered", output="NTP=no\nNTPSynchronized=no\n")
 
 
 @fine
@@ -84,7 +84,7 @@ def a_cpu_that_is_slowed_down(device: Device) -> None:
 def a_cpu_that_was_slowed_down(device: Device) -> None:
     """Known from the firmware's own program."""
     (device.root / FIRMWARE.lstrip("/")).unlink()
-    device.commands["vcgencmd"] = Said(end="exit", output="throttled=0x80000\n")
+    device.commands["vcgencmd"] = Outcome(end="answered", output="throttled=0x80000\n")
 
 
 @fine

@@ -5,11 +5,11 @@ import signal
 from dataclasses import replace
 
 from support.doctor_cases.registry import case, fine, warns
-from support.doctor_device import HUNG, Device, lines
+from support.doctor_device import LATE, Device, lines
 from support.tiny_models import LABELS, classifier
 
 MODEL_RUNS = {"loaded": True}
-KILLED = -signal.SIGSEGV
+KILLED = signal.SIGSEGV
 
 
 @case("model.absent")
@@ -86,17 +86,17 @@ def a_model_that_does_not_load(device: Device) -> None:
 
 @case("model.crashes", "doctor.not_tried")
 def a_model_that_crashes_the_runtime(device: Device) -> None:
-    device.trials["model"] = lines(code=KILLED)
+    device.trials["model"] = lines(crash=KILLED)
 
 
 @case("model.crashes", "doctor.not_tried")
 def a_model_that_hangs(device: Device) -> None:
-    device.trials["model"] = HUNG
+    device.trials["model"] = LATE
 
 
 @case("model.crashes")
 def a_model_that_crashes_with_a_picture(device: Device) -> None:
-    device.trials["model"] = lines(MODEL_RUNS, {"labels": 12, "first_labels": []}, code=KILLED)
+    device.trials["model"] = lines(MODEL_RUNS, {"labels": 12, "first_labels": []}, crash=KILLED)
 
 
 @case("labels.unfit")

@@ -3,10 +3,10 @@
 import json
 import os
 
-from edgeclassifier.doctor.command import Said
+from edgeclassifier.host.children import Outcome
 from edgeclassifier.host.system import System
 from support.doctor_cases.registry import case, fine, warns
-from support.doctor_device import HUNG, Device
+from support.doctor_device import LATE, Device
 
 
 # Service and crash
@@ -17,14 +17,16 @@ def a_service_that_runs(device: Device) -> None:
 
 @fine
 def a_machine_without_systemd(device: Device) -> None:
-    device.commands["systemctl"] = Said(end="exit", code=1, errors="not booted with systemd\n")
+    device.commands["systemctl"] = Outcome(
+        end="answered", code=1, errors="not booted with systemd\n"
+    )
     (device.root / "run/systemd/system/x").unlink()
     (device.root / "run/systemd/system").rmdir()
 
 
 @case("service.unknown", level=warns)
 def a_systemd_that_does_not_answer(device: Device) -> None:
-    device.commands["systemctl"] = HUNG
+    device.commands["systemctl"] = LATE
 
 
 @case("service.rejected")

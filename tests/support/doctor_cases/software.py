@@ -79,7 +79,7 @@ def numpy_is_not_there(device: Device) -> None:
 
 @case("numpy.broken", "runtime.crashes", "doctor.not_tried")
 def numpy_crashes(device: Device) -> None:
-    device.trials["runtime"] = lines(code=-signal.SIGILL)
+    device.trials["runtime"] = lines(crash=signal.SIGILL)
 
 
 @case("numpy.broken", "runtime.hangs", "doctor.not_tried")
@@ -131,14 +131,14 @@ def no_runtime(device: Device) -> None:
 @case("runtime.crashes")
 def a_runtime_for_another_cpu(device: Device) -> None:
     device.trials["runtime"] = lines(
-        {"numpy": "2.2.4", "numpy_file": "/x"}, {"module": "m"}, code=-signal.SIGILL
+        {"numpy": "2.2.4", "numpy_file": "/x"}, {"module": "m"}, crash=signal.SIGILL
     )
 
 
 @case("runtime.hangs")
 def a_runtime_that_hangs(device: Device) -> None:
     said = lines({"numpy": "2.2.4", "numpy_file": "/x"}, {"runtime": "litert 2.3.0"})
-    device.trials["runtime"] = replace(said, end="hung")
+    device.trials["runtime"] = replace(said, end="late")
 
 
 @case("runtime.fails")

@@ -26,7 +26,7 @@ from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.engine.runtime import runtime_module
 from edgeclassifier.errors import EdgeclassifierError
 from edgeclassifier.models.catalogue import CATALOGUE
-from edgeclassifier.models.trial_run import limit_resources, run_once
+from edgeclassifier.models.soundness import limit_resources, run_once
 from support.fuzz.mutations import mutate, truncate
 from support.fuzz.structure import structure
 from support.fuzz.targets import assert_one_line
