@@ -116,7 +116,7 @@ def _build_buffer(config: BufferConfig, state_directory: Path | None) -> "Buffer
 
 def probe_broker(access: Broker) -> None:
     """Connect once and leave. Raises BrokerError with what is wrong."""
-    from edgeclassifier.mqtt.probe import probe
+    from edgeclassifier.mqtt.once import probe
 
     # With the id of a daemon that runs, the broker would close the daemon's connection.
     probe(replace(access, client_id=f"{access.client_id}-check"))

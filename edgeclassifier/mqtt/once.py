@@ -1,4 +1,4 @@
-"""A connection for a moment, while somebody waits for it."""
+"""One connection for one purpose: to see whether the broker accepts it, or to deliver a message."""
 
 from __future__ import annotations
 
@@ -35,6 +35,17 @@ def connected(
         yield connection
     finally:
         connection.close(politely=True)
+
+
+def probe(broker: Broker) -> None:
+    """Connect once, wait for the broker's welcome, and leave.
+
+    A broker closes the older of two connections with the same client id: with a daemon's own id,
+    its connection is interrupted for a moment.
+    Raises BrokerError: one line with what was wrong and what to do.
+    """
+    with connected(broker):
+        pass
 
 
 def deliver(broker: Broker, message: Message) -> None:

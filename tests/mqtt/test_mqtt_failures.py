@@ -33,7 +33,7 @@ from edgeclassifier.mqtt import connection as connection_module
 from edgeclassifier.mqtt import session as session_module
 from edgeclassifier.mqtt import tls as tls_module
 from edgeclassifier.mqtt.connection import Connection, RefusedError
-from edgeclassifier.mqtt.probe import probe
+from edgeclassifier.mqtt.once import probe
 from edgeclassifier.mqtt.session import Message
 from edgeclassifier.mqtt.tls import make_tls_context
 
