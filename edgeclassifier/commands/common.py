@@ -36,14 +36,19 @@ def read_config(args: argparse.Namespace) -> "Config":
     """Load the configuration that the options ask for. Raises ConfigError."""
     from edgeclassifier.config import load_config
 
+    return load_config(config_path(args), overrides=config_overrides(args))
+
+
+def config_overrides(args: argparse.Namespace) -> list[str]:
+    """List what --set and --model override."""
     overrides = list(args.set)
     if getattr(args, "model", None) is not None:
         overrides.append(f"model.name={json.dumps(args.model, ensure_ascii=False)}")
-    return load_config(config_path(args), overrides=overrides)
+    return overrides
 
 
 def config_path(args: argparse.Namespace) -> Path | None:
-    """Return the file that is read, None where there is none."""
+    """Return the file that is read, None if there is none."""
     if args.config is not None:
         path: Path = args.config
         return path

@@ -112,8 +112,8 @@ def _choose_model(*, download: bool) -> tuple[str, str]:
         )
     except (DownloadError, ModelError) as error:
         log.debug("%s", error)
-        reason = str(error.__cause__ or error)
-        return compose.BUNDLED_MODEL, f"bundled; {preferred.name} is not to be had ({reason})"
+        said = f"{preferred.name} could not be downloaded ({error.__cause__ or error})"
+        return compose.BUNDLED_MODEL, f"bundled; {said}"
     return preferred.name, "downloaded"
 
 

@@ -4,14 +4,14 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from edgeclassifier.commands.common import Subparsers, add_config_options, config_path
 from edgeclassifier.errors import EXIT_FAILURE
 
 if TYPE_CHECKING:
-    from edgeclassifier.doctor.findings import Finding
+    from edgeclassifier.doctor.findings import Finding, Problem
 
 _WORDS = {"ok": "OK", "warning": "warning", "failure": "FAILURE"}
 _COLOURS = {"ok": "32", "warning": "33", "failure": "1;31"}
@@ -26,7 +26,7 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
         description="Examine Python, runtime, model, camera, accelerator, broker, page, "
         "metrics, clock, disk, power, temperature, service and the last crash. The daemon may run "
         "meanwhile. As root, it sees more.",
-        epilog="The exit code is 1 where there is a failure, 0 otherwise. --json prints a list of "
+        epilog="The exit code is 1 if there is a failure, 0 otherwise. --json prints a list of "
         "findings, each with check, level (ok, warning, failure), id, title, detail and remedy; "
         "doctor/findings.schema.json in the package describes it.",
     )
@@ -36,23 +36,30 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print each finding as soon as it is there, or all as JSON."""
+    """Examine everything."""
+    from edgeclassifier.doctor import machine
     from edgeclassifier.doctor.examination import examine
-    from edgeclassifier.doctor.machine import Machine
 
+    findings = examine(machine.Machine(), config_file=config_path(args), overrides=args.set)
+    failures = show(findings, as_json=args.json)
+    return EXIT_FAILURE if failures else 0
+
+
+def show(findings: "Iterable[Finding]", *, as_json: bool) -> "list[Problem]":
+    """Print each finding as soon as it is there, or all as JSON; return those that are failures."""
     found = []
-    for finding in examine(Machine(), config_file=config_path(args), overrides=args.set):
+    for finding in findings:
         found.append(finding)
-        if not args.json:
+        if not as_json:
             sys.stdout.writelines(f"{line}\n" for line in _lines(finding, colour=_in_colour()))
             sys.stdout.flush()
-    if args.json:
+    if as_json:
         listed = [each.as_data() for each in found]
         sys.stdout.write(json.dumps(listed, indent=2, ensure_ascii=False) + "\n")
     levels = [each.level.value for each in found]
-    if not args.json:
+    if not as_json:
         sys.stdout.write(f"\n{_count(levels, 'failure')}, {_count(levels, 'warning')}\n")
-    return EXIT_FAILURE if "failure" in levels else 0
+    return [each.problem for each in found if each.problem and each.level.value == "failure"]
 
 
 def _lines(finding: "Finding", *, colour: bool) -> Iterator[str]:

@@ -6,6 +6,7 @@ from edgeclassifier.accelerator.devices import Device, find_edge_tpus
 from edgeclassifier.doctor.findings import NOT_TRIED, Finding, Level, Problem, fine
 from edgeclassifier.doctor.machine import number
 from edgeclassifier.doctor.subject import Subject, Trial
+from edgeclassifier.errors import EXIT_CONFIG
 
 _USB_2_MBIT = 480
 _PCI_ID = ("0x1ac1", "0x089a")
@@ -79,6 +80,7 @@ MISMATCH = Problem(
 NO_MODEL = Problem(
     id="accelerator.no_model",
     level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
     title="There is no model for the accelerator",
     meaning="It needs the same network as the CPU, compiled for it. Until then the CPU does its "
     "work.",
@@ -88,6 +90,7 @@ NO_MODEL = Problem(
 UNFIT = Problem(
     id="accelerator.unfit",
     level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
     title="The accelerator's model does not suit",
     meaning="It differs from the model for the CPU in size, labels or quantization, or the "
     "library is no TFLite delegate.",
@@ -134,6 +137,9 @@ def check_accelerator(subject: Subject) -> Iterator[Finding]:
         elif delegate == "auto":
             yield fine("accelerator", "auto: no Edge TPU is plugged in, the CPU runs the model")
         else:
+            trial = None if subject.daemons else subject.trial("accelerator")
+            if trial and (problem := _without_model(trial, delegate, must_work=True)):
+                yield problem
             yield ABSENT.found("no Edge TPU is plugged in")
         return
     nodes = [node for each in devices if (node := _node(subject, each))]
@@ -153,24 +159,34 @@ def check_accelerator(subject: Subject) -> Iterator[Finding]:
 def _judged(trial: Trial, where: str, *, must_work: bool) -> Finding:
     results = trial.results
     library = str(results.get("library", "the library"))
-    version = results.get("version")
-    what = f"{library} ({version})" if version else library
+    what = f"{library} ({results['version']})" if results.get("version") else library
+    reason = results.get("reason") or results.get("error") or trial.outcome.last_words
+    said = f"{what}: {reason or 'no answer'}"
     if "library_error" in results:
         return NO_LIBRARY.found(str(results["library_error"]))
+    if problem := _without_model(trial, where, must_work=must_work):
+        return problem
+    fault = results.get("fault")
     if results.get("state") == "ready":
-        return fine("accelerator", f"{where}: {what} runs {results.get('model')}")
-    fault, reason = results.get("fault"), results.get("reason") or results.get("error")
-    said = f"{what}: {reason or trial.outcome.last_words or 'no answer'}"
-    crashed = fault == "crashed" or ("version" not in results and trial.outcome.signal)
-    if crashed and "edgetpu" in library:
+        device = "" if where == library else f"{where}, "
+        return fine("accelerator", f"{device}{what}: runs {results.get('model')}")
+    at_once = "model" in results and "version" not in results and trial.outcome.signal
+    if (fault == "crashed" or at_once) and "edgetpu" in library:
         return MISMATCH.found(said)
-    if results.get("error") and "engine" not in results:
-        return NOT_TRIED.found(f"{where}: {reason}", check="accelerator")
-    if results.get("error") and "model" not in results:
-        # As the daemon has it: with "auto", a device without a model is not used.
-        return NO_MODEL.found(said, level=None if must_work else Level.WARNING)
     kinds = {"absent": NO_DEVICE, "unfit": UNFIT}
     return kinds.get(str(fault), FAILS).found(said)
+
+
+def _without_model(trial: Trial, where: str, *, must_work: bool) -> Finding | None:
+    """Say why the accelerator has no model to run; None if it has one."""
+    results, reason = trial.results, trial.results.get("error")
+    if reason and "engine" not in results:
+        said = f"{where}: it needs a model that runs on the CPU as well: {reason}"
+        return NOT_TRIED.found(said, check="accelerator")
+    if reason and "model" not in results:
+        # As the daemon has it: with "auto", a device without a model is not used.
+        return NO_MODEL.found(f"{where}: {reason}", level=None if must_work else Level.WARNING)
+    return None
 
 
 def _without_driver(subject: Subject) -> bool:

@@ -1,6 +1,5 @@
 """The broker: whether it can be found, reached and spoken to, and lets this device in."""
 
-import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -8,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
+from edgeclassifier.doctor.machine import is_closed
 from edgeclassifier.doctor.subject import Subject
-from edgeclassifier.errors import BrokerError, ConfigError
+from edgeclassifier.errors import EXIT_CONFIG, BrokerError, ConfigError
 
 if TYPE_CHECKING:
     from edgeclassifier.mqtt.broker import Broker
@@ -19,6 +19,7 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 SECRETS = Problem(
     id="broker.secrets",
     level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
     title="The password or a certificate cannot be used",
     meaning="A file that `mqtt.password_file` or `mqtt.tls` names is absent, empty, open to "
     "others, or not what it should be.",
@@ -93,16 +94,18 @@ SILENT = Problem(
 
 
 def check_broker(subject: Subject) -> Iterator[Finding]:
-    """Connect once and leave, under another client id than the daemon's."""
+    """Read its secrets, then connect once, with another client id than the daemon's."""
     from edgeclassifier import compose
 
     mqtt = subject.config.mqtt
-    if mqtt.password_file and _is_root_s_alone(Path(mqtt.password_file)):
+    file = Path(mqtt.password_file)
+    if mqtt.password_file and is_closed(file) and not subject.as_daemon:
         yield UNREADABLE.found(f"{mqtt.password_file} is not readable by this user")
         return
     try:
         access = compose.broker_access(mqtt, device=compose.device_id(subject.config.device.id))
-        compose.probe_broker(access)
+        if subject.online:
+            compose.probe_broker(access)
     except ConfigError as error:
         for problem in error.problems:
             yield SECRETS.found(problem, file=mqtt.password_file or "FILE")
@@ -111,7 +114,8 @@ def check_broker(subject: Subject) -> Iterator[Finding]:
     else:
         user = f" as {access.username}" if access.username else ""
         tls = ", TLS" if access.tls else ""
-        yield fine("broker", f"{access.host}:{access.port}{tls}: lets this device in{user}")
+        seen = f"lets this device in{user}" if subject.online else "not tried without --online"
+        yield fine("broker", f"{access.host}:{access.port}{tls}: {seen}")
 
 
 def _problem(error: BrokerError, access: "Broker") -> Problem:
@@ -132,13 +136,3 @@ def _problem(error: BrokerError, access: "Broker") -> Problem:
             return TLS if access.tls else SILENT
         case _:
             return UNREACHABLE
-
-
-def _is_root_s_alone(file: Path) -> bool:
-    try:
-        with file.open("rb"):
-            return False
-    except PermissionError:
-        return os.geteuid() != 0
-    except OSError:
-        return False

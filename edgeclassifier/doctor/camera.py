@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from edgeclassifier.doctor.findings import REINSTALL, Finding, Level, Problem, fine
 from edgeclassifier.doctor.subject import Subject, Trial
+from edgeclassifier.errors import EXIT_CONFIG
 
 _LEGACY = re.compile(r"^\s*start_x\s*=\s*1", re.MULTILINE)
 _NO_DETECTION = re.compile(r"^\s*camera_auto_detect\s*=\s*0", re.MULTILINE)
@@ -125,12 +126,21 @@ CRASHES = Problem(
     "mostly.",
     remedy="`sudo apt update` and `sudo apt full-upgrade`, then `sudo reboot`",
 )
+SECRETS = Problem(
+    id="camera.secrets",
+    level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
+    title="The user name or password of the stream cannot be used",
+    meaning="The file that `camera.stream.password_file` names is absent, empty or open to others, "
+    "or the URL takes no user name. The daemon ends with exit code 78.",
+    remedy="correct what the finding names; for a password: `sudo chmod 600 {file}`",
+)
 FAILS = Problem(
     id="camera.fails",
     level=Level.FAILURE,
     title="The camera cannot be used",
     meaning="The finding has the reason in the words of the driver, the network or the file.",
-    remedy="put right what the finding names; `edgeclassifier check` tries it again",
+    remedy="fix what the finding names; `edgeclassifier check` tries it again",
 )
 
 _BY_WORDS = (
@@ -231,6 +241,8 @@ def _failed(subject: Subject, trial: Trial, devices: Sequence[str]) -> Finding:
         how = f"{source}: {trial.outcome.last_words or 'no answer'}"
         return (SILENT if trial.outcome.end == "late" else CRASHES).found(how)
     text = str(error)
+    if trial.results.get("exit_code") == EXIT_CONFIG:
+        return SECRETS.found(text, file=subject.config.camera.stream.password_file or "FILE")
     kinds = (problem for words, problem in _BY_WORDS if any(each in text for each in words))
     problem = next(kinds, FAILS)
     holders = subject.machine.holders(devices) if problem is BUSY else []

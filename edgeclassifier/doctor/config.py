@@ -13,13 +13,16 @@ from edgeclassifier.config.loader import config_files
 from edgeclassifier.config.options import is_path
 from edgeclassifier.config.render import quoted_key
 from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
-from edgeclassifier.errors import ConfigError
+from edgeclassifier.doctor.machine import is_closed
+from edgeclassifier.doctor.subject import Subject
+from edgeclassifier.errors import EXIT_CONFIG, ConfigError
 
 _LARGEST_FILE_BYTES = 1 << 20
 
 INVALID = Problem(
     id="config.invalid",
     level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
     title="The configuration is not valid",
     meaning="The daemon ends with exit code 78, or goes on with the one before at a reload. The "
     "other findings are about what is valid of it, and the defaults.",
@@ -29,6 +32,7 @@ INVALID = Problem(
 UNREADABLE = Problem(
     id="config.unreadable",
     level=Level.WARNING,
+    exit_code=EXIT_CONFIG,
     title="The configuration is not open to this user",
     meaning="On an installed device root and the service alone read it. What depends on it is not "
     "examined.",
@@ -53,7 +57,7 @@ def read_config(file: Path | None, overrides: Sequence[str]) -> Reading:
     try:
         return Reading(config=load_config(file, overrides=overrides))
     except ConfigError as error:
-        closed = tuple(each for each in config_files(file) if _is_closed(each))
+        closed = tuple(each for each in config_files(file) if is_closed(each))
         return Reading(
             config=_usable(file, overrides),
             problems=error.problems,
@@ -62,12 +66,14 @@ def read_config(file: Path | None, overrides: Sequence[str]) -> Reading:
         )
 
 
-def report_config(reading: Reading, file: Path | None) -> Iterator[Finding]:
-    """Report what is wrong, each as a finding of its own."""
+def report_config(reading: Reading, subject: Subject) -> Iterator[Finding]:
+    """Report what is wrong, each in a finding."""
+    file = subject.config_file
     if reading.closed:
         # Without these files the rest may seem to be wrong.
         for each in reading.closed:
-            yield UNREADABLE.found(f"{each}: permission denied")
+            level = Level.FAILURE if subject.as_daemon else None
+            yield UNREADABLE.found(f"{each}: permission denied", level=level)
         return
     for problem in reading.problems:
         yield INVALID.found(problem, file=file or "FILE")
@@ -90,16 +96,6 @@ def _usable(file: Path | None, overrides: Sequence[str]) -> Config:
             except ConfigError:
                 groups += [[each] for each in group]
     return config
-
-
-def _is_closed(file: Path) -> bool:
-    try:
-        with file.open("rb"):
-            return False
-    except PermissionError:
-        return True
-    except OSError:
-        return False
 
 
 def _content(file: Path) -> Mapping[str, Any] | None:

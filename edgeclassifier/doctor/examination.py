@@ -1,6 +1,5 @@
 """Carries out all checks, one after the other, so that none can hold up or hide the others."""
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from edgeclassifier.doctor.findings import (
 )
 from edgeclassifier.doctor.machine import Machine
 from edgeclassifier.doctor.subject import Subject
+from edgeclassifier.host import threads
 
 HANGS = Problem(
     id="doctor.hangs",
@@ -82,6 +82,12 @@ CHECKS = (
     Check(name="service", look=service.check_service, needs_config=False),
     Check(name="crash", look=service.check_crash, needs_numpy=True),
 )
+_OF_CONFIG = {"model", "labels", "accelerator", "camera", "broker", "web", "metrics"}
+CHECKS_OF_CONFIG = (
+    *(each for each in CHECKS if each.name in _OF_CONFIG),
+    Check(name="service", look=service.check_secrets),
+)
+"""What the configuration names: `edgeclassifier check`."""
 _CONFIG_LIMIT_S = 20.0
 _MODULES: Sequence[ModuleType] = (
     config,
@@ -109,26 +115,34 @@ def examine(
     config_file: Path | None,
     overrides: Sequence[str],
     checks: Sequence[Check] = CHECKS,
+    as_daemon: bool = False,
+    online: bool = True,
 ) -> Iterator[Finding]:
-    """Carry out the checks; give each finding as soon as it is there."""
-    is_release = machine.python.is_of_release
-    for finding in _examine(machine, config_file, overrides, checks):
-        yield as_installed(finding, is_release=is_release)
+    """Carry out the checks; give each finding as soon as it is there.
+
+    `as_daemon` examines as the daemon would start, as this user: what is closed to this user is a
+    failure, and a configuration that is not valid ends it. `online` lets it connect to the broker.
+    """
+    subject = Subject(machine=machine, config_file=config_file, as_daemon=as_daemon, online=online)
+    for finding in _examine(subject, overrides, checks):
+        yield as_installed(finding, is_release=machine.python.is_of_release)
 
 
 def _examine(
-    machine: Machine, config_file: Path | None, overrides: Sequence[str], checks: Sequence[Check]
+    subject: Subject, overrides: Sequence[str], checks: Sequence[Check]
 ) -> Iterator[Finding]:
-    subject = Subject(machine=machine, config_file=config_file)
     is_known = False
 
     def read() -> Iterator[Finding]:
         nonlocal is_known
-        reading = config.read_config(config_file, overrides)
+        reading = config.read_config(subject.config_file, overrides)
         subject.config, is_known = reading.config, reading.is_known
-        yield from config.report_config(reading, config_file)
+        yield from config.report_config(reading, subject)
 
-    yield from _carry_out("config", read, limit_s=_CONFIG_LIMIT_S)
+    found = list(_carry_out("config", read, limit_s=_CONFIG_LIMIT_S))
+    yield from found
+    if subject.as_daemon and any(each.level is Level.FAILURE for each in found):
+        return
     numpy_works = True
     for check in checks:
         if check.needs_config and not is_known:
@@ -163,7 +177,7 @@ def _carry_out(
         else:
             outcome.set_result(None)
 
-    threading.Thread(target=work, name=f"doctor-{name}", daemon=True).start()
+    threads.start(work, name=f"doctor-{name}")
     try:
         error = outcome.exception(limit_s)
     except TimeoutError:

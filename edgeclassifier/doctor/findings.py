@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from edgeclassifier.config.render import one_line
+from edgeclassifier.errors import EXIT_FAILURE
 
 REINSTALL = (
     "`sudo deploy/install.sh --reinstall`, in a clone and with the options of the first time"
@@ -57,6 +58,8 @@ class Problem:
     meaning: str
     remedy: str
     """With {names} in braces for what is only known where the problem is found."""
+    exit_code: int = EXIT_FAILURE
+    """What `edgeclassifier check` ends with if this is the first failure; as a rule, the daemon."""
     remedy_of_release: str = ""
     """The remedy where deploy/ has installed the daemon, if that is another one. Without names."""
 

@@ -3,10 +3,10 @@
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
 from edgeclassifier.doctor.machine import Machine
-from edgeclassifier.doctor.places import storage
 from edgeclassifier.doctor.subject import Subject
 from edgeclassifier.host.system import FIRMWARE_FILE, System, throttling_of
 
@@ -149,7 +149,7 @@ def check_disk(subject: Subject) -> Iterator[Finding]:
     """Room, and whether it can be written."""
     machine, sound = subject.machine, True
     rooms = []
-    for place in storage(subject):
+    for place in _storage(subject):
         try:
             free_mib = machine.free_bytes(place) // _MIB
         except OSError:
@@ -229,3 +229,26 @@ def _root_is_read_only(machine: Machine) -> bool:
     # The last one covers those before it.
     options = [each[3] for each in mounts if len(each) > 3 and each[1] == "/"]  # noqa: PLR2004
     return bool(options) and "ro" in options[-1].split(",")
+
+
+def _storage(subject: Subject) -> list[Path]:
+    """List the folders whose file system is written to, each file system once."""
+    wanted = [subject.machine.root, subject.state_directory]
+    if subject.config.buffer.path:
+        wanted.append(Path(subject.config.buffer.path).parent)
+    if subject.config.model.store:
+        wanted.append(Path(subject.config.model.store))
+    places: dict[int, Path] = {}
+    for each in wanted:
+        try:
+            place = _nearest(each) if each is not None else None
+            if place is not None:
+                places.setdefault(place.stat().st_dev, place)
+        except OSError:
+            continue
+    return list(places.values())
+
+
+def _nearest(path: Path) -> Path:
+    """Return the path or the first folder above it that is there."""
+    return next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())

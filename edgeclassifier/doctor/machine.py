@@ -1,5 +1,6 @@
 """The machine as a check sees it: files below a root, programs, users. Tests bring their own."""
 
+import importlib
 import os
 import platform
 import shutil
@@ -78,6 +79,15 @@ class Process:
         )
 
 
+def _import_problem(module: str) -> str | None:
+    """Say why a module cannot be imported; None if it can."""
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        return str(error)
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """Files below `root`, and everything else that differs from machine to machine."""
@@ -91,6 +101,7 @@ class Machine:
     kernel_clock: Callable[[], bool] = field(default_factory=lambda: System().clock_synchronized)
     now_s: Callable[[], float] = time.time
     free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free
+    import_problem: Callable[[str], str | None] = _import_problem
 
     def path(self, name: str) -> Path:
         """Return where the file `name`, such as /proc/mounts, is."""
@@ -214,6 +225,17 @@ class Machine:
         return frozenset(
             number(row[2]) for row in rows if len(row) >= _COLUMNS and member in row[3].split(",")
         )
+
+
+def is_closed(file: Path) -> bool:
+    """Tell whether this user may not read a file that is there."""
+    try:
+        with file.open("rb"):
+            return False
+    except PermissionError:
+        return True
+    except OSError:
+        return False
 
 
 def number(text: str | None) -> int:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from edgeclassifier.doctor.findings import NOT_TRIED, REINSTALL, Finding, Level, Problem, fine
 from edgeclassifier.doctor.subject import Subject
-from edgeclassifier.errors import ModelError
+from edgeclassifier.errors import EXIT_CONFIG, ModelError
 
 if TYPE_CHECKING:
     from edgeclassifier.compose import ModelFile
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 ABSENT = Problem(
     id="model.absent",
     level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
     title="The model is not there",
     meaning="`model.name` names a model that is not installed, or a file that does not exist.",
     remedy="`edgeclassifier models fetch {name}` for one of the catalogue, `edgeclassifier models "
@@ -22,6 +23,7 @@ ABSENT = Problem(
 CHANGED = Problem(
     id="model.changed",
     level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
     title="The model is not the file that was installed",
     meaning="Its hash differs from the catalogue's or from the one noted at its installation: it "
     "was damaged, or replaced by hand.",
@@ -32,6 +34,7 @@ CHANGED = Problem(
 BUNDLED_CHANGED = Problem(
     id="model.bundled_changed",
     level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
     title="The bundled model is damaged",
     meaning="The package is not as it was installed.",
     remedy="install it again, from a fresh clone: `make run`",
@@ -40,6 +43,7 @@ BUNDLED_CHANGED = Problem(
 UNREADABLE = Problem(
     id="model.unreadable",
     level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
     title="The model, or the note of its hash, cannot be read",
     meaning="The file belongs to another user, or its storage fails.",
     remedy="`sudo chmod a+r {file} {record}`; where that does not help, install the model again",
@@ -54,6 +58,7 @@ UNRECORDED = Problem(
 UNUSABLE = Problem(
     id="model.unusable",
     level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
     title="The model does not run",
     meaning="It is no image classifier, is damaged, is compiled for an Edge TPU, or needs "
     "operations that the runtime does not have.",
@@ -62,6 +67,7 @@ UNUSABLE = Problem(
 CRASHES = Problem(
     id="model.crashes",
     level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
     title="The model crashes or hangs the runtime",
     meaning="Its file is damaged, or too large for the memory of this device.",
     remedy="install it again, or set `model.name` to another one: `edgeclassifier models list`",
@@ -69,6 +75,7 @@ CRASHES = Problem(
 LABELS_UNFIT = Problem(
     id="labels.unfit",
     level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
     title="The labels do not fit the model",
     meaning="There are none, their file cannot be read, or it has another number of labels than "
     "the model has classes.",

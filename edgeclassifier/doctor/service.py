@@ -1,13 +1,17 @@
 """The systemd service, and how the daemon ended last time."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
-from edgeclassifier.doctor.access import closed_secrets
+from edgeclassifier.config import Config
 from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
-from edgeclassifier.doctor.machine import SERVICE_USER
-from edgeclassifier.doctor.places import state_directory
+from edgeclassifier.doctor.machine import SERVICE_USER, Machine
 from edgeclassifier.doctor.subject import Subject
 from edgeclassifier.errors import EXIT_CONFIG
+
+_CREDENTIAL = "/etc/edgeclassifier/mqtt-password"
+"""systemd reads it for the service (LoadCredential= of the unit), so it may be root's alone."""
 
 REJECTED = Problem(
     id="service.rejected",
@@ -114,8 +118,30 @@ HIDDEN = Problem(
 def check_service(subject: Subject) -> Iterator[Finding]:
     """How it is, as systemd sees it, and whether its user can read what it has to."""
     yield from _state(subject)
+    yield from check_secrets(subject)
+
+
+def check_secrets(subject: Subject) -> Iterator[Finding]:
+    """Report the secrets that the service's user may not read, although this one may."""
     for key, file in closed_secrets(subject.config, subject.machine):
         yield SECRET.found(f"{key}: {file}", file=file, user=SERVICE_USER)
+
+
+def closed_secrets(config: Config, machine: Machine) -> Iterator[tuple[str, str]]:
+    """Give key and file of each secret that the service's user may not read, if there is one."""
+    stream, mqtt, web = config.camera.stream, config.mqtt, config.web
+    named = (
+        ("camera.stream.password_file", stream.password_file, config.camera.source == "stream"),
+        ("mqtt.password_file", mqtt.password_file, True),
+        ("mqtt.tls.key_file", mqtt.tls.key_file, mqtt.tls.enabled),
+        ("web.password_file", web.password_file, web.enabled),
+    )
+    user = machine.service_user()
+    for key, file, is_used in named:
+        path = os.fspath(Path(file).absolute())
+        wanted = bool(file) and is_used and path != _CREDENTIAL
+        if user is not None and wanted and not machine.may_reach(user, path, os.R_OK):
+            yield key, path
 
 
 def _state(subject: Subject) -> Iterator[Finding]:
@@ -164,7 +190,7 @@ def check_crash(subject: Subject) -> Iterator[Finding]:
     """How the daemon ended last time."""
     from edgeclassifier.daemon.exit_record import RECORD, ExitRecord
 
-    directory = state_directory(subject)
+    directory = subject.state_directory
     if directory is None:
         yield fine("crash", "not known: the daemon has no folder to note it in")
         return

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgeclassifier.config import Config
-from edgeclassifier.doctor.machine import Machine, Process
+from edgeclassifier.doctor.machine import SERVICE_USER, Machine, Process
 from edgeclassifier.host.children import Outcome, module_command
 
 TrialName = Literal["runtime", "model", "camera", "accelerator"]
@@ -37,6 +37,10 @@ class Subject:
     machine: Machine
     config: Config = field(default_factory=Config)
     config_file: Path | None = None
+    as_daemon: bool = False
+    """Whether the daemon runs as this user: what is closed to this user is then a failure."""
+    online: bool = True
+    """Whether the broker may be connected to."""
     _trials: dict[TrialName, Trial] = field(default_factory=dict)
 
     def trial(self, name: TrialName) -> Trial:
@@ -51,6 +55,16 @@ class Subject:
             )
             self._trials[name] = Trial(outcome=outcome, results=_results(outcome.output))
         return self._trials[name]
+
+    @property
+    def state_directory(self) -> Path | None:
+        """The daemon's folder: the service's if that is installed, else this user's."""
+        from edgeclassifier import compose
+
+        device = self.config.device
+        if not device.state_directory and self.is_service:
+            return self.machine.path(f"/var/lib/{SERVICE_USER}")
+        return compose.state_directory(device, self.machine.environment)
 
     @property
     def is_service(self) -> bool:

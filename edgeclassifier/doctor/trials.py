@@ -12,13 +12,10 @@ import logging
 import signal
 import sys
 import typing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from edgeclassifier.config import Config
 from edgeclassifier.errors import EdgeclassifierError
-
-if TYPE_CHECKING:
-    pass
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST_WAIT_S = 20.0
@@ -34,7 +31,7 @@ def main() -> None:
     try:
         _TRIALS[sys.argv[1]](config)
     except EdgeclassifierError as error:
-        tell(error=str(error))
+        tell(error=str(error), exit_code=error.exit_code)
 
 
 def tell(**facts: Any) -> None:
@@ -143,7 +140,7 @@ def _try_camera(config: Config) -> None:
 
 
 def _try_accelerator(config: Config) -> None:
-    """Load the delegate's library, then the delegate with its model."""
+    """Find both models, then load the delegate's library and run the delegate with its model."""
     from edgeclassifier import compose
     from edgeclassifier.accelerator.devices import library_of
     from edgeclassifier.compose.accelerator import compiled_model, first_status
@@ -151,16 +148,16 @@ def _try_accelerator(config: Config) -> None:
     wanted = config.accelerator.delegate
     library = library_of("edgetpu" if wanted == "auto" else wanted)
     tell(library=library)
+    engine = compose.build_engine(config)
+    tell(engine=engine.model.name)
+    model = compiled_model(config, engine.model)
+    tell(model=model.name)
     try:
         loaded = ctypes.CDLL(library)
     except OSError as error:
         tell(library_error=str(error))
         return
     tell(version=_version(loaded))
-    engine = compose.build_engine(config)
-    tell(engine=engine.model.name)
-    model = compiled_model(config, engine.model)
-    tell(model=model.name)
     with first_status(config, model, twin=engine.classifier) as (_, status):
         pass
     tell(state=status.state, fault=status.fault, reason=status.reason)

@@ -1,35 +1,61 @@
 """The page and the file of the metrics: what the daemon reads and writes for them."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgeclassifier.doctor.access import closed_folder
-from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
+from edgeclassifier.doctor.findings import REINSTALL, Finding, Level, Problem, fine
+from edgeclassifier.doctor.machine import Machine
 from edgeclassifier.doctor.subject import Subject
-from edgeclassifier.errors import ConfigError
+from edgeclassifier.errors import EXIT_CONFIG, ConfigError
+
+_PAGE = "edgeclassifier.web.server"
+_METRICS = "prometheus_client"
 
 PASSWORD = Problem(
     id="web.password",
     level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
     title="The page's password cannot be used",
     meaning="The file that `web.password_file` names is absent, empty, open to others, or not "
     "text. The daemon ends with exit code 78.",
     remedy="put it right as the finding says; `sudo install -o {user} -m 600 /dev/stdin {file}` "
     "takes a new one, up to Ctrl-D",
 )
+NO_PACKAGE = Problem(
+    id="web.no_package",
+    level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
+    title="The packages for the page are not installed",
+    meaning="The page needs starlette and uvicorn, and prometheus-client for the metrics that it "
+    "shows. The daemon ends with exit code 78.",
+    remedy="`{python} -m pip install 'starlette>=1.0' 'uvicorn>=0.40' 'prometheus-client>=0.21'`",
+    remedy_of_release=REINSTALL,
+)
 NAME = Problem(
     id="metrics.name",
     level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
     title="The node exporter would not read the file of the metrics",
     meaning="It reads files that end in `.prom`. The daemon ends with exit code 78.",
     remedy="name it so in `metrics.textfile`",
+)
+NO_METRICS_PACKAGE = Problem(
+    id="metrics.no_package",
+    level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
+    title="The package for the metrics is not installed",
+    meaning="`metrics.textfile` and the page need prometheus-client. The daemon ends with exit "
+    "code 78.",
+    remedy="`{python} -m pip install 'prometheus-client>=0.21'`",
+    remedy_of_release=REINSTALL,
 )
 FOLDER = Problem(
     id="metrics.folder",
     level=Level.WARNING,
     title="The metrics cannot be written",
     meaning="The folder of `metrics.textfile` is absent, or closed to the user that runs the "
-    "daemon, who tries it again and again.",
+    "daemon. It tries again at each interval.",
     remedy="`sudo install -d -o {user} {folder}`; for the service `ReadWritePaths={folder}` below "
     "`[Service]` in `sudo systemctl edit edgeclassifier`, and `sudo systemctl restart "
     "edgeclassifier`",
@@ -37,13 +63,17 @@ FOLDER = Problem(
 
 
 def check_web(subject: Subject) -> Iterator[Finding]:
-    """Whether its password can be used."""
+    """Whether its packages are installed, and its password can be used."""
     from edgeclassifier.host.credentials import read_password
 
     web, machine = subject.config.web, subject.machine
     if not web.enabled:
         yield fine("web", "the page is off")
         return
+    for module in (_PAGE, _METRICS):
+        if problem := machine.import_problem(module):
+            yield NO_PACKAGE.found(problem, python=machine.python.executable)
+            return
     said = f"the page is at {web.host}, port {web.port}"
     if not web.password_file:
         yield fine("web", f"{said}, without a password")
@@ -52,7 +82,7 @@ def check_web(subject: Subject) -> Iterator[Finding]:
     try:
         read_password(machine.path(str(file)))
     except ConfigError as error:
-        if isinstance(error.__cause__, PermissionError):
+        if isinstance(error.__cause__, PermissionError) and not subject.as_daemon:
             yield fine("web", f"{said}; its password is not open to this user")
             return
         for problem in error.problems:
@@ -62,16 +92,28 @@ def check_web(subject: Subject) -> Iterator[Finding]:
 
 
 def check_metrics(subject: Subject) -> Iterator[Finding]:
-    """Whether their file has a name that is read, and a folder that can be written."""
+    """Whether their package is installed, and their file has a name and a folder that will do."""
     from edgeclassifier.metrics.textfile import name_problem
 
-    file = subject.config.metrics.textfile
+    file, machine = subject.config.metrics.textfile, subject.machine
     if not file:
         yield fine("metrics", "no file is configured")
     elif problem := name_problem(Path(file)):
         yield NAME.found(problem)
-    elif problem := closed_folder(file, subject.machine):
-        user = subject.machine.user().name
+    elif problem := machine.import_problem(_METRICS):
+        yield NO_METRICS_PACKAGE.found(problem, python=machine.python.executable)
+    elif problem := _closed_folder(file, machine):
+        user = machine.user().name
         yield FOLDER.found(problem, folder=Path(file).absolute().parent, user=user)
     else:
         yield fine("metrics", file)
+
+
+def _closed_folder(file: str, machine: Machine) -> str | None:
+    """Say why who runs the daemon cannot write `file` into its folder; None where that is open."""
+    folder, user = os.fspath(Path(file).absolute().parent), machine.user()
+    if not machine.exists(folder):
+        return f"{folder} is not there"
+    if not machine.may_reach(user, folder, os.W_OK | os.X_OK):
+        return f"{folder} is not open to {user.name}, to write"
+    return None

@@ -7,13 +7,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeclassifier.errors import BrokerError
+from edgeclassifier.host import threads
 from edgeclassifier.host.children import end
 
 LOOPBACK = "127.0.0.1"
@@ -73,7 +73,7 @@ def amqtt() -> Iterator[LocalBroker]:
     try:
         from amqtt.broker import Broker
     except ImportError:
-        raise BrokerError('amqtt is not installed: pip install "edgeclassifier[demo]"') from None
+        raise BrokerError("amqtt is not installed: install the package amqtt") from None
     logging.getLogger("amqtt").setLevel(logging.CRITICAL)
     logging.getLogger("transitions").setLevel(logging.CRITICAL)
     port = free_port()
@@ -100,8 +100,7 @@ def amqtt() -> Iterator[LocalBroker]:
         finally:
             loop.close()
 
-    thread = threading.Thread(target=run, name="amqtt", daemon=True)
-    thread.start()
+    thread = threads.start(run, name="amqtt", on_death=lambda _error: None)
     try:
         _wait_for(port, gone=lambda: not thread.is_alive())
         yield LocalBroker(name="amqtt", port=port, protocol="3.1.1")
@@ -113,7 +112,7 @@ def amqtt() -> Iterator[LocalBroker]:
 
 @contextlib.contextmanager
 def any_broker() -> Iterator[LocalBroker]:
-    """Run mosquitto where it is installed, else amqtt. Raises BrokerError where neither is."""
+    """Run mosquitto if it is installed, else amqtt. Raises BrokerError if neither is."""
     with mosquitto() if find_mosquitto() else amqtt() as broker:
         yield broker
 

@@ -185,7 +185,7 @@ def test_labels_that_cannot_be_used(
     done = run_cli("check", "--no-camera", "--model", tiny, *options(settings), env=env)
 
     assert done.returncode == CONFIG
-    assert the_line(done, labels, reason).startswith("FAIL  model")
+    assert the_line(done, labels, reason).startswith("FAILURE  labels ")
 
 
 # The configuration
@@ -238,7 +238,9 @@ def test_all_errors_of_a_config_are_told_at_once(
     assert done.returncode == CONFIG
     for key in ("camera.sorce", "mqtt.port", "model.top_k"):
         the_line(done, path, key)
-    assert len((done.stdout + done.stderr).splitlines()) == 3
+    # `check` has a remedy below each, and a sum at the end.
+    lines = (done.stdout + done.stderr).splitlines()
+    assert len([line for line in lines if str(path) in line and line[0] != " "]) == 3
 
 
 @pytest.mark.parametrize("command", ["run", "check", "config"])
@@ -323,7 +325,7 @@ class Picamera2:
 @pytest.mark.parametrize(
     ("module", "parts"),
     [
-        (ABSENT, ("picamera2 cannot be loaded", "apt install python3-picamera2")),
+        (ABSENT, ("No module named 'libcamera'",)),
         (BUSY, ("camera 0", "Device or resource busy (another program uses the camera)")),
     ],
     ids=["not installed", "busy"],
@@ -338,7 +340,7 @@ def test_a_pi_camera_that_cannot_be_used(
 
     done = run_cli("check", "--model", tiny, env=env)
     assert done.returncode == FAILURE
-    assert the_line(done, *parts).startswith("FAIL  camera")
+    assert the_line(done, *parts).startswith("FAILURE  camera ")
 
     settings: Settings = {"model.name": str(tiny), "mqtt.port": free_port()}
     with Daemon(env=env, settings=settings) as daemon:
@@ -364,7 +366,7 @@ def test_a_stream_that_cannot_be_opened(
     settings: Settings = {"camera.source": "stream", "camera.stream.url": told}
     done = run_cli("check", "--model", tiny, *options(settings), env=env)
     assert done.returncode == FAILURE
-    assert the_line(done, told, reason).startswith("FAIL  camera")
+    assert the_line(done, told, reason).startswith("FAILURE  camera ")
 
 
 # Pictures
@@ -607,7 +609,7 @@ def test_a_broker_that_cannot_be_used(
     assert told < reached_the_last
     assert not any("Traceback" in line for line in daemon.lines)
     assert done.returncode == FAILURE
-    assert the_line(done, reason).startswith("FAIL  broker      MQTT broker ")
+    assert the_line(done, "MQTT broker ", reason).startswith("FAILURE  broker ")
 
 
 # Signals

@@ -20,7 +20,10 @@ COMMANDS = (
     *("run", "classify", "evaluate", "check", "doctor"),
     *("bench", "models", "config", "demo", "discovery"),
 )
-CHECKS = ("config", "model", "accelerator", "camera", "broker", "web", "metrics")
+CHECKS = (
+    *("config", "model", "labels", "camera"),
+    *("accelerator", "broker", "web", "metrics"),
+)
 ACTIONS = ("list", "fetch", "add", "verify", "path")
 CAT, COFFEE = SAMPLES / "chelsea.png", SAMPLES / "coffee.png"
 
@@ -325,12 +328,11 @@ def test_evaluate_explains_what_is_wrong_with_the_classes(
 def test_check_says_what_it_found(env: dict[str, str]) -> None:
     settings = ("--set", "camera.source=replay", "--set", f"camera.replay.path={SAMPLES}")
     lines = succeeded(run_cli("check", *settings, env=env)).splitlines()
-    assert [line.split()[:2] for line in lines] == [["ok", name] for name in CHECKS]
-    outcomes = json.loads(succeeded(run_cli("check", "--json", *settings, env=env)))
-    assert [(each["check"], each["ok"]) for each in outcomes] == [(name, True) for name in CHECKS]
-    assert [f"{each['check']:<11} {each['details'][0]}" for each in outcomes] == [
-        line.removeprefix("ok    ") for line in lines
-    ]
+    assert lines[-2:] == ["", "no failures, no warnings"]
+    assert [line.split()[:2] for line in lines[:-2]] == [["OK", name] for name in CHECKS]
+    found = json.loads(succeeded(run_cli("check", "--json", *settings, env=env)))
+    assert [(each["check"], each["level"]) for each in found] == [(name, "ok") for name in CHECKS]
+    assert [f"OK       {each['check']:<11}  {each['detail']}" for each in found] == lines[:-2]
 
 
 def test_check_goes_on_after_a_failure_and_exits_with_the_first_one(
@@ -341,7 +343,7 @@ def test_check_goes_on_after_a_failure_and_exits_with_the_first_one(
         *("--set", "mqtt.username=me", "--set", f"mqtt.password_file={tmp_path}/nothing"),
     )
     done = run_cli("check", "--json", *settings, env=env)
-    failed = [each["check"] for each in json.loads(done.stdout) if not each["ok"]]
+    failed = [each["check"] for each in json.loads(done.stdout) if each["level"] == "failure"]
     assert failed == ["camera", "broker"]
     assert done.returncode == 1
 
@@ -362,12 +364,13 @@ def test_check_reads_what_the_daemon_will_read(
         *("--set", f"metrics.textfile={textfile}"),
     )
     done = run_cli("check", "--json", *settings, env=env)
-    outcomes = {each["check"]: each for each in json.loads(done.stdout)}
-    assert [outcomes[name]["ok"] for name in ("web", "metrics")] == [mode == 0o600] * 2
+    found = {each["check"]: each for each in json.loads(done.stdout)}
+    expected = "ok" if mode == 0o600 else "failure"
+    assert [found[name]["level"] for name in ("web", "metrics")] == [expected] * 2
     assert done.returncode == (0 if mode == 0o600 else CONFIG)
     if mode != 0o600:
-        assert str(password) in outcomes["web"]["details"][0]
-        assert outcomes["metrics"]["details"][0].startswith("metrics.textfile: ")
+        assert str(password) in found["web"]["detail"]
+        assert found["metrics"]["id"] == "metrics.name"
 
 
 @pytest.fixture
@@ -379,14 +382,13 @@ def tiny(tmp_path: Path) -> tuple[str, ...]:
     return ("--set", f"model.name={tmp_path}/tiny.tflite", "--set", f"model.labels={labels}")
 
 
-def check_accelerator(env: dict[str, str], *settings: str) -> tuple[int, bool, str]:
-    """Return the exit code of `check`, and what it says of the accelerator."""
+def check_accelerator(env: dict[str, str], *settings: str) -> tuple[int, str | None, str]:
+    """Return the exit code of `check`, and the first problem or word of the accelerator."""
     camera = ("--no-camera", "--set", "camera.source=replay", "--set", f"camera.replay.path={CAT}")
     done = run_cli("check", "--json", *camera, *settings, env=env)
     assert done.stderr == ""
-    [outcome] = [each for each in json.loads(done.stdout) if each["check"] == "accelerator"]
-    [details] = outcome["details"]
-    return done.returncode, outcome["ok"], details
+    found = next(each for each in json.loads(done.stdout) if each["check"] == "accelerator")
+    return done.returncode, found["id"], found["detail"]
 
 
 def delegate_is(library: str | Path) -> tuple[str, str]:
@@ -394,9 +396,9 @@ def delegate_is(library: str | Path) -> tuple[str, str]:
 
 
 def test_check_needs_no_accelerator(env: dict[str, str], tiny: tuple[str, ...]) -> None:
-    assert check_accelerator(env, *tiny, *delegate_is("none")) == (0, True, "none is configured")
+    assert check_accelerator(env, *tiny, *delegate_is("none")) == (0, None, "none is configured")
     outcome = check_accelerator(env, *tiny)
-    assert outcome == (0, True, "auto: no Edge TPU is plugged in, the CPU runs the model")
+    assert outcome == (0, None, "auto: no Edge TPU is plugged in, the CPU runs the model")
 
 
 @needs_gcc
@@ -406,33 +408,34 @@ def test_check_tries_the_accelerator(
     device, library = Device(tmp_path), build(tmp_path)
     control = ("--set", f"accelerator.options.control={device.options['control']}")
     settings = (*tiny, *delegate_is(library), *control)
-    assert check_accelerator(env, *settings) == (0, True, f"{library}: runs tiny_edgetpu")
+    assert check_accelerator(env, *settings) == (0, None, f"{library}: runs tiny_edgetpu")
     device.act("run abort")
-    code, passed, reason = check_accelerator(env, *settings)
-    assert (code, passed) == (1, False)
-    assert reason.startswith("testdelegate: its process was killed by SIGABRT: ")
+    code, problem, reason = check_accelerator(env, *settings)
+    assert (code, problem) == (1, "accelerator.fails")
+    assert reason.startswith(f"{library}: its process was killed by SIGABRT: ")
     device.act("load hang")
     load = ("--set", "accelerator.load_deadline_s=0.5")
     assert check_accelerator(env, *settings, *load) == (
         1,
-        False,
-        "testdelegate: not ready within 0.5 s",
+        "accelerator.fails",
+        f"{library}: not ready within 0.5 s",
     )
 
 
 def test_check_explains_an_accelerator_that_is_not_usable(
     tmp_path: Path, env: dict[str, str], tiny: tuple[str, ...]
 ) -> None:
-    code, passed, reason = check_accelerator(env, *tiny, *delegate_is(tmp_path / "libnone.so"))
-    assert (code, passed) == (1, False)
-    assert reason.startswith("none: the library cannot be loaded: ")
+    code, problem, reason = check_accelerator(env, *tiny, *delegate_is(tmp_path / "libnone.so"))
+    assert (code, problem) == (1, "accelerator.no_library")
+    assert reason.startswith(f"{tmp_path}/libnone.so: cannot open shared object file")
     (tmp_path / "tiny_edgetpu.tflite").unlink()
-    code, passed, reason = check_accelerator(env, *tiny, *delegate_is("edgetpu"))
-    assert (code, passed) == (CONFIG, False)
-    assert reason.startswith(f"accelerator.model: {tmp_path}/tiny_edgetpu.tflite is not there")
+    code, problem, reason = check_accelerator(env, *tiny, *delegate_is("edgetpu"))
+    assert (code, problem) == (CONFIG, "accelerator.no_model")
+    assert f"accelerator.model: {tmp_path}/tiny_edgetpu.tflite is not there" in reason
     (tmp_path / "tiny.txt").unlink()
-    code, passed, reason = check_accelerator(env, *tiny, *delegate_is("edgetpu"))
-    assert reason == "not tried: it needs a model that runs on the CPU as well"
+    code, problem, reason = check_accelerator(env, *tiny, *delegate_is("edgetpu"))
+    assert (code, problem) == (CONFIG, "doctor.not_tried")
+    assert "it needs a model that runs on the CPU as well" in reason
 
 
 def test_models_lists_the_bundled_one(env: dict[str, str]) -> None:

@@ -34,7 +34,7 @@ def test_without_a_network_the_demo_says_why_it_uses_the_bundled_model(tmp_path:
     assert finished.returncode == 0
     assert (
         "model   efficientnet_lite2_260_int8: bundled; "
-        "inception_v3_299_quant is not to be had (" in finished.stdout
+        "inception_v3_299_quant could not be downloaded (" in finished.stdout
     )
 
 

@@ -12,7 +12,7 @@ from support.doctor_device import USER_ID, Device
 from edgeclassifier.cli import main
 from edgeclassifier.config import load_config
 from edgeclassifier.doctor import machine
-from edgeclassifier.doctor.access import closed_secrets
+from edgeclassifier.doctor.service import closed_secrets
 
 FILE = "/etc/edgeclassifier/secret"
 KEYS = {
@@ -39,7 +39,7 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
 
 
 def closed(device: Device, *overrides: str) -> list[tuple[str, str]]:
-    return closed_secrets(load_config(None, overrides=overrides), device.machine())
+    return list(closed_secrets(load_config(None, overrides=overrides), device.machine()))
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -80,7 +80,7 @@ def test_check_warns_of_what_the_service_may_not_read(
     secret.touch(mode=0o600)
     secret.write_text("secret")
     # The same name in the recorded tree.
-    device.write(str(secret), "", mode=0o600)
+    device.write(str(secret), "secret", mode=0o600)
     settings = (
         *("camera.source=replay", f"camera.replay.path={SAMPLES}", "accelerator.delegate=none"),
         *("web.enabled=true", f"web.password_file={secret}", "metrics.textfile=/none/x.prom"),
@@ -88,12 +88,18 @@ def test_check_warns_of_what_the_service_may_not_read(
     arguments = [f"--set={each}" for each in settings]
     assert main(["check", "--config", os.devnull, *["--json"] * as_json, *arguments]) == 0
     shown = capsys.readouterr().out
-    closed = f"web.password_file: edgeclassifier, who runs the service, may not read {secret}: "
-    remedy = f"sudo chown edgeclassifier '{secret}'"
-    folder = "metrics.textfile: /none is not there; the daemon does without, and tries again"
+    closed = f"web.password_file: {secret}"
+    remedy = f"`sudo chown edgeclassifier '{secret}'`"
     if as_json:
-        last = json.loads(shown)[-1]
-        assert last == {"check": "service", "ok": True, "details": [closed + remedy, folder]}
+        found = [each for each in json.loads(shown) if each["level"] != "ok"]
+        assert [each["id"] for each in found] == ["metrics.folder", "service.closed_secret"]
+        assert found[0]["detail"] == "/none is not there"
+        assert found[1]["detail"] == closed
+        assert found[1]["remedy"].startswith(remedy)
     else:
-        warnings = [line for line in shown.splitlines() if not line.startswith("ok ")]
-        assert warnings == [f"warn  service     {each}" for each in (closed + remedy, folder)]
+        lines = [line for line in shown.splitlines() if not line.startswith("OK ")]
+        assert lines[0].startswith("warning  metrics      The metrics cannot be written: /none is")
+        assert lines[2].startswith("warning  service      The service's user may not read a secret")
+        assert lines[2].endswith(closed)
+        assert lines[3].strip().startswith(remedy)
+        assert lines[-1] == "no failures, 2 warnings"

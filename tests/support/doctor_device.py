@@ -67,6 +67,7 @@ class Device:
         self.now_s = NOW_S
         self.free_mib = 5000
         self.kernel_clock = False
+        self.missing: set[str] = set()
         self.fifo = folder / "state/last-exit.json"
         self.settings: dict[str, str | bool] = {
             "device.state_directory": str(folder / "state"),
@@ -90,8 +91,8 @@ class Device:
             "camera": lines(*camera),
             "accelerator": lines(
                 {"library": "libedgetpu.so.1"},
-                {"version": "BuildLabel(16)"},
                 {"engine": "x", "model": "x_edgetpu"},
+                {"version": "BuildLabel(16)"},
                 {"state": "ready", "fault": None, "reason": None},
             ),
         }
@@ -187,6 +188,7 @@ class Device:
             kernel_clock=lambda: self.kernel_clock,
             now_s=lambda: self.now_s,
             free_bytes=self.free_bytes,
+            import_problem=lambda module: "no such module" if module in self.missing else None,
         )
 
     def examine(self, checks: Sequence[Check] = CHECKS) -> list[Finding]:

@@ -6,7 +6,7 @@ from support.doctor_cases.registry import case, fine, warns
 from support.doctor_device import LATE, Device, lines
 
 LIBRARY = {"library": "libedgetpu.so.1"}
-LOADED = LIBRARY, {"version": "BuildLabel(14)"}, {"engine": "x"}, {"model": "x_edgetpu"}
+LOADED = LIBRARY, {"engine": "x"}, {"model": "x_edgetpu"}, {"version": "BuildLabel(14)"}
 KILLED = signal.SIGSEGV
 
 
@@ -78,7 +78,7 @@ def an_accelerator_that_is_too_hot(device: Device) -> None:
 @case("accelerator.no_library")
 def an_accelerator_without_its_library(device: Device) -> None:
     device.plug()
-    device.trials["accelerator"] = lines(LIBRARY, {"library_error": "cannot open shared object"})
+    device.trials["accelerator"] = lines(*LOADED[:3], {"library_error": "cannot open object"})
 
 
 @case("accelerator.library_mismatch")
@@ -91,7 +91,7 @@ def an_old_library_that_crashes_at_work(device: Device) -> None:
 @case("accelerator.library_mismatch")
 def an_old_library_that_crashes_at_once(device: Device) -> None:
     device.plug()
-    device.trials["accelerator"] = lines(LIBRARY, crash=KILLED)
+    device.trials["accelerator"] = lines(*LOADED[:3], crash=KILLED)
 
 
 @case("accelerator.fails")
@@ -104,7 +104,7 @@ def another_delegate_that_crashes(device: Device) -> None:
 @case("accelerator.no_model", level=warns)
 def an_accelerator_without_a_model_that_nobody_asked_for(device: Device) -> None:
     device.plug()
-    device.trials["accelerator"] = lines(*LOADED[:3], {"error": "accelerator.model: …"})
+    device.trials["accelerator"] = lines(*LOADED[:2], {"error": "accelerator.model: …"})
 
 
 @case("accelerator.no_model")
@@ -113,10 +113,16 @@ def an_accelerator_without_a_model(device: Device) -> None:
     device.settings["accelerator.delegate"] = "edgetpu"
 
 
+@case("accelerator.absent", "accelerator.no_model")
+def neither_an_accelerator_nor_a_model_for_it(device: Device) -> None:
+    device.settings["accelerator.delegate"] = "edgetpu"
+    device.trials["accelerator"] = lines(*LOADED[:2], {"error": "accelerator.model: …"})
+
+
 @case("doctor.not_tried", level=warns)
 def an_accelerator_whose_model_does_not_run_on_the_cpu(device: Device) -> None:
     device.plug()
-    device.trials["accelerator"] = lines(*LOADED[:2], {"error": "x.tflite: damaged"})
+    device.trials["accelerator"] = lines(LIBRARY, {"error": "x.tflite: damaged"})
 
 
 @case("accelerator.unfit")

@@ -93,4 +93,4 @@ def a_password_that_is_root_s_alone(device: Device) -> None:
     from edgeclassifier.doctor import broker as examined
 
     device.settings |= {"mqtt.username": "x", "mqtt.password_file": "/etc/edgeclassifier/x"}
-    device.monkeypatch.setattr(examined, "_is_root_s_alone", lambda _file: True)
+    device.monkeypatch.setattr(examined, "is_closed", lambda _file: True)

@@ -129,9 +129,14 @@ def a_camera_that_fails_otherwise(device: Device) -> None:
     device.trials["camera"] = lines({"error": "camera.example: user name or password not accepted"})
 
 
-def stream(device: Device, error: str) -> None:
+@case("camera.secrets")
+def a_stream_whose_password_everybody_may_read(device: Device) -> None:
+    stream(device, "password file /x can be read by others", exit_code=78)
+
+
+def stream(device: Device, error: str, *, exit_code: int = 1) -> None:
     device.settings |= {"camera.source": "stream", "camera.stream.url": "/dev/video0"}
-    device.trials["camera"] = lines({"error": error})
+    device.trials["camera"] = lines({"error": error, "exit_code": exit_code})
 
 
 @case("camera.no_such")

@@ -38,6 +38,24 @@ def a_page_whose_password_is_not_the_service_s(device: Device) -> None:
     show_page(device, "open sesame\n")
 
 
+@case("web.no_package")
+def a_page_without_its_server(device: Device) -> None:
+    device.settings["web.enabled"] = True
+    device.missing = {"edgeclassifier.web.server"}
+
+
+@case("web.no_package")
+def a_page_without_its_metrics(device: Device) -> None:
+    device.settings["web.enabled"] = True
+    device.missing = {"prometheus_client"}
+
+
+@case("metrics.no_package")
+def metrics_without_their_package(device: Device) -> None:
+    write_metrics(device, "/var/lib/metrics/edgeclassifier.prom")
+    device.missing = {"prometheus_client"}
+
+
 def write_metrics(device: Device, file: str, *, mode: int = 0o777) -> None:
     device.settings["metrics.textfile"] = file
     device.write("/var/lib/metrics/x", "")
