@@ -1,8 +1,11 @@
 """What the daemon found in a frame: plain data, on its way out."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from edgeclassifier.contract.frame import Frame, Pixels
+if TYPE_CHECKING:
+    # The doctor reads statuses even if NumPy cannot be imported.
+    from edgeclassifier.contract.frame import Frame, Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +60,8 @@ CPU = Backend(name="cpu")
 class Result:
     """The answer for one frame."""
 
-    frame: Frame
-    crop: Pixels
+    frame: "Frame"
+    crop: "Pixels"
     """What was classified: height x width x 3, RGB, before normalization; for a repeated answer it
     is of the earlier frame."""
     predictions: tuple[Prediction, ...]
