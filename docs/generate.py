@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeclassifier.contract.commands import COMMANDS
-from edgeclassifier.contract.payloads import SCHEMA_FILE
+from edgeclassifier.contract.messages import SCHEMA_FILE
 from edgeclassifier.doctor.examination import problems
 from edgeclassifier.doctor.findings import Level, Problem
 

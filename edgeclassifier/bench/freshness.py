@@ -4,10 +4,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeclassifier import compose
 from edgeclassifier.bench.rig import Rig, sample_frames
 from edgeclassifier.cameras import FrameFactory
 from edgeclassifier.cameras.camera import Pace
+from edgeclassifier.compose.engine import build_engine
 from edgeclassifier.config import Config
 from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.results import Latency
@@ -65,7 +65,7 @@ def measure_freshness(config: Config, broker: LocalBroker, *, seconds: float) ->
 
     Raises BrokerError if not everything that was published arrived at the broker.
     """
-    engine = compose.build_engine(config)
+    engine = build_engine(config)
     warm_up: list[Latency] = []
     latencies: list[Latency] = []
     frames = sample_frames(_WIDTH, _HEIGHT)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeclassifier import compose
 from edgeclassifier.accelerator.link import Job
 from edgeclassifier.accelerator.supervisor import Accelerator, attempt
 from edgeclassifier.bench.rig import MemoryCamera, Rig, sample_frames
 from edgeclassifier.bench.throughput import rate_hz
+from edgeclassifier.compose.engine import Engine, build_engine
 from edgeclassifier.config import Config
 from edgeclassifier.contract.status import AcceleratorStatus
 from edgeclassifier.engine.inference import Unavailable
@@ -47,7 +47,7 @@ def measure_isolation(
     The frames of the pipeline are of `size`, width and height. Raises InferenceError if the process
     does not start, or ends.
     """
-    engine = compose.build_engine(config)
+    engine = build_engine(config)
     run = engine.classifier.run
     _crop, tensor = engine.preprocessor(np.zeros((64, 64, 3), np.uint8))
     frames = sample_frames(*size)
@@ -108,7 +108,7 @@ class _Borrowed:
 
 
 @contextmanager
-def _in_a_process(engine: compose.Engine) -> Iterator[Accelerator]:
+def _in_a_process(engine: Engine) -> Iterator[Accelerator]:
     def build(on_change: Callable[[AcceleratorStatus], None]) -> Accelerator:
         return Accelerator(
             name="isolated",

@@ -6,14 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from typing import Self
 
-from edgeclassifier import compose
 from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.cameras import Camera, FrameFactory
 from edgeclassifier.cameras.reader import POLL_S
+from edgeclassifier.compose.engine import Engine, around_interpreter_nice
 from edgeclassifier.compose.golden import SAMPLES
+from edgeclassifier.compose.publisher import state_rules
 from edgeclassifier.config import Config
 from edgeclassifier.contract.frame import Frame, Pixels
-from edgeclassifier.contract.payloads import Payloads, Topics
+from edgeclassifier.contract.messages import Payloads, Topics
 from edgeclassifier.contract.results import Latency
 from edgeclassifier.daemon.publisher import Publisher, PublisherSettings
 from edgeclassifier.daemon.stable_label import StableLabel
@@ -70,11 +71,11 @@ class MemoryCamera:
 class Rig:
     """A publisher on a session of its own, as the daemon has one."""
 
-    def __init__(self, config: Config, engine: compose.Engine, broker: LocalBroker) -> None:
+    def __init__(self, config: Config, engine: Engine, broker: LocalBroker) -> None:
         self._engine = engine
         self._model = engine.model.identity_later()
         self._deadline_s = config.camera.deadline_s
-        self._nice = compose.around_interpreter_nice(config.model)
+        self._nice = around_interpreter_nice(config.model)
         self._session = Session(
             broker=Broker(
                 host=LOOPBACK,
@@ -96,7 +97,7 @@ class Rig:
         self._publisher = Publisher(
             publish=self._session.publish,
             payloads=Payloads(camera="memory"),
-            label=StableLabel(compose.state_rules(config.state)),
+            label=StableLabel(state_rules(config.state)),
             settings=PublisherSettings(
                 topics=Topics(root="edgeclassifier", device="bench", camera="memory"),
                 max_rate_hz=0,

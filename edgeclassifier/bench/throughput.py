@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeclassifier import compose
 from edgeclassifier.bench.rig import MemoryCamera, Rig, sample_frames
+from edgeclassifier.compose.camera import build_camera
+from edgeclassifier.compose.engine import build_engine
 from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.contract.results import Latency
 from edgeclassifier.contract.status import Percentiles
@@ -48,7 +49,7 @@ def measure_throughput(
 
     Raises BrokerError where not everything that was published arrived at the broker.
     """
-    engine = compose.build_engine(config)
+    engine = build_engine(config)
     bench = Rig(config, engine, broker)
     frames = sample_frames(width, height)
     bare: list[float] = []
@@ -115,10 +116,10 @@ def compare_models(
 
 def measure_camera(config: Config, broker: LocalBroker, *, seconds: float) -> Throughput:
     """Run the pipeline on the configured camera. Raises CameraError where that fails."""
-    engine = compose.build_engine(config)
+    engine = build_engine(config)
     latencies: list[Latency] = []
     with Rig(config, engine, broker) as bench:
-        rate = bench.pipeline_hz(compose.build_camera(config.camera), seconds, latencies)
+        rate = bench.pipeline_hz(build_camera(config.camera), seconds, latencies)
         published, acknowledged = bench.drain()
     alone = rate_hz(engine.classifier.invoke_again, seconds)
     return Throughput(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeclassifier.buffer.parcel import Kept
-    from edgeclassifier.contract.message import Message
+    from edgeclassifier.contract.messages import Message
 
 logger = logging.getLogger(__name__)
 

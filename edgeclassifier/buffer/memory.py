@@ -14,7 +14,7 @@ from edgeclassifier.contract.status import BufferStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from edgeclassifier.contract.message import Message
+    from edgeclassifier.contract.messages import Message
 
 _OVERHEAD_BYTES = 400
 """What one message takes in memory beside its topic and payload."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.messages import Message
 from edgeclassifier.contract.status import BufferStatus
 
 

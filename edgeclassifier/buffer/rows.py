@@ -6,7 +6,7 @@ import zlib
 from typing import Any
 
 from edgeclassifier.buffer.memory import memory_bytes
-from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.messages import Message
 
 PAGE_BYTES = 4096
 _MAX_LOCAL_BYTES = 4061

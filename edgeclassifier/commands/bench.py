@@ -59,14 +59,14 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, and print each figure when it is known."""
     config = read_config(args)
-    from edgeclassifier import compose
     from edgeclassifier.bench.isolation import measure_isolation
     from edgeclassifier.bench.processes import measure_processes
     from edgeclassifier.bench.throughput import measure_camera, measure_throughput
+    from edgeclassifier.compose.model import find_model
     from edgeclassifier.engine.runtime import runtime_module
     from edgeclassifier.host.localbroker import any_broker
 
-    model = compose.find_model(config.model)
+    model = find_model(config.model)
     say = _Printer(as_json=args.json)
     with any_broker() as broker:
         say.conditions(model.name, broker.name)
@@ -110,11 +110,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _compare(config: "Config", args: argparse.Namespace) -> tuple[str, float, float]:
-    from edgeclassifier import compose
     from edgeclassifier.bench.throughput import compare_models
+    from edgeclassifier.compose.model import find_model
 
-    ours = compose.find_model(config.model)
-    theirs = compose.find_model(_with(config, name=args.vs).model)
+    ours = find_model(config.model)
+    theirs = find_model(_with(config, name=args.vs).model)
     size_ratio = theirs.path.stat().st_size / ours.path.stat().st_size
     latency_ratio = compare_models(
         theirs.path, ours.path, config.model, rounds=args.rounds, seconds=args.seconds

@@ -34,10 +34,10 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Classify one picture after the other; those that cannot be read do not stop the rest."""
     config = read_config(args)
-    from edgeclassifier import compose
+    from edgeclassifier.compose.engine import build_engine
     from edgeclassifier.engine.pictures import load_picture
 
-    engine = compose.build_engine(config)
+    engine = build_engine(config)
     answers: list[dict[str, Any]] = []
     failed = 0
     for path in args.images:

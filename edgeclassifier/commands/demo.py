@@ -89,18 +89,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _choose_model(*, download: bool) -> tuple[str, str]:
-    from edgeclassifier import compose
+    from edgeclassifier.compose.model import BUNDLED_MODEL, PREFERRED_MODEL, model_store
     from edgeclassifier.host.progress import progress
     from edgeclassifier.models.catalogue import CATALOGUE
     from edgeclassifier.models.download import fetch
 
-    preferred = CATALOGUE[compose.PREFERRED_MODEL]
+    preferred = CATALOGUE[PREFERRED_MODEL]
     try:
-        store = compose.model_store("")
+        store = model_store("")
         if preferred.name in {each.name for each in store.installed()}:
             return preferred.name, "installed"
         if not download:
-            return compose.BUNDLED_MODEL, "bundled"
+            return BUNDLED_MODEL, "bundled"
         _say(f"looking for {preferred.name} on the network, at most {_DOWNLOAD_S:.0f} s")
         fetch(
             preferred,
@@ -113,7 +113,7 @@ def _choose_model(*, download: bool) -> tuple[str, str]:
     except (DownloadError, ModelError) as error:
         log.debug("%s", error)
         said = f"{preferred.name} could not be downloaded ({error.__cause__ or error})"
-        return compose.BUNDLED_MODEL, f"bundled; {said}"
+        return BUNDLED_MODEL, f"bundled; {said}"
     return preferred.name, "downloaded"
 
 

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.remove:
         _remove(config)
         return 0
-    from edgeclassifier.compose.homeassistant import discovery
+    from edgeclassifier.compose.publisher import discovery
 
     document = json.loads(discovery(config).payload)
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
@@ -51,12 +51,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _remove(config: "Config") -> None:
-    from edgeclassifier import compose
-    from edgeclassifier.compose.homeassistant import discovery_removal
+    from edgeclassifier.compose.broker import broker_access, device_id
+    from edgeclassifier.compose.publisher import discovery_removal
     from edgeclassifier.mqtt.once import deliver
 
     message = discovery_removal(config)
-    access = compose.broker_access(config.mqtt, device=compose.device_id(config.device.id))
+    access = broker_access(config.mqtt, device=device_id(config.device.id))
     # With the id of a daemon that runs, the broker would close the daemon's connection.
     deliver(dataclasses.replace(access, client_id=f"{access.client_id}-discovery"), message)
     sys.stdout.write(f"removed {message.topic} from {access.host}:{access.port}\n")

@@ -52,14 +52,14 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Classify all, then print the figures."""
     config = read_config(args)
-    from edgeclassifier import compose
+    from edgeclassifier.compose.engine import build_engine
     from edgeclassifier.contract.results import Prediction
     from edgeclassifier.engine.evaluation import class_ids, evaluate, read_truth
     from edgeclassifier.engine.pictures import load_picture, scale
     from edgeclassifier.host.progress import progress
 
     truth = read_truth(args.labels)
-    engine = compose.build_engine(config)
+    engine = build_engine(config)
     expected = class_ids(truth, engine.classifier.labels, source=str(args.labels))
 
     def classify(path: Path) -> tuple[Prediction, ...]:

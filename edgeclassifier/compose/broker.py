@@ -15,8 +15,7 @@ from edgeclassifier.mqtt.broker import Broker
 
 if TYPE_CHECKING:
     from edgeclassifier.buffer import Buffer
-    from edgeclassifier.contract.message import Message
-    from edgeclassifier.contract.payloads import Topics
+    from edgeclassifier.contract.messages import Message, Topics
     from edgeclassifier.mqtt.session import Session
 
 _PORT, _TLS_PORT = 1883, 8883

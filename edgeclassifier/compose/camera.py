@@ -1,11 +1,12 @@
-"""The camera that the configuration means."""
+"""The camera that the configuration means, and what a still scene is to it."""
 
 from pathlib import Path
 
 from edgeclassifier.cameras import Camera
-from edgeclassifier.config import CameraConfig
+from edgeclassifier.config import CameraConfig, Config
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.pipeline.capture import CameraSettings
+from edgeclassifier.pipeline.idle import IdleSettings
 
 
 def camera_settings(config: CameraConfig) -> CameraSettings:
@@ -29,6 +30,18 @@ def camera_settings(config: CameraConfig) -> CameraSettings:
 def build_camera(config: CameraConfig) -> Camera:
     """Build the camera, closed. Raises ConfigError where its password file is not usable."""
     return camera_settings(config).make()
+
+
+def idle_settings(config: Config) -> IdleSettings | None:
+    """Take them from the configuration; None if every frame is to be classified."""
+    if not config.idle.skip_unchanged:
+        return None
+    return IdleSettings(
+        max_age_s=config.idle.max_age_s,
+        min_area=config.idle.min_area,
+        crop_fraction=config.preprocess.crop_fraction,
+        region=config.preprocess.region,
+    )
 
 
 def _build(config: CameraConfig, url: str) -> Camera:

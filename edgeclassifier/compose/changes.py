@@ -8,16 +8,15 @@ from pathlib import Path
 
 from edgeclassifier.compose.accelerator import compiled_model
 from edgeclassifier.compose.broker import broker_access, subscriptions
-from edgeclassifier.compose.camera import camera_settings
+from edgeclassifier.compose.camera import camera_settings, idle_settings
+from edgeclassifier.compose.engine import build_inference
 from edgeclassifier.compose.golden import judge, try_model
-from edgeclassifier.compose.idle import idle_settings
-from edgeclassifier.compose.inference import build_inference
 from edgeclassifier.compose.model import find_model
 from edgeclassifier.compose.publisher import publisher_settings, state_rules
 from edgeclassifier.config import Config
 from edgeclassifier.config.changes import at, at_next_start, changed_keys
 from edgeclassifier.config.options import CAMERA, IDLE, LOG, MODEL, PUBLISHING, SESSION
-from edgeclassifier.contract.payloads import offline, online
+from edgeclassifier.contract.messages import offline, online
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reload import Plan
 from edgeclassifier.daemon.reporter import Reporter

@@ -7,17 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgeclassifier.compose.broker import broker_access, build_session, subscriptions
-from edgeclassifier.compose.camera import camera_settings
+from edgeclassifier.compose.camera import camera_settings, idle_settings
 from edgeclassifier.compose.changes import Changes, Planner
 from edgeclassifier.compose.engine import around_interpreter_nice
 from edgeclassifier.compose.guests import Host, build_guests
-from edgeclassifier.compose.idle import idle_settings
 from edgeclassifier.compose.model import configured_model_name, model_names
 from edgeclassifier.compose.publisher import publisher_settings, state_rules
 from edgeclassifier.compose.start import choose, load
 from edgeclassifier.config import Config
 from edgeclassifier.config.overrides import Overrides
-from edgeclassifier.contract.payloads import Payloads, offline, online
+from edgeclassifier.contract.messages import Payloads, offline, online
 from edgeclassifier.contract.status import Crash
 from edgeclassifier.daemon.actions import Actions
 from edgeclassifier.daemon.description import Description

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edgeclassifier.contract.frame import Pixels
     from edgeclassifier.contract.results import Prediction
     from edgeclassifier.engine.classifier import Classifier
+    from edgeclassifier.engine.inference import Inference
     from edgeclassifier.engine.preprocess import InputSpec, Normalization, Preprocessor
     from edgeclassifier.models.metadata import Metadata
 
@@ -65,6 +66,31 @@ def build_engine(config: Config, model: ModelFile | None = None) -> Engine:
         region=config.preprocess.region,
     )
     return Engine(model=model, classifier=classifier, preprocessor=preprocessor)
+
+
+def build_inference(config: Config, model: ModelFile) -> "Inference":
+    """Load `model` for the CPU, and prepare the accelerator, not yet started, if there is one.
+
+    Raises ModelError if the model, its labels, the runtime or the accelerator's model is not
+    usable.
+    """
+    from edgeclassifier.compose.accelerator import build_accelerator, find_accelerated_model
+    from edgeclassifier.engine.inference import Inference
+
+    identity = model.identity_later()
+    accelerated = find_accelerated_model(config, model)
+    engine = build_engine(config, model)
+    if accelerated is None:
+        return Inference(
+            preprocessor=engine.preprocessor, classifier=engine.classifier, model=identity
+        )
+    return Inference(
+        preprocessor=engine.preprocessor,
+        classifier=engine.classifier,
+        model=identity,
+        accelerator=build_accelerator(config, accelerated, twin=engine.classifier),
+        accelerated_model=accelerated.identity_later(),
+    )
 
 
 def _labels(model: ModelFile, metadata: "Metadata") -> tuple[tuple[str, ...], str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeclassifier import __version__
-from edgeclassifier.compose.homeassistant import discovery
+from edgeclassifier.compose.publisher import discovery
 from edgeclassifier.config import Config
-from edgeclassifier.contract.message import Incoming
+from edgeclassifier.contract.messages import Incoming
 from edgeclassifier.daemon.actions import Actions
 from edgeclassifier.daemon.description import Description
 from edgeclassifier.daemon.guests import Guest, Guests, MakeGuest

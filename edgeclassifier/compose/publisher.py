@@ -1,8 +1,10 @@
-"""Where messages go, how often, and when the label changes."""
+"""Where messages go, how often, when the label changes, and what Home Assistant is told."""
 
+from edgeclassifier import __version__
 from edgeclassifier.compose.broker import device_id
+from edgeclassifier.compose.model import model_names
 from edgeclassifier.config import Config, StateConfig
-from edgeclassifier.contract.payloads import Topics
+from edgeclassifier.contract.messages import Message, Topics
 from edgeclassifier.daemon.publisher import PublisherSettings
 from edgeclassifier.daemon.stable_label import StateRules
 
@@ -32,4 +34,30 @@ def state_rules(config: StateConfig) -> StateRules:
         hold_s=config.hold_s,
         thresholds=config.thresholds,
         exclude=frozenset(config.exclude),
+    )
+
+
+def discovery(config: Config) -> Message:
+    """Describe the device for Home Assistant."""
+    from edgeclassifier.homeassistant import COMPILED, discovery_message
+
+    return discovery_message(
+        topics=publisher_settings(config).topics,
+        prefix=config.homeassistant.prefix,
+        version=__version__,
+        models=[name for name in model_names(config.model) if not name.endswith(COMPILED)],
+        threshold_range=(config.state.leave_threshold, 1.0),
+        heartbeat_s=config.state.heartbeat_s,
+        health_interval_s=config.mqtt.health_interval_s,
+        controls=config.commands.allow,
+        image_enabled=config.image.enabled,
+    )
+
+
+def discovery_removal(config: Config) -> Message:
+    """Take the device out of Home Assistant."""
+    from edgeclassifier.homeassistant import removal_message
+
+    return removal_message(
+        topics=publisher_settings(config).topics, prefix=config.homeassistant.prefix
     )

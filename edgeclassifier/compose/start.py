@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeclassifier.compose.engine import build_inference
 from edgeclassifier.compose.golden import try_model
-from edgeclassifier.compose.inference import build_inference
 from edgeclassifier.compose.model import ModelFile, find_model
 from edgeclassifier.config import Config, DeviceConfig
 from edgeclassifier.config.overrides import Overrides

@@ -69,12 +69,8 @@ class Result:
     model: ModelIdentity
     backend: Backend
     answer_age_s: float = 0.0
-    """Since the frame was captured whose answer this is; 0 if it is this frame's own."""
-
-    @property
-    def repeated(self) -> bool:
-        """Whether it is the answer of an earlier frame that looks the same."""
-        return self.answer_age_s > 0
+    """Since the frame was captured whose answer this is; 0 if it is this frame's own, more than 0
+    if the answer is repeated because this frame looks the same."""
 
 
 UNKNOWN = "unknown"

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from edgeclassifier.contract.commands import COMMANDS
-from edgeclassifier.contract.payloads import Payloads
+from edgeclassifier.contract.messages import Payloads
 from edgeclassifier.contract.results import Result
 from edgeclassifier.contract.status import ReloadStatus
 from edgeclassifier.daemon.publisher import Publisher

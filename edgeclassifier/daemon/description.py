@@ -10,8 +10,8 @@ from typing import Any
 from edgeclassifier import __version__
 from edgeclassifier.config import Config, masked
 from edgeclassifier.config.overrides import Overrides
-from edgeclassifier.contract import payloads
-from edgeclassifier.contract.payloads import (
+from edgeclassifier.contract.health import health_payload
+from edgeclassifier.contract.messages import (
     SCHEMA_VERSION,
     backend_fields,
     model_identity,
@@ -75,7 +75,7 @@ class Description:
 
     def health(self) -> dict[str, Any]:
         """Describe how the device is."""
-        return payloads.health(self.status(), boot_id=self.boot_id)
+        return health_payload(self.status(), boot_id=self.boot_id)
 
     def status(self) -> Status:
         """Collect what the parts say of themselves."""

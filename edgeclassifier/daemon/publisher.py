@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeclassifier.contract.frame import Frame, Pixels
-from edgeclassifier.contract.message import Message
-from edgeclassifier.contract.payloads import JSON, Payloads, Topics, encode, offline
+from edgeclassifier.contract.messages import JSON, Message, Payloads, Topics, encode, offline
 from edgeclassifier.contract.results import Result, State
 from edgeclassifier.daemon.stable_label import StableLabel, StateRules
 

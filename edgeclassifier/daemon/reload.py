@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from edgeclassifier.contract.payloads import timestamp
+from edgeclassifier.contract.messages import timestamp
 from edgeclassifier.contract.status import ReloadStatus
 from edgeclassifier.daemon.watchdog import Watchdog
 from edgeclassifier.errors import EdgeclassifierError

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from edgeclassifier.contract.message import Message
-from edgeclassifier.contract.payloads import JSON, Topics, encode
+from edgeclassifier.contract.messages import JSON, Message, Topics, encode
 from edgeclassifier.host import memory, threads
 
 Payload = Mapping[str, Any]

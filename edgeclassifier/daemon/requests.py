@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from edgeclassifier.contract.commands import COMMANDS
-from edgeclassifier.contract.message import Incoming, Message
-from edgeclassifier.contract.payloads import JSON, encode
+from edgeclassifier.contract.messages import JSON, Incoming, Message, encode
 from edgeclassifier.errors import EdgeclassifierError, RequestError
 from edgeclassifier.host import threads
 from edgeclassifier.host.rates import TokenBucket

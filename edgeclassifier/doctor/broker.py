@@ -95,7 +95,7 @@ SILENT = Problem(
 
 def check_broker(subject: Subject) -> Iterator[Finding]:
     """Read its secrets, then connect once, with another client id than the daemon's."""
-    from edgeclassifier import compose
+    from edgeclassifier.compose.broker import broker_access, device_id, probe_broker
 
     mqtt = subject.config.mqtt
     file = Path(mqtt.password_file)
@@ -103,9 +103,9 @@ def check_broker(subject: Subject) -> Iterator[Finding]:
         yield UNREADABLE.found(f"{mqtt.password_file} is not readable by this user")
         return
     try:
-        access = compose.broker_access(mqtt, device=compose.device_id(subject.config.device.id))
+        access = broker_access(mqtt, device=device_id(subject.config.device.id))
         if subject.online:
-            compose.probe_broker(access)
+            probe_broker(access)
     except ConfigError as error:
         for problem in error.problems:
             yield SECRETS.found(problem, file=mqtt.password_file or "FILE")

@@ -8,7 +8,7 @@ from edgeclassifier.doctor.subject import Subject
 from edgeclassifier.errors import EXIT_CONFIG, ModelError
 
 if TYPE_CHECKING:
-    from edgeclassifier.compose import ModelFile
+    from edgeclassifier.compose.model import ModelFile
 
 ABSENT = Problem(
     id="model.absent",
@@ -95,10 +95,10 @@ LABELS_DOUBTFUL = Problem(
 
 def check_model(subject: Subject) -> Iterator[Finding]:
     """Whether it is there, is what was installed, and runs."""
-    from edgeclassifier import compose
+    from edgeclassifier.compose.model import find_model
 
     try:
-        model = compose.find_model(subject.config.model)
+        model = find_model(subject.config.model)
         sha256 = model.sha256()
     except ModelError as error:
         yield ABSENT.found(str(error), name=[subject.config.model.name, *_store(subject)])

@@ -59,12 +59,12 @@ class Subject:
     @property
     def state_directory(self) -> Path | None:
         """The daemon's folder: the service's if that is installed, else this user's."""
-        from edgeclassifier import compose
+        from edgeclassifier.compose.start import state_directory
 
         device = self.config.device
         if not device.state_directory and self.is_service:
             return self.machine.path(f"/var/lib/{SERVICE_USER}")
-        return compose.state_directory(device, self.machine.environment)
+        return state_directory(device, self.machine.environment)
 
     @property
     def is_service(self) -> bool:

@@ -79,20 +79,21 @@ def _try_runtime(config: Config) -> None:
 
 def _try_model(config: Config) -> None:
     """Load the configured model, fit its labels, and classify the sample pictures."""
-    from edgeclassifier import compose
-    from edgeclassifier.compose.golden import SAMPLES
+    from edgeclassifier.compose.engine import build_engine
+    from edgeclassifier.compose.golden import GOLDEN_PICTURES, GOLDEN_TOP_K, SAMPLES, judge
+    from edgeclassifier.compose.model import find_model
     from edgeclassifier.engine.classifier import check_image_classifier
     from edgeclassifier.engine.pictures import load_picture
     from edgeclassifier.engine.runtime import load_model
 
-    model = compose.find_model(config.model)
+    model = find_model(config.model)
     loaded = load_model(model.path, runtime=config.model.runtime, threads=config.model.threads)
     check_image_classifier(model.path, loaded.interpreter)
     loaded.interpreter.invoke()
     tell(loaded=True)
     # As many answers as it takes to judge it, whatever is published of them.
-    settings = dataclasses.replace(config.model, top_k=compose.GOLDEN_TOP_K, threshold=0.0)
-    engine = compose.build_engine(dataclasses.replace(config, model=settings), model)
+    settings = dataclasses.replace(config.model, top_k=GOLDEN_TOP_K, threshold=0.0)
+    engine = build_engine(dataclasses.replace(config, model=settings), model)
     form = engine.classifier.input
     tell(
         labels=len(engine.classifier.labels),
@@ -100,13 +101,13 @@ def _try_model(config: Config) -> None:
         input=f"{form.width}x{form.height} {form.dtype}",
     )
     answers = []
-    for name in compose.GOLDEN_PICTURES:
+    for name in GOLDEN_PICTURES:
         found = engine.classify(load_picture(SAMPLES / name))
         predictions = [{"label": each.label, "score": each.score} for each in found]
         answers.append({"file": name, "predictions": predictions})
     tell(classified=True)
     try:
-        compose.judge(model.name, answers, labels=engine.classifier.labels)
+        judge(model.name, answers, labels=engine.classifier.labels)
     except EdgeclassifierError as error:
         tell(doubt=str(error))
 
@@ -125,9 +126,9 @@ def _try_camera(config: Config) -> None:
             return
         listed = Picamera2.global_camera_info()
         tell(cameras=[str(each.get("Model")) for each in listed])
-    from edgeclassifier import compose
+    from edgeclassifier.compose.camera import build_camera
 
-    camera = compose.build_camera(config.camera)
+    camera = build_camera(config.camera)
     try:
         camera.open()
         tell(opened=True)
@@ -141,14 +142,14 @@ def _try_camera(config: Config) -> None:
 
 def _try_accelerator(config: Config) -> None:
     """Find both models, then load the delegate's library and run the delegate with its model."""
-    from edgeclassifier import compose
     from edgeclassifier.accelerator.devices import library_of
     from edgeclassifier.compose.accelerator import compiled_model, first_status
+    from edgeclassifier.compose.engine import build_engine
 
     wanted = config.accelerator.delegate
     library = library_of("edgetpu" if wanted == "auto" else wanted)
     tell(library=library)
-    engine = compose.build_engine(config)
+    engine = build_engine(config)
     tell(engine=engine.model.name)
     model = compiled_model(config, engine.model)
     tell(model=model.name)

@@ -63,8 +63,10 @@ class Inference:
         self._preprocessor = preprocessor
         self.classifier = classifier
         self.accelerator = accelerator
-        self._model = model
-        self._accelerated_model = accelerated_model or model
+        self._identify = {CPU.name: model}
+        if accelerator is not None:
+            self._identify[accelerator.name] = accelerated_model or model
+        self._identities: dict[str, ModelIdentity] = {}
 
     def start(self) -> None:
         """Begin to open the accelerator, where there is one; the CPU serves meanwhile."""
@@ -108,7 +110,10 @@ class Inference:
 
     def model(self, backend: Backend) -> ModelIdentity:
         """Name the file that `backend` ran."""
-        return self._model() if backend.name == CPU.name else self._accelerated_model()
+        identity = self._identities.get(backend.name)
+        if identity is None:
+            identity = self._identities[backend.name] = self._identify[backend.name]()
+        return identity
 
 
 def _stand_in(status: AcceleratorStatus) -> Backend:

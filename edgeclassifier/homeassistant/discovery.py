@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from edgeclassifier.contract.message import Message
-from edgeclassifier.contract.payloads import JSON, Topics, encode
+from edgeclassifier.contract.messages import JSON, Message, Topics, encode
 from edgeclassifier.errors import EdgeclassifierError
 from edgeclassifier.homeassistant import entities
 from edgeclassifier.host import threads

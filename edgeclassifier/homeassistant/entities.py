@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from edgeclassifier.contract.payloads import Topics
+from edgeclassifier.contract.messages import Topics
 
 Entity = dict[str, Any]
 """What Home Assistant calls a component: its platform and that platform's options."""

@@ -93,7 +93,7 @@ class Tally:
             if degraded is not self._degraded:
                 self._degraded = degraded
                 self._fallbacks += degraded
-            if result.repeated:
+            if result.answer_age_s > 0:
                 self._repeated += 1
                 self._recent.append((captured_s, None))
                 return

@@ -5,13 +5,13 @@ Importing paho takes a tenth of a second on a fast machine, so this module is im
 
 from __future__ import annotations
 
+import functools
 import select
-import socket
 import ssl
 import struct
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paho.mqtt import MQTTException, properties
 from paho.mqtt.client import (
@@ -20,18 +20,17 @@ from paho.mqtt.client import (
     Client,
     ConnectFlags,
     DisconnectFlags,
-    MQTTv5,
-    MQTTv311,
 )
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.messages import Message
 from edgeclassifier.errors import BrokerError
 from edgeclassifier.host.wakeup import WakeUp
-from edgeclassifier.mqtt import packets, reasons
+from edgeclassifier.mqtt import reasons
 from edgeclassifier.mqtt.broker import Broker
+from edgeclassifier.mqtt.client import connect_properties, make_client
 
 if TYPE_CHECKING:
     from paho.mqtt.client import SocketLike
@@ -83,37 +82,13 @@ class Connection:
         """Whether the broker has welcomed this client."""
         self.window = _WINDOW
         """How many unconfirmed messages the broker takes; paho knows of no such limit."""
-        self._client = self._make_client(will)
-
-    def _make_client(self, will: Message | None) -> Client:
-        broker = self._broker
-        v5 = broker.protocol == "5"
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=broker.client_id,
-            clean_session=None if v5 else True,
-            protocol=MQTTv5 if v5 else MQTTv311,
-            # Else paho would reconnect by itself to try an older protocol.
-            reconnect_on_failure=False,
-        )
-        client.connect_timeout = _TIMEOUT_S
-        if broker.username is not None:
-            client.username_pw_set(broker.username, broker.password)
-        if broker.tls is not None:
-            client.tls_set_context(broker.tls)
-        if will is not None:
-            # MQTT 5 sends it without delay, unless told otherwise.
-            client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain)
+        self._client = client = make_client(broker, will, timeout_s=_TIMEOUT_S)
         client.on_connect = self._handle_connect
         client.on_disconnect = self._handle_disconnect
         client.on_publish = self._handle_publish
         client.on_log = self._handle_log
-        if self._listener is not None:
-            self._listener.attach(client)
-        client.on_socket_open = _send_small_packets_at_once
-        # With this callback paho leaves writing to the loop in `step`.
-        client.on_socket_register_write = _ignore
-        return client
+        if listener is not None:
+            listener.attach(client)
 
     def open(self) -> None:
         """Find, reach and greet the broker; its answer comes in `step`.
@@ -129,7 +104,7 @@ class Connection:
                 broker.host,
                 broker.port,
                 keepalive=broker.keepalive_s,
-                properties=packets.connect_properties() if broker.protocol == "5" else None,
+                properties=connect_properties() if broker.protocol == "5" else None,
             )
         except (OSError, ValueError) as error:
             text = reasons.of_connecting(error, timeout_s=_TIMEOUT_S)
@@ -140,7 +115,7 @@ class Connection:
         """Whether the broker accepts a packet of this size."""
         if self._max_packet_bytes is None:
             return True
-        return packets.publish_bytes(message) <= self._max_packet_bytes
+        return _publish_bytes(message) <= self._max_packet_bytes
 
     def send(self, message: Message) -> int:
         """Queue a message for the next `step`; return the number of this delivery."""
@@ -149,9 +124,7 @@ class Connection:
             message.payload,
             qos=message.qos,
             retain=message.retain,
-            properties=packets.publish_properties(message)
-            if self._broker.protocol == "5"
-            else None,
+            properties=_publish_properties(message) if self._broker.protocol == "5" else None,
         )
         if info.rc != MQTT_ERR_SUCCESS:
             raise BrokerError(f"{self._broker}: {reasons.CLOSED}")
@@ -259,10 +232,51 @@ class Connection:
             self._fail(reasons.of_network_text(text, accepted=self.accepted))
 
 
-def _send_small_packets_at_once(_client: Client, _userdata: object, sock: SocketLike) -> None:
-    if isinstance(sock, socket.socket):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def _publish_properties(message: Message) -> Properties:
+    """Return the properties of MQTT 5 for a message. Not to be changed."""
+    return _properties(message.content_type, message.correlation)
 
 
-def _ignore(*_args: object) -> None:
-    return
+class _Packed(Properties):
+    """Properties that are packed once.
+
+    paho looks for all the 27 that there are, by names that it makes anew, with each message that is
+    sent. Python remembers thousands of such names, and what they lie between cannot be freed.
+    """
+
+    packed: bytes
+    text: str
+
+    def __init__(self, **properties: Any) -> None:
+        super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # as paho has it
+        for name, value in properties.items():
+            setattr(self, name, value)
+        # Properties itself takes no other attributes.
+        self.__dict__["packed"] = super().pack()  # type: ignore[no-untyped-call]
+        self.__dict__["text"] = super().__str__()  # type: ignore[no-untyped-call]
+
+    def pack(self) -> bytes:
+        """Return the bytes that go into the packet."""
+        return self.packed
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@functools.lru_cache(maxsize=8)
+def _properties(content_type: str | None, correlation: bytes | None) -> Properties:
+    given = {"ContentType": content_type, "CorrelationData": correlation}
+    return _Packed(**{name: value for name, value in given.items() if value is not None})
+
+
+def _publish_bytes(message: Message) -> int:
+    """Return the size of the whole packet in MQTT 5."""
+    properties = _publish_properties(message)
+    # Topic and properties come after their length, then the packet's number.
+    header = len(properties.pack())  # type: ignore[no-untyped-call] # as paho has it
+    body = 2 + len(message.topic.encode()) + 2 + header + len(message.payload)
+    return 1 + _varint_bytes(body) + body
+
+
+def _varint_bytes(number: int) -> int:
+    return max(1, -(-number.bit_length() // 7))

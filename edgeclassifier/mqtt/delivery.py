@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgeclassifier.buffer.parcel import Parcel
-    from edgeclassifier.contract.message import Message
+    from edgeclassifier.contract.messages import Message
     from edgeclassifier.mqtt.connection import Connection
     from edgeclassifier.mqtt.outbox import Outbox
 

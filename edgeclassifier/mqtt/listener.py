@@ -13,7 +13,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edgeclassifier.contract.message import Incoming
+from edgeclassifier.contract.messages import Incoming
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from edgeclassifier.errors import BrokerError, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from edgeclassifier.contract.message import Message
+    from edgeclassifier.contract.messages import Message
     from edgeclassifier.mqtt.broker import Broker
     from edgeclassifier.mqtt.connection import Connection
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgeclassifier.buffer import Buffer
 from edgeclassifier.buffer.parcel import Kept, Parcel
-from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.messages import Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

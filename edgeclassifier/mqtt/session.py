@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeclassifier.contract.message import Incoming, Message
+from edgeclassifier.contract.messages import Incoming, Message
 from edgeclassifier.contract.status import MqttStatus
 from edgeclassifier.errors import BrokerError, ConfigError
 from edgeclassifier.host import threads

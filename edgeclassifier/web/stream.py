@@ -140,7 +140,7 @@ def shown_result(result: Result, crop: Box) -> dict[str, Any]:
         "model": result.model.name,
         "backend": result.backend.name,
         "degraded_reason": result.backend.reason if result.backend.degraded else None,
-        "repeated": result.repeated,
+        "repeated": result.answer_age_s > 0,
         "answer_age_s": round(result.answer_age_s, 1),
         "latency_ms": {
             "inference": round(latency.inference_s * 1000, 2),

@@ -13,10 +13,11 @@ from support.brokers import wait_until
 from support.pipelines import loaded
 from support.tiny_models import LABELS, classifier
 
-from edgeclassifier import compose
 from edgeclassifier.accelerator import devices
 from edgeclassifier.accelerator.devices import Device
 from edgeclassifier.compose.accelerator import build_accelerator, find_accelerated_model
+from edgeclassifier.compose.engine import build_inference
+from edgeclassifier.compose.model import find_model
 from edgeclassifier.config import Config, load_config
 from edgeclassifier.contract.results import CPU, Backend, ModelIdentity
 from edgeclassifier.contract.status import AcceleratorStatus
@@ -311,7 +312,7 @@ def configured(name: str | Path, store: Path, /, **accelerator: str) -> Config:
 
 
 def found(config: Config) -> Path | None:
-    compiled = find_accelerated_model(config, compose.find_model(config.model))
+    compiled = find_accelerated_model(config, find_model(config.model))
     return None if compiled is None else compiled.path
 
 
@@ -397,7 +398,7 @@ def test_the_accelerator_is_named_after_its_delegate(
     beside: Path, store: Path, twin: Classifier, delegate: str, named: tuple[str, str]
 ) -> None:
     config = configured(beside, store, delegate=delegate)
-    accelerator = build_accelerator(config, compose.find_model(config.model), twin=twin)
+    accelerator = build_accelerator(config, find_model(config.model), twin=twin)
     try:
         assert (accelerator.name, accelerator.job.delegate) == named
         assert accelerator.job.layout == TensorLayout.of(load_model(beside).interpreter)
@@ -413,7 +414,7 @@ def test_the_whole_is_built_for_each_case(
     for delegate, expected in (("none", None), ("auto", None), ("/opt/libother.so", "other")):
         overrides = [labels, f'model.name="{beside}"', f'model.store="{store}"']
         config = load_config(None, overrides=[*overrides, f'accelerator.delegate="{delegate}"'])
-        inference = compose.build_inference(config, compose.find_model(config.model))
+        inference = build_inference(config, find_model(config.model))
         name = None if inference.accelerator is None else inference.accelerator.name
         assert name == expected
         assert inference.model(CPU).name == "net"

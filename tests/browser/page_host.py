@@ -10,7 +10,8 @@ from support.daemon import SAMPLES, Daemon, isolated, run_cli
 from support.tiny_models import with_files
 from support.web_client import ask_port
 
-from edgeclassifier import compose
+from edgeclassifier.compose.engine import build_engine
+from edgeclassifier.compose.model import find_model
 from edgeclassifier.config import Config
 
 MARKUP = "<i>espresso</i>"
@@ -67,8 +68,8 @@ class Host:
 
     def _labels(self) -> Path:
         """Install the model under another name, too, and return labels with markup in one."""
-        model = compose.find_model(Config().model)
-        classes = compose.build_engine(Config(), model).classifier.labels
+        model = find_model(Config().model)
+        classes = build_engine(Config(), model).classifier.labels
         assert "espresso" in classes
         labels, own = self.folder / "labels.txt", self.folder / "own.txt"
         labels.write_text("\n".join(MARKUP if each == "espresso" else each for each in classes))

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.buffer.memory import Ledger
 from edgeclassifier.buffer.parcel import Kept
-from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.messages import Message
 
 
 def message(payload: bytes = b"", *, topic: str = "t") -> Message:

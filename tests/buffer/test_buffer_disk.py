@@ -18,7 +18,7 @@ from edgeclassifier.buffer.disk import DiskBuffer
 from edgeclassifier.buffer.journal import Journal
 from edgeclassifier.buffer.parcel import Kept
 from edgeclassifier.buffer.rows import disk_bytes
-from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.messages import Message
 
 MIB = 1024 * 1024
 MakeBuffer = Callable[..., DiskBuffer]

@@ -12,7 +12,7 @@ import pytest
 from support.brokers import wait_until
 
 from edgeclassifier.buffer.disk import DiskBuffer
-from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.messages import Message
 from edgeclassifier.host import threads
 
 COLUMNS = (

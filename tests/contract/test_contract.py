@@ -28,16 +28,16 @@ from support.tiny_models import LABELS, classifier
 
 from edgeclassifier.config import load_config
 from edgeclassifier.contract.frame import Frame
-from edgeclassifier.contract.message import Message
-from edgeclassifier.contract.payloads import (
+from edgeclassifier.contract.health import health_payload as render_health
+from edgeclassifier.contract.messages import (
     OFFLINE,
     ONLINE,
+    Message,
     Payloads,
     Topics,
     encode,
     timestamp,
 )
-from edgeclassifier.contract.payloads import health as render_health
 from edgeclassifier.contract.results import (
     CPU,
     Backend,

@@ -229,7 +229,7 @@ def test_nothing_is_started_again_after_stop() -> None:
 
 INJECTED = """
 import os, pathlib
-from edgeclassifier.compose import homeassistant
+from edgeclassifier.compose import publisher as homeassistant
 from edgeclassifier.web.connections import Server
 
 fchmod, discovery, on_tick = os.fchmod, homeassistant.discovery, Server.on_tick

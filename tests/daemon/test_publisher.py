@@ -16,8 +16,7 @@ from PIL import Image
 
 from edgeclassifier.cameras.camera import FrameFactory
 from edgeclassifier.contract.frame import Frame
-from edgeclassifier.contract.message import Message
-from edgeclassifier.contract.payloads import JSON, Payloads, Topics
+from edgeclassifier.contract.messages import JSON, Message, Payloads, Topics
 from edgeclassifier.contract.results import CPU, UNKNOWN, Latency, ModelIdentity, Prediction, Result
 from edgeclassifier.daemon.publisher import JPEG, Publisher, PublisherSettings, clock_lead_s
 from edgeclassifier.daemon.stable_label import StableLabel, StateRules

@@ -12,8 +12,8 @@ from support.daemon import REPOSITORY
 from support.device import Site, continues, has_predictions, newest, reload_is
 from support.tiny_models import LABELS, classifier
 
-from edgeclassifier import compose
 from edgeclassifier.compose.changes import files_in_use
+from edgeclassifier.compose.model import BUNDLED_MODEL, PREFERRED_MODEL
 from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.config.changes import PLACES, changed_keys
 from edgeclassifier.config.options import START
@@ -97,10 +97,10 @@ def files(store: Path, delegate: str) -> Mapping[str, Path]:
 
 def test_a_model_that_is_fetched_is_another_file_for_auto(tmp_path: Path) -> None:
     before = files(tmp_path, "edgetpu")
-    assert before["model.name"].stem == compose.BUNDLED_MODEL
+    assert before["model.name"].stem == BUNDLED_MODEL
     assert "accelerator.model" not in before
-    model = tmp_path / f"{compose.PREFERRED_MODEL}.tflite"
-    compiled = tmp_path / f"{compose.PREFERRED_MODEL}_edgetpu.tflite"
+    model = tmp_path / f"{PREFERRED_MODEL}.tflite"
+    compiled = tmp_path / f"{PREFERRED_MODEL}_edgetpu.tflite"
     model.touch()
     compiled.touch()
     after = files(tmp_path, "edgetpu")

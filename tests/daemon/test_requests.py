@@ -13,7 +13,7 @@ from support.contract import SCHEMA, problems
 
 from edgeclassifier.config import Config
 from edgeclassifier.contract.commands import COMMANDS
-from edgeclassifier.contract.message import Incoming, Message
+from edgeclassifier.contract.messages import Incoming, Message
 from edgeclassifier.daemon.requests import (
     Request,
     RequestHandler,

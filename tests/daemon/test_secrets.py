@@ -32,7 +32,7 @@ from support.brokers import (
 from support.daemon import Daemon, isolated, run_cli
 from support.tiny_models import LABELS, classifier, normalization_metadata, with_files
 
-from edgeclassifier.compose import broker_access
+from edgeclassifier.compose.broker import broker_access
 from edgeclassifier.config import Config, MqttConfig
 from edgeclassifier.mqtt.tls import make_tls_context
 

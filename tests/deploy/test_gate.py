@@ -12,7 +12,8 @@ from paho.mqtt import publish
 from support.brokers import PATIENCE_S, Mosquitto, needs_mosquitto
 from support.deployment import ROLE, load
 
-from edgeclassifier import compose
+from edgeclassifier.compose.broker import broker_access
+from edgeclassifier.compose.publisher import publisher_settings
 from edgeclassifier.config import Config, DeviceConfig, MqttConfig
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -76,9 +77,9 @@ def test_a_device_that_is_paused_is_well(
 def ask_until(expected: str, port: int) -> str:
     """Let the gate of the device "porch" listen to a broker until it says this."""
     config = Config(device=DeviceConfig(id="porch"), mqtt=MqttConfig(host="127.0.0.1", port=port))
-    topics = compose.publisher_settings(config).topics
+    topics = publisher_settings(config).topics
     gate = load(ROLE / "files" / "health_gate.py")
-    access = compose.broker_access(config.mqtt, device=topics.device)
+    access = broker_access(config.mqtt, device=topics.device)
     broker = gate.Broker(access, topics, health_interval_s=30.0)
     unit = GOOD_UNIT | {"ExecMainStartTimestampMonotonic": "0"}
     deadline_s = time.monotonic() + PATIENCE_S

@@ -16,7 +16,7 @@ from support.discovery import components
 from support.examples import event
 
 from edgeclassifier.contract.commands import COMMANDS
-from edgeclassifier.contract.payloads import Topics
+from edgeclassifier.contract.messages import Topics
 
 EXAMPLES = REPOSITORY / "deploy" / "examples"
 FLOW: list[dict[str, Any]] = json.loads((EXAMPLES / "node-red-flow.json").read_text())

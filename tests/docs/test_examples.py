@@ -26,7 +26,7 @@ from support.brokers import (
 from support.device import has_predictions
 from support.examples import EXAMPLES, event, unhurried
 
-from edgeclassifier.contract.payloads import timestamp
+from edgeclassifier.contract.messages import timestamp
 
 SCRIPT = EXAMPLES / "subscribe.py"
 UNACKNOWLEDGED = 20

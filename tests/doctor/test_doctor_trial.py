@@ -12,7 +12,8 @@ import pytest
 from support.delegate.build import Device, build, needs_gcc, tiny_models
 from support.tiny_models import LABELS, classifier
 
-from edgeclassifier import compose
+from edgeclassifier.compose.engine import build_engine
+from edgeclassifier.compose.model import BUNDLED_MODEL
 from edgeclassifier.config import load_config
 from edgeclassifier.doctor import trials as trial
 from edgeclassifier.doctor.accelerator import check_accelerator
@@ -98,9 +99,9 @@ def test_a_model_and_its_labels(
 
 def test_labels_in_another_order_are_noticed(tmp_path: Path) -> None:
     """There is one for each class, and only a look at a picture tells."""
-    engine = compose.build_engine(load_config(None))
+    engine = build_engine(load_config(None))
     (tmp_path / "labels.txt").write_text("\n".join(reversed(engine.classifier.labels)))
-    settings = {"model__name": compose.BUNDLED_MODEL, "model__labels": str(tmp_path / "labels.txt")}
+    settings = {"model__name": BUNDLED_MODEL, "model__labels": str(tmp_path / "labels.txt")}
     found = looked(tmp_path, [check_model, check_labels], **settings)
     assert ids(found) == [None, "labels.doubtful"]
 

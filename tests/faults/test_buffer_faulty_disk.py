@@ -19,7 +19,7 @@ from support.brokers import Mosquitto, needs_mosquitto, wait_until
 from support.open_files import open_files
 
 from edgeclassifier.buffer.disk import DiskBuffer
-from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.messages import Message
 from edgeclassifier.mqtt.broker import Broker
 from edgeclassifier.mqtt.session import Session
 

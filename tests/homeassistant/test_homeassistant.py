@@ -18,8 +18,7 @@ from support.discovery import TOPICS, components, message
 from support.tiny_models import classifier
 
 from edgeclassifier.contract.commands import COMMANDS
-from edgeclassifier.contract.message import Message
-from edgeclassifier.contract.payloads import SCHEMA_FILE, Topics
+from edgeclassifier.contract.messages import SCHEMA_FILE, Message, Topics
 from edgeclassifier.daemon.requests import check_arguments
 from edgeclassifier.errors import ModelError
 from edgeclassifier.homeassistant import (

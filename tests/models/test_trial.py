@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from support.tiny_models import LABELS, classifier
 
-from edgeclassifier import compose
-from edgeclassifier.compose.golden import Answers
+from edgeclassifier.compose.engine import build_engine
+from edgeclassifier.compose.golden import Answers, judge, try_model
+from edgeclassifier.compose.model import BUNDLED_MODEL, find_model
 from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.errors import ModelError, TrialError
 
@@ -27,22 +28,22 @@ IMAGENET = ("tabby", "espresso", "cup", "doormat")
 
 
 def test_a_model_that_finds_one_of_both_makes_sense() -> None:
-    compose.judge("m", answers({"cup": 0.4}, {"doormat": 0.9}), labels=IMAGENET)
+    judge("m", answers({"cup": 0.4}, {"doormat": 0.9}), labels=IMAGENET)
 
 
 def test_a_model_of_other_things_may_say_what_it_likes() -> None:
     """Nobody knows what a classifier of birds finds in a cup of coffee."""
-    compose.judge("m", answers({"robin": 0.1}, {"robin": 0.1}), labels=("robin", "crow"))
+    judge("m", answers({"robin": 0.1}, {"robin": 0.1}), labels=("robin", "crow"))
 
 
 def test_a_model_that_knows_the_things_and_finds_neither_is_refused() -> None:
     with pytest.raises(ModelError, match="m: finds neither the cat nor the coffee"):
-        compose.judge("m", answers({"doormat": 0.9}, {"espresso": 0.9}), labels=IMAGENET)
+        judge("m", answers({"doormat": 0.9}, {"espresso": 0.9}), labels=IMAGENET)
 
 
 def test_a_model_that_answers_nothing_is_refused() -> None:
     with pytest.raises(ModelError, match="m: gives every label a score of 0"):
-        compose.judge("m", answers({"robin": 0.0}, {}), labels=("robin",))
+        judge("m", answers({"robin": 0.0}, {}), labels=("robin",))
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def config(tmp_path: Path) -> ModelConfig:
 
 
 def try_out(config: ModelConfig) -> Answers:
-    return compose.try_model(Config(model=config), compose.find_model(config))
+    return try_model(Config(model=config), find_model(config))
 
 
 def test_a_sound_model_answers(config: ModelConfig) -> None:
@@ -63,9 +64,9 @@ def test_a_sound_model_answers(config: ModelConfig) -> None:
 
 
 def test_the_bundled_model_passes_its_own_trial() -> None:
-    config = ModelConfig(name=compose.BUNDLED_MODEL)
-    labels = compose.build_engine(Config(model=config)).classifier.labels
-    compose.judge(config.name, try_out(config), labels=labels)
+    config = ModelConfig(name=BUNDLED_MODEL)
+    labels = build_engine(Config(model=config)).classifier.labels
+    judge(config.name, try_out(config), labels=labels)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_a_trial_ends_when_the_daemon_is_to_end(config: ModelConfig) -> None:
         return len(asked) > 1
 
     with pytest.raises(TrialError, match="the daemon ends"):
-        compose.try_model(Config(model=config), compose.find_model(config), stopped=stopped)
+        try_model(Config(model=config), find_model(config), stopped=stopped)
 
 
 @pytest.mark.parametrize(

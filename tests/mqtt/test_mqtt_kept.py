@@ -24,7 +24,7 @@ from support.brokers import (
 from support.sessions import MakeSession, access, sessions
 
 from edgeclassifier.buffer import MemoryBuffer
-from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.messages import Message
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.mqtt import connection as connection_module

@@ -11,7 +11,7 @@ import pytest
 from support.brokers import PATIENCE_S, Mosquitto, Subscriber, needs_mosquitto, wait_until
 from support.sessions import Protocol, access, settings
 
-from edgeclassifier.contract.message import Incoming
+from edgeclassifier.contract.messages import Incoming
 from edgeclassifier.mqtt.session import Message, Session
 
 

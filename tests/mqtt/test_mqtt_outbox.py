@@ -7,7 +7,7 @@ import pytest
 
 from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.buffer.parcel import Parcel
-from edgeclassifier.contract.message import Message
+from edgeclassifier.contract.messages import Message
 from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.mqtt.linklog import LinkLog
 from edgeclassifier.mqtt.outbox import Outbox

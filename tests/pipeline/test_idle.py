@@ -15,8 +15,9 @@ from support.pipelines import PATIENCE_S, ScriptedCamera, inference, loaded, res
 from support.scene import CROP_FRACTION, RATE_HZ, Change, Encoding, Pixels, Scene, encoded
 from support.tiny_models import LABELS, classifier
 
-from edgeclassifier import compose
 from edgeclassifier.bench.rig import MemoryCamera
+from edgeclassifier.compose.engine import build_inference
+from edgeclassifier.compose.model import find_model
 from edgeclassifier.config import Config
 from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.results import Backend, Result
@@ -188,7 +189,7 @@ def join(camera: ScriptedCamera, model: Inference, idle: IdleSettings | None = I
 
 
 def repeats(results: Sequence[Result]) -> list[bool]:
-    return [each.repeated for each in results]
+    return [each.answer_age_s > 0 for each in results]
 
 
 def right(result: Result) -> bool:
@@ -202,7 +203,7 @@ def test_an_answer_is_repeated_until_something_changes(engine: Classifier) -> No
     assert sum(repeats(results)) >= 3
     assert repeats(results)[0] is repeats(results)[4] is repeats(results)[7] is False
     for before, result in pairwise(results):
-        if result.repeated:
+        if result.answer_age_s > 0:
             assert result.answer_age_s > before.answer_age_s >= 0
             assert result.predictions == before.predictions
             assert np.array_equal(result.crop, before.crop)
@@ -234,7 +235,7 @@ def test_an_answer_is_that_of_the_model_in_use(model: Path, engine: Classifier) 
     first = next(index for index, each in enumerate(results) if each.model.name == "new")
     assert repeats(results)[first : first + 5] == [False] * 5
     assert all(each.model.name == "new" for each in results[first:])
-    assert results[-1].repeated
+    assert results[-1].answer_age_s > 0
 
 
 def test_an_answer_is_that_of_the_backend_in_use(engine: Classifier) -> None:
@@ -255,7 +256,7 @@ def test_an_answer_is_that_of_the_backend_in_use(engine: Classifier) -> None:
     for result in results_of(join(ScriptedCamera([2] * 60), changing)):
         results.append(result)
         if len(results) == 20:
-            assert results[-1].repeated
+            assert results[-1].answer_age_s > 0
             backends["now"] = Backend(name="edgetpu")
     assert not any(repeats(results)[25:])
 
@@ -312,7 +313,7 @@ def test_a_model_that_fails_has_no_answer_to_repeat(engine: Classifier, model: P
             pipeline.swap(bad)
     assert pipeline.model_refused is not None
     assert {each.model.name for each in results} == {"good"}
-    assert results[-1].repeated
+    assert results[-1].answer_age_s > 0
 
 
 # What it saves
@@ -350,7 +351,7 @@ def cpu_s(
 @pytest.fixture(scope="module")
 def bundled() -> Inference:
     config = Config()
-    return compose.build_inference(config, compose.find_model(config.model))
+    return build_inference(config, find_model(config.model))
 
 
 @pytest.mark.timeout(600)
@@ -366,7 +367,7 @@ def test_a_still_scene_of_a_live_camera_takes_a_fraction_of_the_cpu_time(
     cpu_s(pictures[:10], bundled, None)
     all_s, _ = cpu_s(pictures[:150], bundled, None, LiveCamera)
     idle_s, results = cpu_s(pictures, bundled, SQUARE, LiveCamera)
-    classified = [each.frame.seq for each in results if not each.repeated]
+    classified = [each.frame.seq for each in results if not each.answer_age_s > 0]
     assert [each.name for each in changes if not each.noticed(classified)] == []
     figures(
         f"{all_s * 1000:.1f} ms of CPU time a result, idle {idle_s * 1000:.2f} ms, ratio "
@@ -392,7 +393,7 @@ def test_a_still_scene_takes_a_tenth_of_the_cpu_time(
         cpu_s(pictures[:10], bundled, None)
         all_s, answers = cpu_s(every, bundled, None)
         idle_s, results = cpu_s(pictures, bundled, SQUARE)
-        classified = [each.frame.seq for each in results if not each.repeated]
+        classified = [each.frame.seq for each in results if not each.answer_age_s > 0]
         assert [each.name for each in changes if not each.noticed(classified)] == []
         pairs = zip(answers, results, strict=False)
         same = sum(one.predictions[0].label == two.predictions[0].label for one, two in pairs)

@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from edgeclassifier.contract.payloads import (
+from edgeclassifier.contract.messages import (
     SCHEMA_FILE,
 )
 

@@ -4,8 +4,7 @@ import json
 from typing import Any
 
 from edgeclassifier.contract.commands import COMMANDS
-from edgeclassifier.contract.message import Message
-from edgeclassifier.contract.payloads import Topics
+from edgeclassifier.contract.messages import Message, Topics
 from edgeclassifier.homeassistant import (
     discovery_message,
 )

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from edgeclassifier import compose
+from edgeclassifier.compose import broker as compose_broker
+from edgeclassifier.compose.model import BUNDLED_MODEL
 from edgeclassifier.doctor.examination import CHECKS, Check, examine
 from edgeclassifier.doctor.findings import Finding, Level
 from edgeclassifier.doctor.machine import Machine, Python
@@ -71,7 +72,7 @@ class Device:
         self.fifo = folder / "state/last-exit.json"
         self.settings: dict[str, str | bool] = {
             "device.state_directory": str(folder / "state"),
-            "model.name": compose.BUNDLED_MODEL,
+            "model.name": BUNDLED_MODEL,
         }
         self.overrides: list[str] = []
         self.config_file: Path | None = None
@@ -97,7 +98,7 @@ class Device:
             ),
         }
         self.probe: Callable[[], None] = lambda: None
-        monkeypatch.setattr(compose, "probe_broker", lambda _access: self.probe())
+        monkeypatch.setattr(compose_broker, "probe_broker", lambda _access: self.probe())
         self.record()
 
     def record(self) -> None:

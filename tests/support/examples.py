@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edgeclassifier.contract.payloads import timestamp
+from edgeclassifier.contract.messages import timestamp
 from support.brokers import (
     PATIENCE_S,
     Mosquitto,

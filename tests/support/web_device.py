@@ -5,11 +5,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
-from edgeclassifier import compose
 from edgeclassifier.cameras.camera import FrameFactory
+from edgeclassifier.compose.engine import build_inference
+from edgeclassifier.compose.model import find_model
+from edgeclassifier.compose.publisher import state_rules
 from edgeclassifier.config import Config
 from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.results import Latency, Result
@@ -20,6 +21,7 @@ from edgeclassifier.engine.preprocess import crop_box
 from edgeclassifier.errors import EdgeclassifierError, RequestError
 from edgeclassifier.web.live import Live
 from edgeclassifier.web.server import WebServer
+from support.daemon import SAMPLES
 
 CROP_FRACTION = 0.875
 
@@ -40,7 +42,7 @@ class WebDevice:
         self._inference = inference
         self._lock = threading.Lock()
         self._frames = FrameFactory(camera_id="cam0")
-        self._label = StableLabel(compose.state_rules(Config().state))
+        self._label = StableLabel(state_rules(Config().state))
         self._pictures = cycle(pictures)
         self._shown = next(self._pictures)
         self._started_s = time.monotonic()
@@ -150,11 +152,11 @@ class WebDevice:
 
 def bundled_inference() -> Inference:
     config = Config()
-    return compose.build_inference(config, compose.find_model(config.model))
+    return build_inference(config, find_model(config.model))
 
 
 def sample_pictures() -> list[Pixels]:
-    folder = Path(compose.__file__).parents[1] / "samples"
+    folder = SAMPLES
     return [load_picture(path) for path in sorted(folder.glob("*.*g"))]
 
 

@@ -21,7 +21,8 @@ from typing import IO
 
 import numpy as np
 
-from edgeclassifier.compose import BUNDLED_MODEL, ModelFile, build_engine
+from edgeclassifier.compose.engine import build_engine
+from edgeclassifier.compose.model import BUNDLED_MODEL, ModelFile
 from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.engine.runtime import runtime_module
 from edgeclassifier.errors import EdgeclassifierError

@@ -12,7 +12,7 @@ from PIL import Image
 
 from edgeclassifier.config import Config, load_config, masked, to_toml
 from edgeclassifier.config.overrides import Overrides
-from edgeclassifier.contract.message import Incoming
+from edgeclassifier.contract.messages import Incoming
 from edgeclassifier.daemon.exit_record import ExitRecord
 from edgeclassifier.daemon.requests import failure, read_request, success
 from edgeclassifier.engine.labels import fit_labels, read_labels

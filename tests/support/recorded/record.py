@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeclassifier import compose
+from edgeclassifier.compose.engine import build_engine
+from edgeclassifier.compose.model import BUNDLED_MODEL
 from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.engine.pictures import load_picture
 
@@ -20,7 +21,7 @@ SCENE_S, DARK_S, RATE_HZ, SEED = 20, 4, 8, 7
 
 def main() -> None:
     """Write flicker.json: [time, [class id, label, score], …] for each frame."""
-    engine = compose.build_engine(Config(model=ModelConfig(name=compose.BUNDLED_MODEL)))
+    engine = build_engine(Config(model=ModelConfig(name=BUNDLED_MODEL)))
     random = np.random.default_rng(SEED)
     frames: list[list[object]] = []
     for scene in SCENES:

@@ -184,15 +184,16 @@ def main() -> int:
     parser.add_argument("--deadline-s", type=float, default=180.0)
     parser.add_argument("--settle-s", type=float, default=10.0)
     args = parser.parse_args()
-    from edgeclassifier import compose
+    from edgeclassifier.compose.broker import broker_access
+    from edgeclassifier.compose.publisher import publisher_settings
     from edgeclassifier.config import load_config
     from edgeclassifier.errors import EdgeclassifierError
 
     try:
         config = load_config(CONFIG)
-        topics = compose.publisher_settings(config).topics
+        topics = publisher_settings(config).topics
         broker = Broker(
-            compose.broker_access(config.mqtt, device=topics.device),
+            broker_access(config.mqtt, device=topics.device),
             topics,
             health_interval_s=config.mqtt.health_interval_s,
         )

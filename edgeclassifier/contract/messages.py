@@ -1,16 +1,14 @@
-"""The MQTT contract, version 1: topics and payloads. `v1.schema.json` is its formal half."""
+"""The MQTT contract, version 1: topics, messages, payloads. `v1.schema.json` is its formal half."""
 
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from edgeclassifier.contract.message import Message
 from edgeclassifier.contract.results import Backend, ModelIdentity, Result, State
-from edgeclassifier.contract.status import Percentiles, Status
 
 SCHEMA_VERSION = 1
 SCHEMA_FILE = Path(__file__).parent / "v1.schema.json"
@@ -18,6 +16,43 @@ SCHEMA_FILE = Path(__file__).parent / "v1.schema.json"
 JSON = "application/json"
 
 ONLINE, OFFLINE = b"online", b"offline"
+_MAX_TOPIC_BYTES = 65_535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message to publish. Raises ValueError for what MQTT or the session does not allow."""
+
+    topic: str
+    payload: bytes
+    qos: Literal[0, 1] = 1
+    retain: bool = False
+    content_type: str | None = None
+    """A MIME type, sent where the protocol has a place for it (MQTT 5)."""
+    keep: bool = False
+    """Goes through the buffer: every one is delivered, in order, not only the newest."""
+    correlation: bytes | None = None
+    """Names the request that this answers, sent where the protocol has a place for it."""
+
+    def __post_init__(self) -> None:
+        if not self.topic or any(character in self.topic for character in "+#\0"):
+            raise ValueError(f"not a topic to publish on: {self.topic!r}")
+        if len(self.topic.encode()) > _MAX_TOPIC_BYTES:
+            raise ValueError(f"topic longer than {_MAX_TOPIC_BYTES} bytes: {self.topic[:40]!r}…")
+        if self.keep and self.qos == 0:
+            raise ValueError(f"QoS 0 is never acknowledged, so it cannot be kept: {self.topic!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A message that came from the broker, not a retained one."""
+
+    topic: str
+    payload: bytes
+    response_topic: str | None = None
+    """Where the answer is wanted; None where the sender did not say (MQTT 5)."""
+    correlation: bytes | None = None
+    """What the answer has to carry, so that the sender knows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,15 +180,15 @@ class Payloads:
 def _found(result: Result) -> dict[str, Any]:
     return {
         "origin": result.frame.origin,
-        "repeated": result.repeated,
+        "repeated": result.answer_age_s > 0,
         "answer_age_s": round(result.answer_age_s, 3),
         "model": model_identity(result.model),
         **backend_fields(result.backend),
         "latency_ms": {
-            "capture": _ms(result.latency.capture_s),
-            "preprocess": _ms(result.latency.preprocess_s),
-            "inference": _ms(result.latency.inference_s),
-            "total": _ms(result.latency.total_s),
+            "capture": ms(result.latency.capture_s),
+            "preprocess": ms(result.latency.preprocess_s),
+            "inference": ms(result.latency.inference_s),
+            "total": ms(result.latency.total_s),
         },
         "predictions": _predictions(result),
     }
@@ -185,41 +220,6 @@ def backend_fields(backend: Backend) -> dict[str, Any]:
     }
 
 
-def health(status: Status, *, boot_id: str) -> dict[str, Any]:
-    """Describe how the device is."""
-    progress, machine, pipeline = status.progress, status.machine, status.pipeline
-    mqtt = asdict(status.mqtt)
-    age_s = progress.frame_age_s
-    return {
-        "schema": SCHEMA_VERSION,
-        "timestamp": timestamp(datetime.now(UTC)),
-        "clock_synchronized": machine.clock_synchronized,
-        "boot_id": boot_id,
-        "uptime_s": round(status.uptime_s, 1),
-        "frames": progress.frames,
-        "frame_age_s": None if age_s is None else round(age_s, 3),
-        "fps": round(progress.fps, 3),
-        "latency_ms": {name: _percentiles(stage) for name, stage in progress.latency.items()},
-        "memory_rss_bytes": machine.memory_rss_bytes,
-        "cpu_temperature_c": machine.cpu_temperature_c,
-        "throttling": _optional(machine.throttling),
-        **backend_fields(pipeline.backend),
-        "accelerator": _optional(pipeline.accelerator),
-        "camera": asdict(pipeline.camera),
-        "paused": pipeline.paused,
-        "buffer": asdict(status.buffer),
-        "drops": {
-            "superseded_frames": pipeline.superseded_frames,
-            "unreadable_frames": pipeline.unreadable_frames,
-            "messages": mqtt.pop("dropped"),
-        },
-        "mqtt": mqtt,
-        "guests": [asdict(guest) for guest in status.guests],
-        "reload": _optional(status.reload),
-        "last_crash": _optional(status.last_crash),
-    }
-
-
 def timestamp(when: datetime) -> str:
     """Render a time as UTC with milliseconds, as in 2026-01-02T03:04:05.678Z."""
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -232,13 +232,6 @@ def encode(payload: Mapping[str, Any]) -> bytes:
     return text.encode(errors="replace")
 
 
-def _ms(seconds: float) -> float:
+def ms(seconds: float) -> float:
+    """Render seconds as milliseconds."""
     return round(seconds * 1000, 3)
-
-
-def _percentiles(stage: Percentiles) -> dict[str, float]:
-    return {"p50": _ms(stage.p50), "p95": _ms(stage.p95), "max": _ms(stage.max)}
-
-
-def _optional(part: Any) -> dict[str, Any] | None:
-    return None if part is None else asdict(part)
