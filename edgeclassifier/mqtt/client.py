@@ -43,8 +43,6 @@ def make_client(broker: Broker, will: Message | None, *, timeout_s: float) -> Cl
         # MQTT 5 sends it without delay, unless told otherwise.
         client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain)
     client.on_socket_open = _send_small_packets_at_once
-    # With this callback paho leaves writing to its user.
-    client.on_socket_register_write = _ignore
     return client
 
 
@@ -58,7 +56,3 @@ def connect_properties() -> Properties:
 def _send_small_packets_at_once(_client: Client, _userdata: object, sock: SocketLike) -> None:
     if isinstance(sock, socket.socket):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _ignore(*_args: object) -> None:
-    return

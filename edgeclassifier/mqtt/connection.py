@@ -87,6 +87,8 @@ class Connection:
         client.on_disconnect = self._handle_disconnect
         client.on_publish = self._handle_publish
         client.on_log = self._handle_log
+        # With this callback paho leaves writing to the loop in `step`.
+        client.on_socket_register_write = _ignore
         if listener is not None:
             listener.attach(client)
 
@@ -230,6 +232,10 @@ class Connection:
     def _handle_log(self, _client: Client, _userdata: object, level: int, text: str) -> None:
         if level == MQTT_LOG_ERR and "socket" in text:
             self._fail(reasons.of_network_text(text, accepted=self.accepted))
+
+
+def _ignore(*_args: object) -> None:
+    return
 
 
 def _publish_properties(message: Message) -> Properties:
