@@ -1,8 +1,6 @@
 """Child processes: programs with an end, and modules of this package as programs.
 
-As a script it runs a module: python -P children.py MODULE [ARGUMENT ...]. `python -m MODULE` would
-look into the current folder first, and run whatever has the name there. What only the parent needs
-is imported where it is used, so that such a start stays cheap.
+Few runs of the daemon have one, and all want to start soon: functions import what is large.
 """
 
 import contextlib
@@ -23,6 +21,16 @@ _CHUNK_BYTES = 1 << 16
 _POLL_S = 0.1
 _DEATH_S = 1.0
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
+
+# The package need not be installed. Once it is imported, it finds its modules by itself, and what
+# lies beside it hides nothing.
+_RUN_MODULE = """
+import runpy, sys
+sys.path.insert(0, sys.argv.pop(1))
+import edgeclassifier
+del sys.path[0], sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +124,11 @@ def daemon(
 
 
 def module_command(module: str, *, python: str = sys.executable) -> list[str]:
-    """Return the command that runs a module of this package; its arguments follow."""
-    return [python, "-P", __file__, module]
+    """Return the command that runs a module of this package; its arguments follow.
+
+    `python -m` would look into the current folder first, and run whatever has the name there.
+    """
+    return [python, "-P", "-c", _RUN_MODULE, str(Path(__file__).parents[2]), module]
 
 
 def own_command(name: str, settings: Mapping[str, Any]) -> list[str]:
@@ -217,19 +228,3 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         # In the kernel, waiting for a device: nothing can end it, so it is left behind.
         process.returncode = -signal.SIGKILL
-
-
-def _run_module() -> None:
-    import runpy
-
-    # For a package that is not installed. Once it is imported, it finds its modules by itself, and
-    # what lies beside it hides nothing.
-    sys.path.insert(0, str(Path(__file__).parents[2]))
-    import edgeclassifier  # noqa: F401
-
-    del sys.path[0], sys.argv[0]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-
-
-if __name__ == "__main__":
-    _run_module()
