@@ -34,7 +34,7 @@ class Device:
     used: bool
     """Whether it has its firmware; a USB device gets it, and another USB id, at its first use."""
     temperature_c: float | None = None
-    """None where the device does not tell, as those for USB."""
+    """None if the device does not tell, as those for USB."""
 
 
 def library_of(delegate: str) -> str:
@@ -45,7 +45,7 @@ def library_of(delegate: str) -> str:
 def find_edge_tpus(*, root: Path = Path("/")) -> list[Device]:
     """List the Edge TPUs of this machine, by their paths.
 
-    Google's pycoral is asked where it is installed, sysfs below `root` otherwise.
+    Google's pycoral is asked if it is installed, sysfs below `root` otherwise.
     """
     found = _from_pycoral() if root == Path("/") else None
     if found is None:
@@ -57,10 +57,10 @@ def find_edge_tpus(*, root: Path = Path("/")) -> list[Device]:
 
 
 def _from_pycoral() -> list[Device] | None:
-    """Ask pycoral; None where it is not installed, is another package of that name, or fails."""
+    """Ask pycoral; None if it is not installed, is another package of that name, or fails."""
     if importlib.util.find_spec("pycoral") is None:
         return None
-    # In a process of its own: its import loads the driver, which may take its process along.
+    # In a child process: its import loads the driver, which may take its process along.
     outcome = children.run([sys.executable, "-P", "-c", _ASK_PYCORAL], timeout_s=_PYCORAL_TIMEOUT_S)
     try:
         listed = json.loads(outcome.output if outcome.succeeded else "")

@@ -62,7 +62,7 @@ class Processes:
 def measure_processes(
     config: Config, broker: LocalBroker, *, model: Path, module: str, threads: int, starts: int
 ) -> Processes:
-    """Start both by turns, `starts` times. Raises BrokerError where the daemon says nothing."""
+    """Start both by turns, `starts` times. Raises BrokerError if the daemon says nothing."""
     bare: list[dict[str, Any]] = []
     ours: list[tuple[float, int]] = []
     for _ in range(starts):
@@ -154,7 +154,7 @@ class _Counter:
         self._client.loop_stop()
 
     def wait(self, count: int, timeout_s: float) -> None:
-        """Wait for `count` predictions. Raises BrokerError where they do not come."""
+        """Wait for `count` predictions. Raises BrokerError if they do not come."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._count >= count, timeout_s):
                 raise BrokerError(f"{self._count} of {count} predictions arrived")

@@ -31,7 +31,7 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     """Describe the command."""
     parser = subparsers.add_parser(
         "demo",
-        help="try it: sample pictures, an MQTT broker of its own, live predictions",
+        help="try it: sample pictures, its own MQTT broker, live predictions",
         description="Run the daemon on the sample pictures with an embedded MQTT broker, and show "
         "each prediction as a subscriber gets it. Ctrl-C stops it.",
     )

@@ -24,7 +24,7 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
         "discovery",
         help="show or remove what Home Assistant knows of this device",
         description="Print the MQTT discovery message that the daemon publishes for Home Assistant "
-        "where homeassistant.enabled is true. The daemon need not run.",
+        "if homeassistant.enabled is true. The daemon need not run.",
     )
     parser.add_argument(
         "--remove",

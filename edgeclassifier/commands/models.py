@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """What `list` knows about one model; None where it is not known."""
+    """What `list` knows about one model; None if it is not known."""
 
     name: str
     state: Literal["installed", "bundled", "available"]

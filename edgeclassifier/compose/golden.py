@@ -1,4 +1,4 @@
-"""Tries a model in a process of its own before the daemon takes it: it may crash or hang."""
+"""Tries a model in a child process before the daemon takes it: it may crash or hang."""
 
 import dataclasses
 import json

@@ -47,7 +47,7 @@ USB_2 = Problem(
 NO_RULE = Problem(
     id="accelerator.no_rule",
     level=Level.FAILURE,
-    title="udev opens the accelerator to nobody",
+    title="No udev rule opens the accelerator",
     meaning="Without a rule for it, only root may use it. It has two USB ids, before and after "
     "its first use, and needs a rule for both.",
     remedy="`sudo cp systemd/71-edgeclassifier.rules /etc/udev/rules.d/`, `sudo udevadm control "

@@ -23,7 +23,7 @@ SECRETS = Problem(
     title="The password or a certificate cannot be used",
     meaning="A file that `mqtt.password_file` or `mqtt.tls` names is absent, empty, open to "
     "others, or not what it should be.",
-    remedy="put it right as the finding says; for a password: `sudo chmod 600 {file}`",
+    remedy="fix what the finding names; for a password: `sudo chmod 600 {file}`",
 )
 UNREADABLE = Problem(
     id="broker.password_unreadable",
@@ -70,7 +70,7 @@ TLS = Problem(
     title="The encrypted connection does not come about",
     meaning="The broker's certificate is not trusted, has expired or is for another name, a "
     "client certificate is wanted, or the port does not speak TLS.",
-    remedy="put right what the finding names in `mqtt.tls`; `openssl s_client -connect "
+    remedy="fix what the finding names in `mqtt.tls`; `openssl s_client -connect "
     "{host}:{port}` shows the certificate",
 )
 REFUSED = Problem(
@@ -78,7 +78,7 @@ REFUSED = Problem(
     level=Level.FAILURE,
     title="The broker refuses this device",
     meaning="User name or password are wrong, or the broker's rules do not let this device in.",
-    remedy="put right what the finding names in `mqtt`; try it with `mosquitto_pub -h {host} -p "
+    remedy="fix what the finding names in `mqtt`; try it with `mosquitto_pub -h {host} -p "
     "{port} -u USER -P PASSWORD -t test -m hello`; on the broker `sudo mosquitto_passwd "
     "/etc/mosquitto/passwd USER` sets a password",
 )

@@ -28,8 +28,7 @@ HIDDEN_PICAMERA2 = Problem(
     title="The environment does not see picamera2",
     meaning="It is installed for the system's Python, but the daemon runs in a virtual "
     "environment that does not look there, or in another Python.",
-    remedy="`/usr/bin/python3 -m venv --upgrade --system-site-packages {prefix}`; with `make run` "
-    "this comes by itself",
+    remedy="`/usr/bin/python3 -m venv --upgrade --system-site-packages {prefix}`",
     remedy_of_release="`sudo deploy/install.sh --reinstall`, in a clone and without "
     "`--no-picamera2`",
 )
@@ -37,7 +36,7 @@ NUMPY = Problem(
     id="camera.numpy",
     level=Level.FAILURE,
     title="picamera2 was built for another NumPy",
-    meaning="The environment has a NumPy of its own in front of the system's.",
+    meaning="The environment has a separate NumPy in front of the system's.",
     remedy="`{python} -m pip uninstall --yes numpy`, so that the system's is used",
     remedy_of_release=REINSTALL,
 )
@@ -97,7 +96,7 @@ BUSY = Problem(
     title="Another program uses the camera",
     meaning="Only one can at a time.",
     remedy="`sudo fuser -v /dev/video* /dev/media*` shows it; end it with `sudo kill {pids}`, or "
-    "`sudo systemctl stop NAME` where it is a service",
+    "`sudo systemctl stop NAME` if it is a service",
 )
 NO_PYAV = Problem(
     id="camera.no_pyav",

@@ -1,4 +1,4 @@
-"""The configuration: whether it is valid, and as much of it as can be used where it is not."""
+"""The configuration: whether it is valid, and as much of it as can be used if it is not."""
 
 import dataclasses
 import tomllib
@@ -99,7 +99,7 @@ def _usable(file: Path | None, overrides: Sequence[str]) -> Config:
 
 
 def _content(file: Path) -> Mapping[str, Any] | None:
-    """Read one file; None where that is not possible, which is among the problems already."""
+    """Read one file; None if that is not possible, which is among the problems already."""
     try:
         with file.open("rb") as opened:
             return tomllib.loads(opened.read(_LARGEST_FILE_BYTES).decode("utf-8-sig"))

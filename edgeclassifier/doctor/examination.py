@@ -42,10 +42,10 @@ DEFECT = Problem(
     id="doctor.defect",
     level=Level.FAILURE,
     title="A check has failed itself",
-    meaning="A defect of this program, a Python package that is damaged, or a machine that nobody "
-    "has thought of.",
+    meaning="A defect of this program, a Python package that is damaged, or a machine unlike "
+    "any other.",
     remedy="report the finding to the project, with the output of `edgeclassifier doctor --json`; "
-    "if it names a module, install the daemon again: `rm -rf .venv` and `make run`",
+    "if it names a module, install the daemon again, in a new environment",
     remedy_of_release="report the finding to the project, with the output of `sudo edgeclassifier "
     f"doctor --json`; if it names a module: {REINSTALL}",
 )
@@ -164,7 +164,7 @@ def _bound(check: Check, subject: Subject) -> Callable[[], Iterator[Finding]]:
 def _carry_out(
     name: str, look: Callable[[], Iterator[Finding]], *, limit_s: float
 ) -> Iterator[Finding]:
-    """Carry out one check in a thread that is left behind where it hangs."""
+    """Carry out one check in a thread that is left behind if it hangs."""
     found: list[Finding] = []
     outcome: Future[None] = Future()
 

@@ -11,7 +11,7 @@ from edgeclassifier.errors import EXIT_FAILURE
 REINSTALL = (
     "`sudo deploy/install.sh --reinstall`, in a clone and with the options of the first time"
 )
-"""Makes a release of deploy/ anew as a whole. It has no pip that could mend a part of it."""
+"""Makes a release of deploy/ again as a whole. It has no pip that could repair a part of it."""
 _LONGEST_DETAIL = 500
 
 
@@ -61,7 +61,7 @@ class Problem:
     exit_code: int = EXIT_FAILURE
     """What `edgeclassifier check` ends with if this is the first failure; as a rule, the daemon."""
     remedy_of_release: str = ""
-    """The remedy where deploy/ has installed the daemon, if that is another one. Without names."""
+    """The remedy if deploy/ has installed the daemon, if that is another one. Without names."""
 
     @property
     def check(self) -> str:
@@ -81,7 +81,7 @@ class Problem:
     ) -> Finding:
         """Report it, as seen in `detail`; `names` go into the remedy, quoted for a shell.
 
-        A list among them becomes several words. `level` is for where it matters less, or more, than
+        A list among them becomes several words. `level` is for when it matters less, or more, than
         usual; `check` for another check than its own.
         """
         quoted = {

@@ -40,8 +40,8 @@ CLOCK_WAITING = Problem(
     title="The clock is not synchronized",
     meaning="No time server has answered yet. Predictions say `clock_synchronized: false`.",
     remedy="wait a minute; then `timedatectl timesync-status` names the server, and `NTP=` in "
-    "/etc/systemd/timesyncd.conf sets another one, where the network lets none of the Internet "
-    "through",
+    "/etc/systemd/timesyncd.conf sets another one, if the network blocks the "
+    "Internet",
 )
 FULL = Problem(
     id="disk.full",

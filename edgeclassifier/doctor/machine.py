@@ -108,7 +108,7 @@ class Machine:
         return self.root / name.lstrip("/")
 
     def text(self, name: str) -> str | None:
-        """Read a file, at most its beginning; None where it cannot be read. Never waits."""
+        """Read a file, at most its beginning; None if it cannot be read. Never waits."""
         try:
             fd = os.open(self.path(name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
             try:
@@ -131,14 +131,14 @@ class Machine:
         return [os.fspath("/" / each.relative_to(self.root)) for each in found]
 
     def exists(self, name: str) -> bool:
-        """Tell whether there is such a file; no, where that cannot be known."""
+        """Tell whether there is such a file; no if that cannot be known."""
         try:
             return self.path(name).exists()
         except OSError:
             return False
 
     def user(self) -> Person:
-        """Return who runs the daemon: the service's user where it is installed, else this one."""
+        """Return who runs the daemon: the service's user if it is installed, else this one."""
         if service := self.service_user():
             return service
         names = {uid: name for name, uid, _ in self._accounts("/etc/passwd")}
@@ -147,7 +147,7 @@ class Machine:
         )
 
     def service_user(self) -> Person | None:
-        """Return the user of the service, None where it is not installed."""
+        """Return the user of the service, None if it is not installed."""
         if self.names("/etc/systemd/system/edgeclassifier.service"):
             for name, uid, gid in self._accounts("/etc/passwd"):
                 if name == SERVICE_USER:
@@ -155,7 +155,7 @@ class Machine:
         return None
 
     def group_of(self, name: str) -> str:
-        """Return the group that a file belongs to, by name where it has one."""
+        """Return the group that a file belongs to, by name if it has one."""
         try:
             gid = self.path(name).stat().st_gid
         except OSError:
@@ -164,7 +164,7 @@ class Machine:
         return names.get(gid, str(gid))
 
     def may_use(self, person: Person, name: str, how: int = os.R_OK | os.W_OK) -> bool:
-        """Tell whether a file is open to somebody; yes, where it is gone.
+        """Tell whether a file is open to a user; yes if it is gone.
 
         `how` is made of os.R_OK, os.W_OK and os.X_OK. Folders above it are not looked at.
         """
@@ -181,7 +181,7 @@ class Machine:
         return (found.st_mode >> shift) & how == how
 
     def may_reach(self, person: Person, name: str, how: int) -> bool:
-        """Tell whether a file is open to somebody, as are all folders above it."""
+        """Tell whether a file is open to a user, as are all folders above it."""
         above = Path(name).parents
         return self.may_use(person, name, how) and all(
             self.may_use(person, os.fspath(each), os.X_OK) for each in above

@@ -17,7 +17,7 @@ ABSENT = Problem(
     title="The model is not there",
     meaning="`model.name` names a model that is not installed, or a file that does not exist.",
     remedy="`edgeclassifier models fetch {name}` for one of the catalogue, `edgeclassifier models "
-    "add FILE --labels LABELS --name {name}` for your own (the labels where they are not in it), "
+    "add FILE --labels LABELS --name {name}` for your own (the labels if they are not in it), "
     "on an installed device with `sudo`; `edgeclassifier models list` shows both",
 )
 CHANGED = Problem(
@@ -37,7 +37,7 @@ BUNDLED_CHANGED = Problem(
     exit_code=EXIT_CONFIG,
     title="The bundled model is damaged",
     meaning="The package is not as it was installed.",
-    remedy="install it again, from a fresh clone: `make run`",
+    remedy="install the daemon again, from a fresh clone",
     remedy_of_release=REINSTALL,
 )
 UNREADABLE = Problem(
@@ -46,7 +46,7 @@ UNREADABLE = Problem(
     exit_code=EXIT_CONFIG,
     title="The model, or the note of its hash, cannot be read",
     meaning="The file belongs to another user, or its storage fails.",
-    remedy="`sudo chmod a+r {file} {record}`; where that does not help, install the model again",
+    remedy="`sudo chmod a+r {file} {record}`; if that does not help, install the model again",
 )
 UNRECORDED = Problem(
     id="model.unrecorded",
@@ -141,7 +141,7 @@ def check_labels(subject: Subject) -> Iterator[Finding]:
 
 
 def _compared(subject: Subject, model: "ModelFile") -> Iterator[Finding]:
-    """Compare the file with what is known of it; says nothing where it agrees."""
+    """Compare the file with what is known of it; says nothing if it agrees."""
     from edgeclassifier.models.records import verify_model
 
     by_name = not subject.config.model.name.endswith(".tflite")
@@ -166,6 +166,6 @@ def _compared(subject: Subject, model: "ModelFile") -> Iterator[Finding]:
 
 
 def _store(subject: Subject) -> list[str]:
-    """Name the store to `models`, where it is not the one that it takes by itself."""
+    """Name the store to `models`, if it is not the one that it takes by itself."""
     configured = subject.config.model.store
     return ["--store", configured] if configured else []

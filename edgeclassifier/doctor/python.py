@@ -32,9 +32,9 @@ NUMPY_BROKEN = Problem(
     level=Level.FAILURE,
     title="NumPy cannot be imported",
     meaning="It is absent, half installed, or for another Python. Nothing works without it.",
-    remedy="`{python} -m pip install --force-reinstall 'numpy>=1.24'`; where it is the system's: "
+    remedy="`{python} -m pip install --force-reinstall 'numpy>=1.24'`; if it is the system's: "
     "`sudo apt install --reinstall python3-numpy`",
-    remedy_of_release=f"{REINSTALL}; where NumPy is the system's: `sudo apt install --reinstall "
+    remedy_of_release=f"{REINSTALL}; if NumPy is the system's: `sudo apt install --reinstall "
     "python3-numpy`",
 )
 NUMPY_CLASH = Problem(
@@ -63,7 +63,7 @@ RUNTIME_ABSENT = Problem(
     "`model.runtime` names.",
     remedy="`{python} -m pip install 'ai-edge-litert>=2.3'` (on 32-bit ARM `{python} -m pip "
     "install tflite-runtime 'numpy<2'`)",
-    remedy_of_release=f"set `model.runtime` to `auto`; where it is that: {REINSTALL}",
+    remedy_of_release=f"set `model.runtime` to `auto`; if it is that: {REINSTALL}",
 )
 RUNTIME_CRASHES = Problem(
     id="runtime.crashes",
@@ -89,7 +89,7 @@ RUNTIME_FAILS = Problem(
     title="The TFLite runtime does not run the bundled model",
     meaning="The runtime or the bundled model is damaged.",
     remedy="`{python} -m pip install --force-reinstall ai-edge-litert`; if that does not help, "
-    "install the daemon again: `rm -rf .venv` and `make run`",
+    "install the daemon again, in a new environment",
     remedy_of_release=REINSTALL,
 )
 NO_XNNPACK = Problem(
@@ -100,7 +100,7 @@ NO_XNNPACK = Problem(
     "CPU's fast instructions for them.",
     remedy="`{python} -m pip install 'ai-edge-litert>=2.3'`, with `model.runtime` at `auto` or "
     "`litert`",
-    remedy_of_release=f"set `model.runtime` to `auto`; where it is that: {REINSTALL}",
+    remedy_of_release=f"set `model.runtime` to `auto`; if it is that: {REINSTALL}",
 )
 
 
@@ -118,7 +118,7 @@ def check_python(subject: Subject) -> Iterator[Finding]:
 
 
 def check_numpy(subject: Subject) -> Iterator[Finding]:
-    """Whether there is one that suits the runtime and, where it is used, picamera2."""
+    """Whether there is one that suits the runtime and, if it is used, picamera2."""
     python, trial = subject.machine.python.executable, subject.trial("runtime")
     version = trial.results.get("numpy")
     if not isinstance(version, str):

@@ -32,7 +32,7 @@ FAILED = Problem(
 RESTARTING = Problem(
     id="service.restarting",
     level=Level.FAILURE,
-    title="The service ends again and again",
+    title="The service keeps ending",
     meaning="systemd waits a while and starts it again; it does not come to classify anything, or "
     "not for long.",
     remedy="`sudo journalctl -u edgeclassifier -n 50` shows the reason, mostly that of another "
@@ -50,7 +50,7 @@ STOPPED = Problem(
     id="service.stopped",
     level=Level.WARNING,
     title="The service is installed, but does not run",
-    meaning="Somebody has stopped it, or it was never started.",
+    meaning="It was stopped, or it was never started.",
     remedy="`sudo systemctl start edgeclassifier`",
 )
 DISABLED = Problem(
@@ -86,7 +86,7 @@ BUS = Problem(
     level=Level.WARNING,
     title="systemd does not answer",
     meaning="It runs this machine, but its state cannot be asked for.",
-    remedy="`sudo edgeclassifier doctor`; where that does not help, `sudo reboot`",
+    remedy="`sudo edgeclassifier doctor`; if that does not help, `sudo reboot`",
 )
 SECRET = Problem(
     id="service.closed_secret",
@@ -94,7 +94,7 @@ SECRET = Problem(
     title="The service's user may not read a secret",
     meaning="root, who tries the configuration, can; the service ends with exit code 78. systemd "
     "hands it /etc/edgeclassifier/mqtt-password, and others only by a drop-in (`LoadCredential=`).",
-    remedy="`sudo chown {user} {file}`; where a folder above it is closed as well, `sudo install "
+    remedy="`sudo chown {user} {file}`; if a folder above it is closed as well, `sudo install "
     "-o {user} -m 600 {file} /etc/edgeclassifier/`, and name that one",
 )
 CRASHED = Problem(

@@ -44,7 +44,7 @@ class Subject:
     _trials: dict[TrialName, Trial] = field(default_factory=dict)
 
     def trial(self, name: TrialName) -> Trial:
-        """Try something out in a process of its own, once."""
+        """Try something out in a child process, once."""
         if name not in self._trials:
             python = self.machine.python.executable
             outcome = self.machine.run(
@@ -78,7 +78,7 @@ class Subject:
 
     @cached_property
     def unit(self) -> Mapping[str, str]:
-        """What systemd knows of the service; empty where systemd does not run the machine."""
+        """What systemd knows of the service; empty if systemd does not run the machine."""
         outcome = self.machine.run(
             ["systemctl", "show", "edgeclassifier.service", "--no-pager"], timeout_s=10
         )

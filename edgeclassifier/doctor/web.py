@@ -19,7 +19,7 @@ PASSWORD = Problem(
     title="The page's password cannot be used",
     meaning="The file that `web.password_file` names is absent, empty, open to others, or not "
     "text. The daemon ends with exit code 78.",
-    remedy="put it right as the finding says; `sudo install -o {user} -m 600 /dev/stdin {file}` "
+    remedy="fix what the finding names; `sudo install -o {user} -m 600 /dev/stdin {file}` "
     "takes a new one, up to Ctrl-D",
 )
 NO_PACKAGE = Problem(
@@ -110,7 +110,7 @@ def check_metrics(subject: Subject) -> Iterator[Finding]:
 
 
 def _closed_folder(file: str, machine: Machine) -> str | None:
-    """Say why who runs the daemon cannot write `file` into its folder; None where that is open."""
+    """Say why the user of the daemon cannot write `file` into its folder; None if that is open."""
     folder, user = os.fspath(Path(file).absolute().parent), machine.user()
     if not machine.exists(folder):
         return f"{folder} is not there"

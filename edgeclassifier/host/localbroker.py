@@ -32,7 +32,7 @@ class LocalBroker:
 
 
 def free_port() -> int:
-    """Return a loopback TCP port that nobody listens on."""
+    """Return a loopback TCP port that is free."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]

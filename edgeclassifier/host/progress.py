@@ -19,7 +19,7 @@ class ProgressFactory(Protocol):
     def __call__(
         self, total: int | None, *, label: str, unit: str, initial: int = 0
     ) -> AbstractContextManager[Progress]:
-        """Start counting `total` units, None where nobody knows how many there will be."""
+        """Start counting `total` units, None if it is not known how many there will be."""
 
 
 class _Silent:

@@ -37,7 +37,7 @@ class Digest:
     def measure(self, path: Path) -> "Digest":
         """Compute the digest of a file by the same algorithm.
 
-        Raises OSError where the file cannot be read.
+        Raises OSError if the file cannot be read.
         """
         with path.open("rb") as file:
             if self.algorithm == "sha256":
@@ -53,7 +53,7 @@ class Digest:
     def verify(self, path: Path) -> None:
         """Make sure that a file has this digest.
 
-        Raises DigestError where it has another one, OSError where the file cannot be read.
+        Raises DigestError if it has another one, OSError if the file cannot be read.
         """
         found = self.measure(path)
         if found != self:
@@ -72,7 +72,7 @@ class CatalogueModel:
     license: str
     origin: str
     labels: str | None
-    """The name of a label set, or None where the labels are inside the model file."""
+    """The name of a label set, or None if the labels are inside the model file."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
     """The model wants (pixel - mean) / std, pixels from 0 to 255; one value or one per channel."""
@@ -176,7 +176,7 @@ CATALOGUE: Mapping[str, CatalogueModel] = MappingProxyType({model.name: model fo
 def recognize(path: Path) -> CatalogueModel | None:
     """Return the catalogue's model that has exactly this content, whatever the file is called.
 
-    Raises OSError where the file cannot be read.
+    Raises OSError if the file cannot be read.
     """
     algorithms = {model.digest.algorithm for model in CATALOGUE.values()}
     found = {Digest(algorithm, "").measure(path) for algorithm in algorithms}

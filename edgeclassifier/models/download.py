@@ -43,7 +43,7 @@ def fetch(
     `retry_wait_s`, each later one twice as long. An unfinished download stays in the store as
     `NAME.tflite.part` and is continued by the next call, also after a KeyboardInterrupt.
 
-    Raises DownloadError where the file could not be had or is another one, ModelError where the
+    Raises DownloadError if the file could not be downloaded or is another one, ModelError if the
     store cannot be written.
     """
     if (
@@ -114,7 +114,7 @@ class _Download:
     def run(self) -> bool:
         """Complete the part file; return whether it was put together from several answers.
 
-        Raises DownloadError where that did not succeed, OSError where it cannot be written.
+        Raises DownloadError if that did not succeed, OSError where it cannot be written.
         """
         while True:
             try:

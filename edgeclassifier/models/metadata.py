@@ -28,7 +28,7 @@ _DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, EOFE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What the file states; None where it is silent."""
+    """What the file states; None if it is silent."""
 
     labels: tuple[str, ...] | None
     normalization: Normalization | None
@@ -37,7 +37,7 @@ class Metadata:
 def read_metadata(path: Path) -> Metadata:
     """Read labels and normalization from a TFLite file.
 
-    Raises ModelError where the file cannot be read or has labels that are damaged.
+    Raises ModelError if the file cannot be read or has labels that are damaged.
     """
     try:
         return Metadata(labels=_labels(path), normalization=_normalization(path))

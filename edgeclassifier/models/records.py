@@ -40,7 +40,7 @@ class Verification:
 
 
 def make_record(path: Path, *, source: str) -> Record:
-    """Describe a model file. Raises OSError where it cannot be read."""
+    """Describe a model file. Raises OSError if it cannot be read."""
     return Record(
         sha256=Digest("sha256", "").measure(path).value,
         size_bytes=path.stat().st_size,

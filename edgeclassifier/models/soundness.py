@@ -33,7 +33,7 @@ _FIRST_TO_GO = "1000"
 
 
 def check_regular(file: Path, *, limit_bytes: int = MAX_MODEL_BYTES) -> None:
-    """Raise ModelError where `file` is not a regular file that is neither empty nor too large."""
+    """Raise ModelError if `file` is not a regular file that is neither empty nor too large."""
     try:
         if not file.exists():
             raise ModelError(f"{file} does not exist")
@@ -51,8 +51,8 @@ def check_regular(file: Path, *, limit_bytes: int = MAX_MODEL_BYTES) -> None:
 def check_model(path: Path, *, shown: Path) -> None:
     """Raise ModelError if a file is no TFLite model, not the whole of one, or does not run.
 
-    It is loaded and run once, in a process of its own with limited memory and time. Messages call
-    it `shown`. Raises OSError where it cannot be read.
+    It is loaded and run once, in a child process with limited memory and time. Messages call
+    it `shown`. Raises OSError if it cannot be read.
     """
     with path.open("rb") as file:
         head = file.read(_IDENTIFIER_AT + len(_IDENTIFIER))
@@ -125,7 +125,7 @@ def _main(path: Path) -> int:
 
 
 def read_labels(file: Path) -> str:
-    """Return the text of a label file, raise ModelError where it holds none."""
+    """Return the text of a label file, raise ModelError if it holds none."""
     check_regular(file, limit_bytes=_MAX_LABELS_BYTES)
     try:
         text = file.read_text(encoding="utf-8")
@@ -142,7 +142,7 @@ def _is_whole_zip(path: Path) -> bool:
     try:
         return zipfile.is_zipfile(path)
     except zipfile.BadZipFile:
-        return False  # damaged where it counts its parts
+        return False  # damaged in its count of its parts
 
 
 def _has_zip_entry(path: Path) -> bool:

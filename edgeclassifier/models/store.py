@@ -41,7 +41,7 @@ def default_store_root(env: Mapping[str, str]) -> Path:
     """Return the folder for models: as told, else of the service, else of the user."""
     if told := env.get("EDGECLASSIFIER_MODELS"):
         return Path(told)
-    # systemd separates by colons where a unit has several state directories.
+    # systemd separates by colons if a unit has several state directories.
     if state := env.get("STATE_DIRECTORY", "").split(":")[0]:
         return Path(state) / "models"
     data = Path(env.get("XDG_DATA_HOME", ""))
@@ -62,7 +62,7 @@ class ModelStore:
     def installed(self) -> tuple[InstalledModel, ...]:
         """List the models of the folder by name, without the bundled ones.
 
-        Raises ModelError where the folder cannot be read.
+        Raises ModelError if the folder cannot be read.
         """
         with self._reading():
             return tuple(
@@ -78,7 +78,7 @@ class ModelStore:
     def path(self, name: str) -> Path:
         """Return the file of an installed or bundled model.
 
-        Raises ModelError where there is none, saying what to do about it.
+        Raises ModelError if there is none, saying what to do about it.
         """
         known = CATALOGUE.get(name)
         path = self._expected_path(name)
@@ -119,12 +119,12 @@ class ModelStore:
     ) -> InstalledModel:
         """Install a copy of a model file, and of its label file.
 
-        Without a name it gets the catalogue's, where the catalogue has this very file, and the
+        Without a name it gets the catalogue's, if the catalogue has this very file, and the
         file's stem otherwise. A model of the same name is replaced, together with its labels, but
         for the labels of a file that is in its place already, which is only recorded.
 
-        Raises ModelError where a file is damaged or unreadable, where the catalogue has another
-        file of this name, and where the store cannot be written.
+        Raises ModelError if a file is damaged or unreadable, if the catalogue has another
+        file of this name, and if the store cannot be written.
         """
         if name is not None:
             _check_name(name)
@@ -153,7 +153,7 @@ class ModelStore:
     def adopt(self, part: Path, *, model: CatalogueModel, source: str) -> Path:
         """Give a complete download its final name. Call it inside `writing()`.
 
-        Raises DigestError where the file is not the catalogue's.
+        Raises DigestError if the file is not the catalogue's.
         """
         model.digest.verify(part)
         return self._install(part, model.name, source=source)
@@ -161,7 +161,7 @@ class ModelStore:
     def verify(self) -> tuple[Verification, ...]:
         """Compare every installed and bundled model with what was installed.
 
-        Raises ModelError where the folder cannot be read.
+        Raises ModelError if the folder cannot be read.
         """
         with self._reading():
             names = {*self._names(_MODEL), *self._names(_RECORD)}

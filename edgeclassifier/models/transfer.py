@@ -46,7 +46,7 @@ class Head:
 class Transfer:
     """Reads a URL from an offset on.
 
-    The network is used on a thread of its own and the caller waits on a queue: a socket's
+    The network is used on another thread and the caller waits on a queue: a socket's
     timeout bounds neither the resolving of a name nor a server that sends a byte now and then.
     """
 
