@@ -20,7 +20,10 @@ from edgeclassifier.service import run_service
 
 PACKAGE = REPOSITORY / "edgeclassifier"
 MOST_FILES = 20
-FRAMES = 40
+LEAST_FILES = 15
+FRAMES = 60
+LOOKED_AFTER = "host/threads.py"
+"""Runs each time that the parts are looked after, and never else."""
 
 
 class Trace:
@@ -49,7 +52,7 @@ def test_one_frame_passes_few_files(
 ) -> None:
     """Between two predictions at a subscriber, with a profile hook over all threads."""
     site = Site(folder=tmp_path, port=broker.port)
-    site.settings["camera.replay"]["rate_hz"] = 10
+    site.settings["camera.replay"]["rate_hz"] = 20
     site.write()
     trace, stop = Trace(), StopSignal()
     threading.setprofile(trace.hook)
@@ -69,17 +72,15 @@ def test_one_frame_passes_few_files(
                 trace.take()
                 assert watching.wait_for(has_predictions(number))
                 # Its acknowledgement belongs to its way.
-                time.sleep(0.02)
+                time.sleep(0.01)
                 ways.append(trace.take())
         finally:
             stop.set()
             service.join(10)
     assert wait_until(lambda: not service.is_alive())
     # Every tenth of a second the parts are looked after, which is not a frame's way.
-    counts = sorted(map(len, ways))
-    way = next(each for each in ways if len(each) == counts[0])
-    figures(
-        f"{counts[0]} files, {statistics.median(counts):.0f} with what is looked after: "
-        f"{' '.join(sorted(way))}"
-    )
+    undisturbed = [way for way in ways if LOOKED_AFTER not in way]
+    way = statistics.mode(undisturbed)
+    figures(f"{len(way)} files: {' '.join(sorted(way))}")
+    assert len(way) >= LEAST_FILES, "the hook has not seen it"
     assert len(way) <= MOST_FILES
