@@ -21,7 +21,6 @@ import json
 from pycoral.utils.edgetpu import list_edge_tpus
 print(json.dumps([[each["type"], each["path"]] for each in list_edge_tpus()]))
 """
-_PYCORAL_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,7 @@ class Device:
     used: bool
     """Whether it has its firmware; a USB device gets it, and another USB id, at its first use."""
     temperature_c: float | None = None
-    """None if the device does not tell, as those for USB."""
+    """None if the device does not report it, as those on USB."""
 
 
 def library_of(delegate: str) -> str:
@@ -42,12 +41,12 @@ def library_of(delegate: str) -> str:
     return _LIBRARIES.get(delegate, delegate)
 
 
-def find_edge_tpus(*, root: Path = Path("/")) -> list[Device]:
+def find_edge_tpus(*, root: Path = Path("/"), pycoral_timeout_s: float = 10.0) -> list[Device]:
     """List the Edge TPUs of this machine, by their paths.
 
-    Google's pycoral is asked if it is installed, sysfs below `root` otherwise.
+    Asks Google's pycoral if it is installed and answers in time, else sysfs below `root`.
     """
-    found = _from_pycoral() if root == Path("/") else None
+    found = _from_pycoral(timeout_s=pycoral_timeout_s) if root == Path("/") else None
     if found is None:
         return sorted([*_usb(root), *_pci(root)], key=lambda device: device.path)
     known = {device.path: device for device in (*_usb(root), *_pci(root))}
@@ -56,12 +55,12 @@ def find_edge_tpus(*, root: Path = Path("/")) -> list[Device]:
     )
 
 
-def _from_pycoral() -> list[Device] | None:
+def _from_pycoral(*, timeout_s: float) -> list[Device] | None:
     """Ask pycoral; None if it is not installed, is another package of that name, or fails."""
     if importlib.util.find_spec("pycoral") is None:
         return None
-    # In a child process: its import loads the driver, which may take its process along.
-    outcome = children.run([sys.executable, "-P", "-c", _ASK_PYCORAL], timeout_s=_PYCORAL_TIMEOUT_S)
+    # In a process of its own: its import loads the driver, which may take its process along.
+    outcome = children.run([sys.executable, "-P", "-c", _ASK_PYCORAL], timeout_s=timeout_s)
     try:
         listed = json.loads(outcome.output if outcome.succeeded else "")
         return [

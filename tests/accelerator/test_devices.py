@@ -1,4 +1,4 @@
-"""Finding Edge TPUs in recorded sysfs trees, and with pycoral where it is installed."""
+"""Finding Edge TPUs in recorded sysfs trees, and with pycoral if it is installed."""
 
 import os
 from pathlib import Path
@@ -84,7 +84,7 @@ def install_pycoral(folder: Path, monkeypatch: pytest.MonkeyPatch, *, module: st
     monkeypatch.setenv("PYTHONPATH", os.fspath(folder))
 
 
-def test_pycoral_is_asked_where_it_is_installed(
+def test_pycoral_is_asked_if_it_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = '[{"type": "usb", "path": "/sys/x"}, {"type": "pci", "path": "/dev/apex_9"}]'
@@ -109,11 +109,10 @@ def test_pycoral_is_asked_where_it_is_installed(
 def test_a_pycoral_that_does_not_answer_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str | None
 ) -> None:
-    monkeypatch.setattr(devices, "_PYCORAL_TIMEOUT_S", 0.5)
     seen = [Device(kind="usb", path="/sys/x", used=True)]
     monkeypatch.setattr(devices, "_usb", lambda _root: seen)
     install_pycoral(tmp_path, monkeypatch, module=module)
-    assert find_edge_tpus() == seen
+    assert find_edge_tpus(pycoral_timeout_s=0.5) == seen
 
 
 def test_a_delegate_is_named_or_a_library() -> None:
