@@ -1,6 +1,8 @@
 """The camera that the configuration means, and what a still scene is to it."""
 
+import pkgutil
 from pathlib import Path
+from typing import Any
 
 from edgeclassifier.cameras import Camera
 from edgeclassifier.config import CameraConfig, Config
@@ -8,19 +10,24 @@ from edgeclassifier.errors import ConfigError
 from edgeclassifier.pipeline.capture import CameraSettings
 from edgeclassifier.pipeline.idle import IdleSettings
 
+_KINDS = {
+    "picamera2": "edgeclassifier.cameras.picamera:PiCamera",
+    "stream": "edgeclassifier.cameras.stream:StreamCamera",
+    "replay": "edgeclassifier.cameras.replay:ReplayCamera",
+}
+"""The class of each `camera.source`. It takes `camera_id` and the keys of its section by keyword,
+and is imported if it is used: it may need what is not installed."""
+
 
 def camera_settings(config: CameraConfig) -> CameraSettings:
     """Say which camera, and how it is watched.
 
     Its password is read now, so that opening it again needs nothing but the camera. Raises
-    ConfigError where the password file is not usable.
+    ConfigError if the password file is not usable.
     """
-    stream = config.stream
-    url = ""
-    if config.source == "stream":
-        url = _with_credentials(stream.url, stream.username, stream.password_file)
+    keywords = _keywords(config)
     return CameraSettings(
-        make=lambda: _build(config, url),
+        make=lambda: _build(config.source, camera_id=config.id, **keywords),
         deadline_s=config.deadline_s,
         max_recoveries=config.max_recoveries,
         frozen_after_s=config.frozen_after_s,
@@ -28,7 +35,7 @@ def camera_settings(config: CameraConfig) -> CameraSettings:
 
 
 def build_camera(config: CameraConfig) -> Camera:
-    """Build the camera, closed. Raises ConfigError where its password file is not usable."""
+    """Build the camera, closed. Raises ConfigError if its password file is not usable."""
     return camera_settings(config).make()
 
 
@@ -44,36 +51,18 @@ def idle_settings(config: Config) -> IdleSettings | None:
     )
 
 
-def _build(config: CameraConfig, url: str) -> Camera:
-    if config.source == "picamera2":
-        from edgeclassifier.cameras.picamera import PiCamera
+def _build(source: str, **keywords: Any) -> Camera:
+    camera: Camera = pkgutil.resolve_name(_KINDS[source])(**keywords)
+    return camera
 
-        return PiCamera(
-            camera_id=config.id,
-            index=config.picamera2.index,
-            frame_rate_hz=config.picamera2.frame_rate_hz,
-        )
-    if config.source == "stream":
-        from edgeclassifier.cameras.stream import StreamCamera
 
-        stream = config.stream
-        return StreamCamera(
-            camera_id=config.id,
-            url=url,
-            max_rate_hz=stream.max_rate_hz,
-            options=stream.options,
-            timeout_s=stream.timeout_s,
-            reconnect_max_s=stream.reconnect_max_s,
-            loop=stream.loop,
-        )
-    from edgeclassifier.cameras.replay import ReplayCamera
-
-    return ReplayCamera(
-        camera_id=config.id,
-        path=config.replay.path,
-        loop=config.replay.loop,
-        rate_hz=config.replay.rate_hz,
-    )
+def _keywords(config: CameraConfig) -> dict[str, Any]:
+    """Return the keys of the source's section, with user name and password in the URL."""
+    keywords = dict(vars(getattr(config, config.source)))
+    if "password_file" in keywords:
+        username, password_file = keywords.pop("username"), keywords.pop("password_file")
+        keywords["url"] = _with_credentials(keywords["url"], username, password_file)
+    return keywords
 
 
 def _with_credentials(url: str, username: str, password_file: str) -> str:
