@@ -5,7 +5,7 @@ import typing
 
 import pytest
 
-from edgeclassifier import compose
+from edgeclassifier.compose.camera import build_camera
 from edgeclassifier.config import CameraConfig
 from edgeclassifier.config.schema import StreamConfig
 
@@ -18,6 +18,6 @@ def test_a_kind_takes_the_keys_of_its_section(source: str) -> None:
     [accepts] = CameraConfig.__dataclass_fields__["source"].metadata["checks"]
     assert accepts(source) is None
     config = CameraConfig(source=source, stream=StreamConfig(url="/dev/video0"))
-    camera = compose.build_camera(config)
+    camera = build_camera(config)
     assert camera.live == (source != "replay")
     assert camera.unreadable == 0
