@@ -3,11 +3,12 @@
 import faulthandler
 import os
 import signal
-import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
 from edgeclassifier.errors import EXIT_FAILURE
+from edgeclassifier.host import threads
 
 STOP_WITHIN_S = 4.5
 """After this the process ends, whatever hangs."""
@@ -65,15 +66,14 @@ class StopSignal:
         if self._limit is not None and not self.wanted:
             # A thread of C code, which needs no lock of Python's, in case that is stuck, too.
             faulthandler.dump_traceback_later(STOP_WITHIN_S + _LAST_RESORT_S, exit=True)
-            timer = threading.Timer(STOP_WITHIN_S, self._overrun)
-            timer.daemon = True
-            timer.start()
+            threads.start(self._end_late, name="deadline")
         self.wanted = True
 
     def _handle_reload(self, _number: int, _frame: FrameType | None) -> None:
         self._reload = True
 
-    def _overrun(self) -> None:
+    def _end_late(self) -> None:
+        time.sleep(STOP_WITHIN_S)
         # Where it hangs is known now or never.
         faulthandler.dump_traceback(all_threads=True)
         if self._limit is not None:

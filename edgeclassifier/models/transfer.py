@@ -10,6 +10,7 @@ import urllib.request
 from dataclasses import dataclass
 
 from edgeclassifier import __version__
+from edgeclassifier.host import threads
 
 _CHUNK_BYTES = 64 << 10
 _QUEUED_CHUNKS = 8
@@ -58,7 +59,7 @@ class Transfer:
         self._timeout_s = timeout_s
         self._items: queue.Queue[Head | bytes | Exception] = queue.Queue(_QUEUED_CHUNKS)
         self._abandoned = threading.Event()
-        threading.Thread(target=self._run, name="transfer", daemon=True).start()
+        threads.start(self._run, name="transfer", on_death=self._note_death)
 
     def head(self, *, within_s: float) -> Head:
         """Wait for the answer to begin. Raises TransferError and RangeRefusedError."""
@@ -86,6 +87,9 @@ class Transfer:
         if isinstance(item, Exception):
             raise _explained(item) from item
         return item
+
+    def _note_death(self, _error: BaseException) -> None:
+        self._put(TransferError("a fault in this program, see above", retry=False))
 
     def _run(self) -> None:
         # The opener takes the proxies from the environment.

@@ -15,7 +15,7 @@ import pytest
 from generate import PARTS, SECTIONS, problem_tables, replaced, rows
 from support.contract import SCHEMA
 from support.daemon import REPOSITORY
-from support.pages import DOCS, PAGES, code, commands, fences, headings, lines, links, name_of
+from support.pages import PAGES, code, commands, fences, headings, lines, links, name_of
 
 from edgeclassifier import commands as package
 from edgeclassifier.config import Config, load_config
@@ -24,7 +24,6 @@ from edgeclassifier.doctor.findings import Level
 
 INSTALLED = {"docs/fleet.md", "docs/troubleshooting.md", "docs/home-assistant.md"}
 """For readers at an installed device, who have `edgeclassifier` in their PATH."""
-TO_BE_WRITTEN = {DOCS / "architecture.md"}
 INSTALLER = (REPOSITORY / "deploy" / "install.sh").read_text()
 MAKEFILE = (REPOSITORY / "Makefile").read_text()
 ELSEWHERE = {
@@ -88,14 +87,9 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         if not re.match("https?://", link):
             path, _, anchor = link.partition("#")
             target = (page.parent / path).resolve() if path else page
-            assert target.exists() or target in TO_BE_WRITTEN, link
+            assert target.exists(), link
             if anchor and target.exists():
                 assert anchor in headings(target), link
-
-
-def test_what_was_to_be_written_is_checked_once_it_is_there() -> None:
-    """If not: take it out of TO_BE_WRITTEN."""
-    assert not [each for each in TO_BE_WRITTEN if each.exists()]
 
 
 @every_page
