@@ -17,6 +17,7 @@ from edgeclassifier.commands.common import (
 )
 
 if TYPE_CHECKING:
+    from edgeclassifier.bench.freshness import Freshness
     from edgeclassifier.bench.isolation import Isolation
     from edgeclassifier.bench.processes import Processes
     from edgeclassifier.bench.throughput import Throughput
@@ -59,6 +60,7 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, and print each figure when it is known."""
     config = read_config(args)
+    from edgeclassifier.bench.freshness import measure_freshness
     from edgeclassifier.bench.isolation import measure_isolation
     from edgeclassifier.bench.processes import measure_processes
     from edgeclassifier.bench.throughput import measure_camera, measure_throughput
@@ -83,6 +85,9 @@ def run(args: argparse.Namespace) -> int:
                         seconds=args.seconds,
                     )
                 )
+        for count in args.threads:
+            chosen = _with(config, threads=count)
+            say.freshness(measure_freshness(chosen, broker, seconds=args.seconds * args.rounds))
         for count in args.threads:
             chosen = _with(config, threads=count)
             say.isolation(
@@ -146,7 +151,7 @@ class _Printer:
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._data: dict[str, Any] = {"throughput": [], "isolation": []}
+        self._data: dict[str, Any] = {"throughput": [], "freshness": [], "isolation": []}
 
     def conditions(self, model: str, broker: str) -> None:
         cores = len(os.sched_getaffinity(0))
@@ -168,6 +173,17 @@ class _Printer:
     def throughput(self, figures: "Throughput") -> None:
         self._data["throughput"].append(dataclasses.asdict(figures))
         self._say(self._row(f"{figures.width}x{figures.height}", figures))
+
+    def freshness(self, figures: "Freshness") -> None:
+        if not self._data["freshness"]:
+            self._say(
+                "\nlive camera threads  frames/s   results/s  age of an answer ÷ one inference"
+            )
+        self._data["freshness"].append(dataclasses.asdict(figures))
+        self._say(
+            f"            {figures.threads:>7} {figures.camera_hz:>9.1f} {figures.results_hz:>11.2f}"
+            f"  p50 {figures.p50:.2f}, p99 {figures.p99:.2f}"
+        )
 
     def isolation(self, figures: "Isolation") -> None:
         if not self._data["isolation"]:

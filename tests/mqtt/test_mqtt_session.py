@@ -105,7 +105,7 @@ def test_the_broker_sends_the_will_of_a_killed_process(
     script = f"""
 import time
 from edgeclassifier.buffer import MemoryBuffer
-from edgeclassifier.contract.messages import Broker
+from edgeclassifier.mqtt.broker import Broker
 from edgeclassifier.mqtt.session import Message, Session
 session = Session(
     broker=Broker(**{dataclasses.asdict(at)!r}),
