@@ -177,7 +177,7 @@ class _Printer:
     def freshness(self, figures: "Freshness") -> None:
         if not self._data["freshness"]:
             self._say(
-                "\nlive camera threads  frames/s   results/s  age of an answer ÷ one inference"
+                "\nlive camera threads  frames/s   results/s  age of an answer ÷ an inference"
             )
         self._data["freshness"].append(dataclasses.asdict(figures))
         self._say(
