@@ -90,7 +90,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _choose_model(*, download: bool) -> tuple[str, str]:
     from edgeclassifier.compose.model import BUNDLED_MODEL, PREFERRED_MODEL, model_store
-    from edgeclassifier.host.progress import progress
     from edgeclassifier.models.catalogue import CATALOGUE
     from edgeclassifier.models.download import fetch
 
@@ -108,7 +107,7 @@ def _choose_model(*, download: bool) -> tuple[str, str]:
             attempts=1,
             timeout_s=_SILENCE_S,
             total_timeout_s=_DOWNLOAD_S,
-            progress=progress,
+            show_progress=True,
         )
     except (DownloadError, ModelError) as error:
         log.debug("%s", error)

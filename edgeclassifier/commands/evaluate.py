@@ -66,13 +66,13 @@ def run(args: argparse.Namespace) -> int:
         pixels = load_picture(path)
         return engine.classify(scale(pixels, args.short_side) if args.short_side else pixels)
 
-    with progress(len(expected), label=engine.model.name, unit="pictures") as bar:
+    with progress(len(expected), label=engine.model.name, unit="pictures") as advance:
         found = evaluate(
             args.folder,
             expected,
             labels=engine.classifier.labels,
             classify=classify,
-            advance=bar.advance,
+            advance=advance,
         )
     for problem in found.unreadable:
         report(problem)

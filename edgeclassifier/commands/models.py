@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from edgeclassifier.errors import EXIT_FAILURE, ModelError
-from edgeclassifier.host.progress import progress
 from edgeclassifier.models.catalogue import CATALOGUE
 from edgeclassifier.models.download import fetch
 from edgeclassifier.models.store import ModelStore, default_store_root, unknown_model
@@ -135,7 +134,7 @@ def _fetch(args: argparse.Namespace, store: ModelStore) -> int:
     model = CATALOGUE.get(args.name)
     if model is None:
         raise ModelError(unknown_model(args.name, (here.name for here in store.installed())))
-    print(fetch(model, store, url=args.url, force=args.force, progress=progress))
+    print(fetch(model, store, url=args.url, force=args.force, show_progress=True))
     return 0
 
 

@@ -84,7 +84,7 @@ def evaluate(
     *,
     labels: Sequence[str],
     classify: Callable[[Path], tuple[Prediction, ...]],
-    advance: Callable[[int], None],
+    advance: Callable[[int], object],
 ) -> Evaluation:
     """Classify every picture of `truth` with the best three, and compare."""
     evaluation = Evaluation()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgeclassifier.errors import DownloadError
-from edgeclassifier.host.progress import ProgressFactory, silent
+from edgeclassifier.host.progress import progress
 from edgeclassifier.models.catalogue import CatalogueModel, DigestError
 from edgeclassifier.models.soundness import MAX_MODEL_BYTES
 from edgeclassifier.models.store import ModelStore
@@ -32,7 +32,7 @@ def fetch(
     total_timeout_s: float | None = None,
     attempts: int = 5,
     retry_wait_s: float = 1.0,
-    progress: ProgressFactory = silent,
+    show_progress: bool = False,
 ) -> Path:
     """Install a model of the catalogue and return its file.
 
@@ -68,7 +68,7 @@ def fetch(
             total_timeout_s=total_timeout_s,
             attempts=attempts,
             retry_wait_s=retry_wait_s,
-            progress=progress,
+            show_progress=show_progress,
         )
         while True:
             continued = download.run()
@@ -98,7 +98,7 @@ class _Download:
         total_timeout_s: float | None,
         attempts: int,
         retry_wait_s: float,
-        progress: ProgressFactory,
+        show_progress: bool,
     ) -> None:
         self._url = url
         self._name = name
@@ -108,7 +108,7 @@ class _Download:
         self._deadline_s = time.monotonic() + self._total_timeout_s
         self._attempts = attempts
         self._retry_wait_s = retry_wait_s
-        self._progress = progress
+        self._show_progress = show_progress
         self._failures = 0
 
     def run(self) -> bool:
@@ -142,13 +142,15 @@ class _Download:
                     raise TransferError("the server sent another part of the file", retry=True)
             self._check_room(head.total, kept)
             done = kept
-            with self._progress(head.total, label=self._name, unit="B", initial=kept) as shown:
+            with progress(
+                head.total, label=self._name, unit="B", initial=kept, shown=self._show_progress
+            ) as advance:
                 while chunk := transfer.chunk(within_s=self._remaining_s()):
                     done += len(chunk)
                     self._check_size(done)
                     part.write(chunk)
                     part.flush()
-                    shown.advance(len(chunk))
+                    advance(len(chunk))
         if head.total is not None and done < head.total:
             raise TransferError("the connection was cut", retry=True)
         return kept > 0

@@ -520,16 +520,16 @@ class Terminal(io.StringIO):
 
 def test_progress_is_silent_in_a_log() -> None:
     log = io.StringIO()
-    with progress(1000, label="model", unit="pictures", stream=log) as shown:
-        shown.advance(1000)
+    with progress(1000, label="model", unit="pictures", stream=log) as advance:
+        advance(1000)
     assert log.getvalue() == ""
 
 
 def test_progress_on_a_terminal_is_one_line_that_counts_what_was_there() -> None:
     terminal = Terminal()
-    with progress(4_000_000, label="m", unit="B", initial=2_000_000, stream=terminal) as shown:
+    with progress(4_000_000, label="m", unit="B", initial=2_000_000, stream=terminal) as advance:
         for _ in range(1000):
-            shown.advance(2000)
+            advance(2000)
     assert terminal.getvalue().count("\n") == 1
     assert "100%" in terminal.getvalue().split("\r")[-1]
     assert "50%" in terminal.getvalue().split("\r")[1]
