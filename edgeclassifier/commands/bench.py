@@ -176,9 +176,7 @@ class _Printer:
 
     def freshness(self, figures: "Freshness") -> None:
         if not self._data["freshness"]:
-            self._say(
-                "\nlive camera threads  frames/s   results/s  age of an answer ÷ an inference"
-            )
+            self._say("\nlive camera threads  frames/s   results/s  answer's age ÷ an inference")
         self._data["freshness"].append(dataclasses.asdict(figures))
         self._say(
             f"            {figures.threads:>7} {figures.camera_hz:>9.1f} {figures.results_hz:>11.2f}"

@@ -360,8 +360,9 @@ def test_health_of_a_pi_tells_everything(tmp_path: Path) -> None:
     assert payload["drops"] == {"superseded_frames": 1, "unreadable_frames": 2, "messages": 3}
     assert payload["buffer"]["pending"] == 4
     assert payload["degraded_reason"] == "edgetpu is lost: killed by SIGABRT"
-    connection = {"connected": True, "published": 5, "reconnects": 6}
-    assert payload["mqtt"] == {**connection, "last_error": "broker is gone"}
+    connection: dict[str, Any] = {"connected": True, "published": 5, "reconnects": 6}
+    connection["last_error"] = "broker is gone"
+    assert payload["mqtt"].items() >= connection.items()
 
 
 def test_health_of_a_machine_that_tells_nothing_keeps_the_contract(tmp_path: Path) -> None:
