@@ -9,12 +9,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from edgeclassifier.config.changes import PLACES
+from edgeclassifier.config.options import START
 from edgeclassifier.contract.commands import COMMANDS
 from edgeclassifier.contract.messages import SCHEMA_FILE
 from edgeclassifier.doctor.examination import problems
 from edgeclassifier.doctor.findings import Level, Problem
 
 PAGES = Path(__file__).parent
+CONFIG = PAGES.parent / "config.toml"
 SECTIONS = (
     *("head", "found", "prediction", "state", "event", "health", "info"),
     *("response", "classification", "snapshot"),
@@ -78,7 +81,27 @@ def command_table() -> str:
     return "\n".join([*head, *rows])
 
 
+def keys_of_the_next_start() -> str:
+    """List the keys that are read only when the daemon starts, whole tables as one."""
+    waiting = [key for key, places in PLACES.items() if places == (START,)]
+    tables = {key.partition(".")[0] for key in PLACES}
+    whole = {
+        table
+        for table in tables
+        if all(key in waiting for key in PLACES if key.startswith(f"{table}."))
+    }
+    names = {f"{table}.*" if (table := key.partition(".")[0]) in whole else key for key in waiting}
+    return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+def with_commands(config: str) -> str:
+    """Return the content of config.toml with all commands as the default of commands.allow."""
+    names = ", ".join(f'"{name}"' for name in COMMANDS)
+    return re.sub(r"^allow = \[.*\]$", f"allow = [{names}]", config, flags=re.MULTILINE)
+
+
 PARTS: Mapping[str, tuple[Path, Callable[[], str]]] = {
+    "keys of the next start": (PAGES / "fleet.md", keys_of_the_next_start),
     "commands": (PAGES / "subscribe.md", command_table),
     "problems": (PAGES / "troubleshooting.md", problem_tables),
     "payloads": (
@@ -94,6 +117,7 @@ def main() -> int:
     for part, (page, render) in PARTS.items():
         text = page.read_text(encoding="utf-8")
         page.write_text(replaced(text, part, render()), encoding="utf-8")
+    CONFIG.write_text(with_commands(CONFIG.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 

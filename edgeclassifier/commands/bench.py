@@ -179,8 +179,8 @@ class _Printer:
             self._say("\nlive camera threads  frames/s   results/s  answer's age ÷ an inference")
         self._data["freshness"].append(dataclasses.asdict(figures))
         self._say(
-            f"            {figures.threads:>7} {figures.camera_hz:>9.1f} {figures.results_hz:>11.2f}"
-            f"  p50 {figures.p50:.2f}, p99 {figures.p99:.2f}"
+            f"            {figures.threads:>7} {figures.camera_hz:>9.1f} "
+            f"{figures.results_hz:>11.2f}  p50 {figures.p50:.2f}, p99 {figures.p99:.2f}"
         )
 
     def isolation(self, figures: "Isolation") -> None:

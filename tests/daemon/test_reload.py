@@ -1,6 +1,5 @@
 """What a new configuration does to the running daemon, and what it leaves alone."""
 
-import re
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -8,15 +7,13 @@ from pathlib import Path
 
 import pytest
 from support.brokers import Mosquitto, Subscriber, free_port, needs_mosquitto, wait_until
-from support.daemon import REPOSITORY
 from support.device import Site, continues, has_predictions, newest, reload_is
 from support.tiny_models import LABELS, classifier
 
 from edgeclassifier.compose.changes import files_in_use
 from edgeclassifier.compose.model import BUNDLED_MODEL, PREFERRED_MODEL
 from edgeclassifier.config import Config, ModelConfig
-from edgeclassifier.config.changes import PLACES, changed_keys
-from edgeclassifier.config.options import START
+from edgeclassifier.config.changes import changed_keys
 from edgeclassifier.config.schema import AcceleratorConfig
 from edgeclassifier.daemon.reload import Plan, Reload
 from edgeclassifier.daemon.watchdog import Watchdog
@@ -49,15 +46,6 @@ def test_what_nothing_can_apply_is_said_to_wait_and_touches_nothing(
     assert reload["problem"] == f"{', '.join(waiting)}: at the next start"
     assert sum("connected" in line for line in daemon.lines) == 1
     assert sum("model tiny" in line for line in daemon.lines) == 1
-
-
-def test_the_page_names_what_waits_for_the_next_start() -> None:
-    text = (REPOSITORY / "docs" / "fleet.md").read_text(encoding="utf-8")
-    [paragraph] = [part for part in text.split("\n\n") if "wait for the next start" in part]
-    named = set(re.findall(r"`([a-z_.]+)\*?`", paragraph))
-    for key, places in PLACES.items():
-        if places == (START,):
-            assert any(key.startswith(name) for name in named), key
 
 
 # Files with another content

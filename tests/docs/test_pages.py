@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from generate import PARTS, SECTIONS, problem_tables, replaced, rows
+from generate import PARTS, SECTIONS, problem_tables, replaced, rows, with_commands
 from support.contract import SCHEMA
 from support.daemon import REPOSITORY
 from support.pages import PAGES, code, commands, fences, headings, lines, links, name_of
@@ -37,6 +37,11 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 
 # Generated parts
+
+
+def test_the_configuration_file_allows_every_command() -> None:
+    content = (REPOSITORY / "config.toml").read_text(encoding="utf-8")
+    assert with_commands(content) == content, "run make docs"
 
 
 @pytest.mark.parametrize("part", PARTS)
