@@ -108,8 +108,8 @@ bench: .venv/ready ## speed, memory and start-up on this machine (ARGS="--model 
 bundled-model: ## rebuild the bundled model and compare (Python 3.11, downloads 700 MB of tools)
 	@$(PYTHON) -m venv .venv-model
 	@.venv-model/bin/pip install --quiet --no-deps --require-hashes \
-	  -r edgeclassifier/models/bundled/build-requirements.txt
-	@.venv-model/bin/python edgeclassifier/models/bundled/build.py --check
+	  -r deploy/model/build-requirements.txt
+	@.venv-model/bin/python deploy/model/build.py --check
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-header --no-annotate --no-emit-index-url --no-emit-find-links

@@ -24,12 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 """From the bottom to the top; rooms of one layer do not know each other."""
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
-FILES = sorted(
-    path
-    for path in PACKAGE.rglob("*.py")
-    # A script that rebuilds the bundled model, away from the package.
-    if path.name != "build.py"
-)
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def room_of(path: Path) -> str:

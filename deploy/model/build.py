@@ -29,8 +29,9 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-HERE = Path(__file__).resolve().parent
-SAMPLES = HERE.parents[1] / "samples"
+PACKAGE = Path(__file__).resolve().parents[2] / "edgeclassifier"
+BUNDLED = PACKAGE / "models" / "bundled"
+SAMPLES = PACKAGE / "samples"
 CALIBRATION = ("chelsea.png", "coffee.png", "grace_hopper.jpg", "rocket.jpg")
 MODEL_NAME = "efficientnet_lite2_260_int8.tflite"
 
@@ -243,9 +244,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Rebuild the bundled classifier.")
     parser.add_argument("--check", action="store_true", help="compare only, write nothing here")
     if not parser.parse_args().check:
-        build(HERE / MODEL_NAME)
+        build(BUNDLED / MODEL_NAME)
         return 0
-    shipped = hashlib.sha256((HERE / MODEL_NAME).read_bytes()).hexdigest()
+    shipped = hashlib.sha256((BUNDLED / MODEL_NAME).read_bytes()).hexdigest()
     with tempfile.TemporaryDirectory() as folder:
         rebuilt = build(Path(folder) / MODEL_NAME)
     if rebuilt != shipped:
