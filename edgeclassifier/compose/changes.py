@@ -3,7 +3,6 @@
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgeclassifier.compose.accelerator import compiled_model
@@ -17,6 +16,7 @@ from edgeclassifier.config import Config
 from edgeclassifier.config.changes import at, at_next_start, changed_keys
 from edgeclassifier.config.options import CAMERA, IDLE, LOG, MODEL, PUBLISHING, SESSION
 from edgeclassifier.contract.messages import offline, online
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reload import Plan
 from edgeclassifier.daemon.reporter import Reporter
@@ -33,8 +33,8 @@ Version = tuple[str, int, int]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
+@plain_data
+class Changes(Plain):
     """The parts that can change while they run."""
 
     pipeline: Pipeline
@@ -138,8 +138,8 @@ class Planner:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Files:
+@plain_data
+class Files(Plain):
     """Files whose content counts as if it were in the configuration, by the keys that name them."""
 
     read: Mapping[str, Path]

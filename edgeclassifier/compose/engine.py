@@ -1,11 +1,11 @@
 """The model, loaded, with what prepares pictures for it."""
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from edgeclassifier.compose.model import BUNDLED_MODEL, ModelFile, find_model
 from edgeclassifier.config import Config, ModelConfig
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.errors import ModelError
 from edgeclassifier.models.catalogue import CATALOGUE
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
+@plain_data
+class Engine(Plain):
     """A model, loaded, and what prepares pictures for it."""
 
     model: ModelFile

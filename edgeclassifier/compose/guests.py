@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from edgeclassifier import __version__
 from edgeclassifier.compose.publisher import discovery
 from edgeclassifier.config import Config
 from edgeclassifier.contract.messages import Incoming
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.daemon.actions import Actions
 from edgeclassifier.daemon.description import Description
 from edgeclassifier.daemon.guests import Guest, Guests, MakeGuest
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from edgeclassifier.metrics.families import Identity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+@plain_data
+class Host(Plain):
     """What the guests are shown of the daemon."""
 
     session: Session

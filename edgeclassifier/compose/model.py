@@ -4,10 +4,10 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgeclassifier.config import ModelConfig
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.results import ModelIdentity
 from edgeclassifier.errors import ModelError
 from edgeclassifier.host import threads
@@ -18,8 +18,8 @@ BUNDLED_MODEL = "efficientnet_lite2_260_int8"
 PREFERRED_MODEL = "inception_v3_299_quant"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFile:
+@plain_data
+class ModelFile(Plain):
     """A model file that was chosen, and what is known of it besides its content."""
 
     name: str

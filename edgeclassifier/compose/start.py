@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgeclassifier.compose.engine import build_inference
@@ -10,6 +9,7 @@ from edgeclassifier.compose.golden import try_model
 from edgeclassifier.compose.model import ModelFile, find_model
 from edgeclassifier.config import Config, DeviceConfig
 from edgeclassifier.config.overrides import Overrides
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.status import Crash
 from edgeclassifier.errors import ConfigError, ModelError, TrialError
 from edgeclassifier.host.signals import StopSignal
@@ -18,8 +18,8 @@ from edgeclassifier.pipeline.modelslot import ModelSlot
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+@plain_data
+class Chosen(Plain):
     """What the daemon starts with."""
 
     configured: Config

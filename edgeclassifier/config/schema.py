@@ -1,6 +1,6 @@
 """Every key of the configuration with its default. `config.toml` shows the same to people."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from edgeclassifier.config.options import (
     CAMERA,
@@ -26,6 +26,7 @@ from edgeclassifier.config.options import (
     words_of,
 )
 from edgeclassifier.contract.commands import COMMANDS
+from edgeclassifier.contract.plain import Plain, plain_data
 
 TOPIC_ID = r"[a-zA-Z0-9_-]+"
 _topic_id = matching(TOPIC_ID, "letters, digits, '_' and '-' only, because it is part of a topic")
@@ -38,24 +39,24 @@ _topic_root = matching(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeviceConfig:
+@plain_data
+class DeviceConfig(Plain):
     """The device in topics and payloads."""
 
     id: str = option("", _optional_topic_id, applies=SESSION)
     state_directory: str = option("", path=True, applies=START)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PiCameraConfig:
+@plain_data
+class PiCameraConfig(Plain):
     """A camera on the Pi's connector or on USB, through libcamera."""
 
     index: int = option(0, at_least(0), applies=CAMERA)
     frame_rate_hz: float = option(10.0, between(0.01, 120), applies=CAMERA)
 
 
-@dataclass(frozen=True, kw_only=True)
-class StreamConfig:
+@plain_data
+class StreamConfig(Plain):
     """A V4L2 device, a network stream or a video file, through FFmpeg."""
 
     url: str = option("", path=local_file, applies=CAMERA)
@@ -68,8 +69,8 @@ class StreamConfig:
     options: dict[str, str] = string_table(applies=CAMERA)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReplayConfig:
+@plain_data
+class ReplayConfig(Plain):
     """Pictures from files."""
 
     path: str = option("", path=True, applies=CAMERA)
@@ -77,8 +78,8 @@ class ReplayConfig:
     rate_hz: float = option(1.0, at_least(0), applies=CAMERA)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CameraConfig:
+@plain_data
+class CameraConfig(Plain):
     """Where frames come from."""
 
     id: str = option("cam0", _topic_id, applies=(CAMERA, SESSION))
@@ -91,16 +92,16 @@ class CameraConfig:
     replay: ReplayConfig = field(default_factory=ReplayConfig)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PreprocessConfig:
+@plain_data
+class PreprocessConfig(Plain):
     """Which part of a frame is classified."""
 
     crop_fraction: float = option(0.875, between(0.05, 1), applies=(MODEL, IDLE))
     region: tuple[float, ...] = option((), region, applies=(MODEL, IDLE))
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+@plain_data
+class ModelConfig(Plain):
     """What classifies, and how its input and output are to be read."""
 
     name: str = option(
@@ -121,8 +122,8 @@ class ModelConfig:
     deadline_s: float = option(60.0, above(0), applies=START)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AcceleratorConfig:
+@plain_data
+class AcceleratorConfig(Plain):
     """What runs the model in place of the CPU, while it is there."""
 
     delegate: str = option(
@@ -137,8 +138,8 @@ class AcceleratorConfig:
     retry_max_s: float = option(300.0, above(0), applies=MODEL)
 
 
-@dataclass(frozen=True, kw_only=True)
-class IdleConfig:
+@plain_data
+class IdleConfig(Plain):
     """What happens while the scene stands still."""
 
     skip_unchanged: bool = option(False, applies=IDLE)
@@ -146,8 +147,8 @@ class IdleConfig:
     min_area: float = option(0.005, between(0.001, 1), applies=IDLE)
 
 
-@dataclass(frozen=True, kw_only=True)
-class StateConfig:
+@plain_data
+class StateConfig(Plain):
     """When the stable label changes."""
 
     threshold: float = option(0.3, between(0, 1), applies=PUBLISHING)
@@ -159,8 +160,8 @@ class StateConfig:
     thresholds: dict[str, float] = number_table(between(0, 1), applies=PUBLISHING)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageConfig:
+@plain_data
+class ImageConfig(Plain):
     """The JPEG of the classified crop."""
 
     enabled: bool = option(False, applies=PUBLISHING)
@@ -168,8 +169,8 @@ class ImageConfig:
     quality: int = option(80, between(1, 95), applies=PUBLISHING)
 
 
-@dataclass(frozen=True, kw_only=True)
-class TlsConfig:
+@plain_data
+class TlsConfig(Plain):
     """Encryption of the broker's connection. Certificates and host names are always verified."""
 
     enabled: bool = option(False, applies=SESSION)
@@ -178,8 +179,8 @@ class TlsConfig:
     key_file: str = option("", path=True, applies=SESSION)
 
 
-@dataclass(frozen=True, kw_only=True)
-class MqttConfig:
+@plain_data
+class MqttConfig(Plain):
     """The broker and how it is spoken to."""
 
     host: str = option(
@@ -199,8 +200,8 @@ class MqttConfig:
     tls: TlsConfig = field(default_factory=TlsConfig)
 
 
-@dataclass(frozen=True, kw_only=True)
-class BufferConfig:
+@plain_data
+class BufferConfig(Plain):
     """What waits for the broker: predictions, states and events."""
 
     storage: str = option("memory", one_of("memory", "disk"), applies=START)
@@ -209,24 +210,24 @@ class BufferConfig:
     write_interval_s: float = option(5.0, at_least(0), applies=START)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CommandsConfig:
+@plain_data
+class CommandsConfig(Plain):
     """What may be asked of the device over MQTT."""
 
     allow: tuple[str, ...] = option(tuple(COMMANDS), words_of(*COMMANDS), applies=START)
     max_rate_hz: float = option(2.0, above(0), applies=START)
 
 
-@dataclass(frozen=True, kw_only=True)
-class HomeAssistantConfig:
+@plain_data
+class HomeAssistantConfig(Plain):
     """The device in Home Assistant, by MQTT discovery."""
 
     enabled: bool = option(False, applies=START)
     prefix: str = option("homeassistant", _topic_root, applies=START)
 
 
-@dataclass(frozen=True, kw_only=True)
-class WebConfig:
+@plain_data
+class WebConfig(Plain):
     """The page to aim the camera by."""
 
     enabled: bool = option(False, applies=START)
@@ -237,23 +238,23 @@ class WebConfig:
     password_file: str = option("", path=True, applies=START)
 
 
-@dataclass(frozen=True, kw_only=True)
-class MetricsConfig:
+@plain_data
+class MetricsConfig(Plain):
     """Numbers for Prometheus, besides those of the page."""
 
     textfile: str = option("", path=True, applies=START)
     interval_s: float = option(15.0, at_least(1), applies=START)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LogConfig:
+@plain_data
+class LogConfig(Plain):
     """What is said on stderr, or in the journal."""
 
     level: str = option("info", one_of("debug", "info", "warning", "error"), applies=LOG)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
+@plain_data
+class Config(Plain):
     """The whole configuration, validated."""
 
     device: DeviceConfig = field(default_factory=DeviceConfig)

@@ -1,8 +1,9 @@
 """What may be asked of a device: one row a command. `v1.schema.json` has the formal half."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from edgeclassifier.contract.plain import Plain, plain_data
 
 _LONGEST_NAME = 100
 _FRAME_S = 30.0
@@ -10,8 +11,8 @@ _CHANGE_S = 180.0
 """A new model is tried in a process of its own first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Argument:
+@plain_data
+class Argument(Plain):
     """One value that a command takes."""
 
     name: str
@@ -21,8 +22,8 @@ class Argument:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+@plain_data
+class Command(Plain):
     """One thing that a device can be asked to do."""
 
     name: str

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.results import Backend, ModelIdentity, Result, State
 
 SCHEMA_VERSION = 1
@@ -43,8 +44,8 @@ class Message:
             raise ValueError(f"QoS 0 is never acknowledged, so it cannot be kept: {self.topic!r}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
+@plain_data
+class Incoming(Plain):
     """A message that came from the broker, not a retained one."""
 
     topic: str
@@ -55,8 +56,8 @@ class Incoming:
     """What the answer has to carry, so that the sender knows it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Topics:
+@plain_data
+class Topics(Plain):
     """The topics of one device with one camera."""
 
     root: str

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgeclassifier.contract.plain import Plain, plain_data
+
 if TYPE_CHECKING:
     # The doctor reads statuses even if NumPy cannot be imported.
     from edgeclassifier.contract.frame import Frame, Pixels
@@ -33,16 +35,16 @@ class Latency:
     """From the time of capture until the predictions were there, waiting included."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelIdentity:
+@plain_data
+class ModelIdentity(Plain):
     """Which model gave the answers."""
 
     name: str
     sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backend:
+@plain_data
+class Backend(Plain):
     """What ran the model."""
 
     name: str
@@ -76,8 +78,8 @@ class Result:
 UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+@plain_data
+class State(Plain):
     """The label that holds."""
 
     label: str

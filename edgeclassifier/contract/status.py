@@ -1,8 +1,8 @@
 """How the parts are: what each says of itself at one moment, as plain data."""
 
-from dataclasses import dataclass
 from typing import Literal
 
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.results import Backend
 
 AcceleratorFault = Literal["absent", "lost", "hung", "slow", "error", "crashed", "unfit"]
@@ -16,8 +16,8 @@ AcceleratorState = Literal["starting", "ready", "waiting", "stopped"]
 """starting: the first attempt; waiting: for the next attempt, or for its outcome."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcceleratorStatus:
+@plain_data
+class AcceleratorStatus(Plain):
     """How an accelerator does. `reason` is one line for people, None while nothing is wrong."""
 
     state: AcceleratorState
@@ -32,8 +32,8 @@ class AcceleratorStatus:
 View = Literal["clear", "dark", "covered"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CameraStatus:
+@plain_data
+class CameraStatus(Plain):
     """How the camera is."""
 
     state: Literal["starting", "ok", "recovering", "undecodable", "frozen"]
@@ -48,8 +48,8 @@ class CameraStatus:
 Storage = Literal["memory", "disk"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BufferStatus:
+@plain_data
+class BufferStatus(Plain):
     """How a buffer is."""
 
     pending: int
@@ -67,8 +67,8 @@ class BufferStatus:
     commits: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReloadStatus:
+@plain_data
+class ReloadStatus(Plain):
     """What became of the newest request to read the configuration again."""
 
     timestamp: str
@@ -79,8 +79,8 @@ class ReloadStatus:
     """Why the old configuration is kept, or a part of it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crash:
+@plain_data
+class Crash(Plain):
     """An end that was not asked for."""
 
     reason: str
@@ -90,16 +90,16 @@ class Crash:
     """When it ended or, if that is not known, when it had started; UTC."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Throttling:
+@plain_data
+class Throttling(Plain):
     """What the Raspberry Pi firmware held back, now and at any time since boot."""
 
     now: tuple[str, ...]
     since_boot: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Percentiles:
+@plain_data
+class Percentiles(Plain):
     """Of one stage, in seconds."""
 
     p50: float
@@ -107,8 +107,8 @@ class Percentiles:
     max: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+@plain_data
+class Progress(Plain):
     """What was classified so far."""
 
     frames: int
@@ -120,8 +120,8 @@ class Progress:
     """By stage, of the newest frames."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineStatus:
+@plain_data
+class MachineStatus(Plain):
     """The device; None for what it cannot tell."""
 
     memory_rss_bytes: int | None
@@ -132,8 +132,8 @@ class MachineStatus:
     """Whether wall-clock time can be believed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineStatus:
+@plain_data
+class PipelineStatus(Plain):
     """Where frames go, and how many did not get there."""
 
     camera: CameraStatus
@@ -147,8 +147,8 @@ class PipelineStatus:
     """Could not be decoded."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MqttStatus:
+@plain_data
+class MqttStatus(Plain):
     """The connection to the broker, and the messages that were given to it."""
 
     connected: bool
@@ -161,8 +161,8 @@ class MqttStatus:
     """Why the latest connection failed or ended; kept when the next one succeeds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestStatus:
+@plain_data
+class GuestStatus(Plain):
     """An optional observer of the daemon: the page, the textfile, Home Assistant's announcer."""
 
     name: str
@@ -173,8 +173,8 @@ class GuestStatus:
     restarts: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+@plain_data
+class Status(Plain):
     """The daemon at one moment: each part has given one piece."""
 
     uptime_s: float

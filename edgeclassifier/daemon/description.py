@@ -1,9 +1,8 @@
 """What the daemon says of itself: the payloads of the topics info and health."""
 
-import platform
+import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from edgeclassifier.contract.messages import (
     model_identity,
     timestamp,
 )
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.status import Crash, GuestStatus, Status
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reload import Reload
@@ -27,8 +27,8 @@ from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.pipeline import Pipeline
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Description:
+@plain_data
+class Description(Plain):
     """Looks at the running parts, from any thread."""
 
     boot_id: str
@@ -58,7 +58,7 @@ class Description:
             "boot_id": self.boot_id,
             "device": self.publisher.settings.topics.device,
             "version": __version__,
-            "python": platform.python_version(),
+            "python": ".".join(map(str, sys.version_info[:3])),
             "runtime": str(classifier.runtime),
             "threads": classifier.threads,
             "model": {

@@ -3,11 +3,11 @@
 import io
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.messages import JSON, Message, Payloads, Topics, encode, offline
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.results import Result, State
 from edgeclassifier.daemon.stable_label import StableLabel, StateRules
 
@@ -17,8 +17,8 @@ _CLOCK_WAS_SET_S = 1.0
 """Less than this may pass between a look at one clock and at the other."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublisherSettings:
+@plain_data
+class PublisherSettings(Plain):
     """Where messages go, and how often."""
 
     topics: Topics

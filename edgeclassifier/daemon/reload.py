@@ -4,11 +4,12 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from edgeclassifier.contract.messages import timestamp
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.status import ReloadStatus
 from edgeclassifier.daemon.watchdog import Watchdog
 from edgeclassifier.errors import EdgeclassifierError
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+@plain_data
+class Plan(Plain):
     """A configuration that was validated, and how to get there."""
 
     config: "Config"

@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.results import UNKNOWN, Prediction, State
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateRules:
+@plain_data
+class StateRules(Plain):
     """When the label changes."""
 
     threshold: float

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgeclassifier.contract.frame import Pixels
+from edgeclassifier.contract.plain import Plain, plain_data
 
 _REDUCING_GAP = 1.5
 """Pillow averages whole blocks of pixels first where a crop is at least three times what is wanted,
@@ -26,16 +27,16 @@ class Box:
     height: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Normalization:
+@plain_data
+class Normalization(Plain):
     """(pixel - mean) / std for each channel in R, G, B order; pixels are 0 to 255."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputSpec:
+@plain_data
+class InputSpec(Plain):
     """What a model takes: one picture of height x width x 3 in `dtype`.
 
     For uint8 and int8, real value = scale * (stored value - zero_point); a scale of 0 means that

@@ -6,13 +6,13 @@ import importlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.errors import InferenceError, ModelError
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,8 @@ def _installed_version(package: str) -> str:
     return importlib.metadata.version(package)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime:
+@plain_data
+class Runtime(Plain):
     """One of the packages that bring an interpreter."""
 
     name: str
@@ -68,8 +68,8 @@ TFLITE = Runtime(
 RUNTIMES = (LITERT, TFLITE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedModel:
+@plain_data
+class LoadedModel(Plain):
     """An interpreter with its tensors allocated."""
 
     interpreter: Interpreter

@@ -1,16 +1,16 @@
 """What the tensors of a model look like."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.engine.runtime import Interpreter
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorForm:
+@plain_data
+class TensorForm(Plain):
     """Shape, type and quantization of one tensor; a scale of 0 means not quantized."""
 
     shape: tuple[int, ...]
@@ -40,8 +40,8 @@ class TensorForm:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorLayout:
+@plain_data
+class TensorLayout(Plain):
     """The input and the output of a model that has one of each."""
 
     input: TensorForm

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.errors import ModelError
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
@@ -60,8 +61,8 @@ class Digest:
             raise DigestError(path, expected=self, found=found)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CatalogueModel:
+@plain_data
+class CatalogueModel(Plain):
     """One model file and what its metadata does not say."""
 
     name: str

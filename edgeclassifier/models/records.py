@@ -2,11 +2,12 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.host.durable import reason, write_text
 from edgeclassifier.models.catalogue import Digest, DigestError
 
@@ -16,8 +17,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 Status = Literal["ok", "changed", "missing", "unreadable", "unrecorded"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+@plain_data
+class Record(Plain):
     """What was known about a model file when it was installed."""
 
     sha256: str
@@ -28,8 +29,8 @@ class Record:
     """UTC, ISO 8601; as wrong as the clock was."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+@plain_data
+class Verification(Plain):
     """Whether a model file is still the one that was installed."""
 
     name: str

@@ -7,9 +7,9 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.errors import ModelError
 from edgeclassifier.host.durable import publish, reason, write_text
 from edgeclassifier.models.catalogue import (
@@ -27,8 +27,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _MODEL, _LABELS, _RECORD = ".tflite", ".labels.txt", ".json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstalledModel:
+@plain_data
+class InstalledModel(Plain):
     """One model of the store."""
 
     name: str

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
+
+from edgeclassifier.contract.plain import Plain, plain_data
 
 if TYPE_CHECKING:
     import ssl
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broker:
+@plain_data
+class Broker(Plain):
     """Where the broker is and as whom to talk to it."""
 
     host: str

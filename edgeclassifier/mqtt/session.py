@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeclassifier.contract.messages import Incoming, Message
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.status import MqttStatus
 from edgeclassifier.errors import BrokerError, ConfigError
 from edgeclassifier.host import threads
@@ -44,8 +44,8 @@ _WRITE_S = 3.0
 """What stop() adds for a buffer on disk."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Access:
+@plain_data
+class _Access(Plain):
     broker: Broker
     will: Message | None
     subscriptions: Sequence[str]

@@ -4,12 +4,12 @@ import functools
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from edgeclassifier.cameras import Camera
 from edgeclassifier.cameras.reader import POLL_S, Reader, no_frame
 from edgeclassifier.contract.frame import Frame
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.status import CameraStatus
 from edgeclassifier.errors import CameraError
 from edgeclassifier.host.backoff import Backoff
@@ -25,8 +25,8 @@ class Deliver(Protocol):
         """Take a frame in the thread that read it; return whether to go on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CameraSettings:
+@plain_data
+class CameraSettings(Plain):
     """Which camera, and how it is watched."""
 
     make: Callable[[], Camera]

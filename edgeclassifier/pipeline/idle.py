@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeclassifier.contract.frame import Pixels
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.engine.preprocess import crop_box
 from edgeclassifier.pipeline.sight import GRID, Cells, mean_colours
 
@@ -29,8 +30,8 @@ _BLACK = 24.0
 """Added to the sum of R, G and B, so that noise in the dark does not look like flicker."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdleSettings:
+@plain_data
+class IdleSettings(Plain):
     """When the last answer is repeated in place of a new one."""
 
     max_age_s: float
