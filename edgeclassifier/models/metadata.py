@@ -6,6 +6,7 @@ behind the model.
 
 import math
 import mmap
+import os
 import struct
 import zipfile
 import zlib
@@ -21,6 +22,9 @@ from edgeclassifier.engine.preprocess import Normalization
 from edgeclassifier.errors import ModelError
 
 _LARGEST_LABEL_FILE_BYTES = 10_000_000
+_ARCHIVE_END = b"PK\5\6"
+_LARGEST_ARCHIVE_END_BYTES = 22 + 0xFFFF
+"""The record at the end of an archive, with the longest comment."""
 _COMPRESSIONS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 """Those of TFLite's metadata; others only come from damage."""
 _DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, EOFError, ValueError)
@@ -47,7 +51,7 @@ def read_metadata(path: Path) -> Metadata:
 
 def _labels(path: Path) -> tuple[str, ...] | None:
     try:
-        if not zipfile.is_zipfile(path):
+        if not _has_archive(path):
             return None
         with zipfile.ZipFile(path) as archive:
             texts = [entry for entry in archive.infolist() if entry.filename.endswith(".txt")]
@@ -64,6 +68,17 @@ def _labels(path: Path) -> tuple[str, ...] | None:
     except _DAMAGED_ZIP as error:
         raise ModelError(f"{path}: the files inside the model are damaged: {error}") from None
     return parse_labels(data, source=f"{path}:{name}")
+
+
+def _has_archive(path: Path) -> bool:
+    """Tell whether an archive stands at the end of a file, even one that cannot be read.
+
+    zipfile.is_zipfile() judges an archive in several parts differently from Python to Python.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _LARGEST_ARCHIVE_END_BYTES))
+        return _ARCHIVE_END in file.read()
 
 
 def _normalization(path: Path) -> Normalization | None:
