@@ -47,7 +47,7 @@ def measure_throughput(
 ) -> Throughput:
     """Let both take turns, `rounds` times for `seconds` each, on frames from memory.
 
-    Raises BrokerError where not everything that was published arrived at the broker.
+    Raises BrokerError if not everything that was published arrived at the broker.
     """
     engine = build_engine(config)
     bench = Rig(config, engine, broker)
@@ -115,7 +115,7 @@ def compare_models(
 
 
 def measure_camera(config: Config, broker: LocalBroker, *, seconds: float) -> Throughput:
-    """Run the pipeline on the configured camera. Raises CameraError where that fails."""
+    """Run the pipeline on the configured camera. Raises CameraError if that fails."""
     engine = build_engine(config)
     latencies: list[Latency] = []
     with Rig(config, engine, broker) as bench:

@@ -30,7 +30,7 @@ def device_id(configured: str) -> str:
 
 
 def broker_access(config: MqttConfig, *, device: str) -> Broker:
-    """Read secrets and certificates. Raises ConfigError where one is not usable."""
+    """Read secrets and certificates. Raises ConfigError if one is not usable."""
     tls = None
     if config.tls.enabled:
         from edgeclassifier.mqtt.tls import make_tls_context
@@ -78,7 +78,7 @@ def build_session(
     """Build the session, not yet started.
 
     A buffer on disk is in `state_directory` where the configuration names no other place. Raises
-    ConfigError where there is none.
+    ConfigError if there is none.
     """
     from edgeclassifier.mqtt.session import Session
 

@@ -37,7 +37,7 @@ class Engine(Plain):
 def build_engine(config: Config, model: ModelFile | None = None) -> Engine:
     """Load `model`, or the one that find_model() chooses.
 
-    Raises ModelError where it, its labels or the runtime is not usable.
+    Raises ModelError if it, its labels or the runtime is not usable.
     """
     from edgeclassifier.engine.classifier import Classifier, OutputKind, check_image_classifier
     from edgeclassifier.engine.preprocess import Preprocessor

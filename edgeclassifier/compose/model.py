@@ -29,7 +29,7 @@ class ModelFile(Plain):
     reason: str
 
     def sha256(self) -> str:
-        """Hash the file. Raises ModelError where it cannot be read."""
+        """Hash the file. Raises ModelError if it cannot be read."""
         try:
             with self.path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
@@ -81,7 +81,7 @@ def configured_model_name(config: ModelConfig) -> str:
 
 
 def find_model(config: ModelConfig) -> ModelFile:
-    """Choose the model file. Raises ModelError where it is not there."""
+    """Choose the model file. Raises ModelError if it is not there."""
     store = model_store(config.store)
     configured_labels = Path(config.labels) if config.labels else None
     if config.name == "auto":

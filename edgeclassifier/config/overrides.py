@@ -38,7 +38,7 @@ _CHANGES: Mapping[str, Callable[[Config, Any], Config]] = {
 class _Override:
     value: Any
     instead_of: Any
-    """What the files said: once they say something else, whoever wrote them is right."""
+    """What the files said: a change there wins over this one."""
 
 
 class Overrides:
@@ -96,7 +96,7 @@ class Overrides:
     def apply(self, configured: Config) -> Config:
         """Return the configuration with the changes in it, and forget those that are outdated.
 
-        Raises ConfigError where they contradict the rest.
+        Raises ConfigError if they contradict the rest.
         """
         self._entries = _valid(self._entries, configured)
         if (kept := _valid(self._kept, configured)) != self._kept:

@@ -39,7 +39,7 @@ def quoted(text: str) -> str:
 
 
 def quoted_key(key: str) -> str:
-    """Render a TOML key, in quotes where it needs them."""
+    """Render a TOML key, in quotes if it needs them."""
     bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
     return key if bare else quoted(key)
 

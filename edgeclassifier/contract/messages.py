@@ -29,11 +29,11 @@ class Message:
     qos: Literal[0, 1] = 1
     retain: bool = False
     content_type: str | None = None
-    """A MIME type, sent where the protocol has a place for it (MQTT 5)."""
+    """A MIME type, sent if the protocol has a place for it (MQTT 5)."""
     keep: bool = False
     """Goes through the buffer: every one is delivered, in order, not only the newest."""
     correlation: bytes | None = None
-    """Names the request that this answers, sent where the protocol has a place for it."""
+    """Names the request that this answers, sent if the protocol has a place for it."""
 
     def __post_init__(self) -> None:
         if not self.topic or any(character in self.topic for character in "+#\0"):
@@ -51,7 +51,7 @@ class Incoming(Plain):
     topic: str
     payload: bytes
     response_topic: str | None = None
-    """Where the answer is wanted; None where the sender did not say (MQTT 5)."""
+    """Where the answer is wanted; None if the sender did not say (MQTT 5)."""
     correlation: bytes | None = None
     """What the answer has to carry, so that the sender knows it."""
 
@@ -139,7 +139,7 @@ class Payloads:
         }
 
     def classification(self, result: Result) -> dict[str, Any]:
-        """Describe what was found in a picture that somebody asked about: it has no number."""
+        """Describe what was found in a picture on request: it has no number."""
         return {
             "schema": SCHEMA_VERSION,
             "timestamp": timestamp(result.frame.utc),

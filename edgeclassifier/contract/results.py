@@ -84,7 +84,7 @@ class State(Plain):
 
     label: str
     class_id: int | None
-    """None where no label reached the threshold."""
+    """None if no label reached the threshold."""
     score: float
     """The average of the label's score; of the best label where it is unknown."""
     previous_label: str | None

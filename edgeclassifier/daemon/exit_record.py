@@ -25,14 +25,14 @@ class ExitRecord:
     """Remembers in `directory` that the daemon runs, and how it ended."""
 
     def __init__(self, directory: Path | None) -> None:
-        """Without a directory, or where it cannot be written, nothing is remembered."""
+        """Without a directory, or if it cannot be written, nothing is remembered."""
         self._directory = directory
         self._fault_file: IO[str] | None = None
         self._lock = threading.Lock()
         self._ended = False
 
     def previous(self) -> Crash | None:
-        """Tell why the run before ended; None where it ended in order, or is not known."""
+        """Tell why the run before ended; None if it ended in order, or is not known."""
         if self._directory is None:
             return None
         try:
@@ -90,7 +90,7 @@ def _crash(record: Mapping[str, Any], fault: str) -> Crash | None:
         elif record.get("kernel_boot") != _kernel_boot():
             why = "the device was switched off or restarted while the daemon ran"
         else:
-            why = "killed: for lack of memory, or by somebody"
+            why = "killed: for lack of memory, or by a person or another program"
         return Crash(reason=why, exit_code=None, timestamp=when)
     code = record.get("exit_code")
     if not isinstance(code, int) or code == 0:

@@ -99,7 +99,7 @@ class Publisher:
         self._heartbeat_due_s = float("-inf")
 
     def handle(self, result: Result) -> State | None:
-        """Publish what is due. Returns the state where it has changed."""
+        """Publish what is due. Returns the state if it has changed."""
         synchronized = self._dated_rightly(result.frame)
         now_s = result.frame.monotonic_s
         if self._predictions.allows(now_s):

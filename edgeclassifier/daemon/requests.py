@@ -20,7 +20,7 @@ _TRANSACTION = "transaction"
 _MAX_WAITING = 10
 _BURST = 10
 _REFUSALS_HZ = 10.0
-"""Whoever sends faster than this is not even told that it is too fast."""
+"""Above this rate a sender is not even told that it is too fast."""
 
 Run = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 """Carries out a command with its arguments and returns the answer.
@@ -55,9 +55,9 @@ def check_arguments(command: str, arguments: Mapping[str, Any]) -> None:
 
 
 def read_request(incoming: Incoming, *, base: str) -> Request | None:
-    """Read a message on `<base>/request/<command>`; None where it is no request at all.
+    """Read a message on `<base>/request/<command>`; None if it is no request at all.
 
-    What is wrong with a request is its refusal: whoever asked is told.
+    What is wrong with a request is its refusal, which the sender is told.
     """
     command = incoming.topic.removeprefix(f"{base}/request/")
     if command == incoming.topic or not command.isidentifier() or not command.isascii():

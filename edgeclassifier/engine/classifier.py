@@ -36,7 +36,7 @@ class Classifier:
     ) -> None:
         """Check that `model`, loaded from `path`, classifies pictures.
 
-        Raises ModelError with the reason where it does not, or where `labels` do not fit.
+        Raises ModelError with the reason if it does not, or if `labels` do not fit.
         """
         self._interpreter = model.interpreter
         self.runtime = model.runtime
@@ -56,7 +56,7 @@ class Classifier:
     def run(self, tensor: NDArray[Any]) -> NDArray[Any]:
         """Run the interpreter on a tensor of 1 x H x W x 3; return what its output stores.
 
-        Raises InferenceError where the interpreter fails.
+        Raises InferenceError if the interpreter fails.
         """
         try:
             self._interpreter.set_tensor(self._input_index, tensor)

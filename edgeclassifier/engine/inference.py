@@ -33,7 +33,7 @@ class Accelerator(Protocol):
         """Begin to open the device."""
 
     def run(self, tensor: NDArray[Any]) -> NDArray[Any]:
-        """Answer as Classifier.run() does. Raises Unavailable where it does not serve."""
+        """Answer as Classifier.run() does. Raises Unavailable if it does not serve."""
 
     def stop(self, *, timeout_s: float) -> None:
         """Let go of the device."""
@@ -93,7 +93,7 @@ class Inference:
         return self._preprocessor(pixels)
 
     def run(self, tensor: NDArray[Any]) -> Answer:
-        """Run the model. Raises InferenceError where the CPU fails, too."""
+        """Run the model. Raises InferenceError if the CPU fails, too."""
         if self.accelerator is None:
             return Answer(stored=self.classifier.run(tensor), backend=CPU)
         try:

@@ -56,7 +56,7 @@ def load_picture(path: Path) -> NDArray[np.uint8]:
     """Decode the first frame of a picture file, upright and on white: height x width x 3, RGB.
 
     A baseline JPEG above MAX_PIXELS is decoded at a half or a quarter of its size.
-    Raises PictureError where the file is absent, broken, no picture, or too large.
+    Raises PictureError if the file is absent, broken, no picture, or too large.
     """
     try:
         with path.open("rb") as file:
@@ -98,7 +98,7 @@ def find_pictures(spec: str) -> list[Path]:
     """List the pictures that a file name, a folder or a pattern (*, ?, [], **) stands for, sorted.
 
     Folders are not searched recursively and hidden files are left out.
-    Raises PictureError where there is none.
+    Raises PictureError if there is none.
     """
     place = Path(spec).expanduser()
     try:

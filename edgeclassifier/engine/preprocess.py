@@ -12,7 +12,7 @@ from edgeclassifier.contract.frame import Pixels
 from edgeclassifier.contract.plain import Plain, plain_data
 
 _REDUCING_GAP = 1.5
-"""Pillow averages whole blocks of pixels first where a crop is at least three times what is wanted,
+"""Pillow averages whole blocks of pixels first if a crop is at least three times what is wanted,
 then resizes with the antialiasing filter: two thirds of the time on 1920x1080, and half a point of
 accuracy at most (`edgeclassifier evaluate --short-side 1080`)."""
 
@@ -55,7 +55,7 @@ def crop_box(
 ) -> Box:
     """Return the part of a frame of `width` x `height` that is classified.
 
-    `region` is [x, y, width, height] in fractions of the frame; where it is empty, the box is the
+    `region` is [x, y, width, height] in fractions of the frame; if it is empty, the box is the
     centred square with `crop_fraction` of the frame's short side. It is never empty.
     """
     if region:
@@ -117,7 +117,7 @@ class Quantizer:
     """Turns uint8 RGB into what a model's input tensor stores.
 
     Normalization and quantization are both linear in a pixel, so for the quantized types they are
-    one table of 256 entries a channel, and nothing at all where that table is the identity.
+    one table of 256 entries a channel, and nothing at all if that table is the identity.
     """
 
     def __init__(self, spec: InputSpec, normalization: Normalization) -> None:

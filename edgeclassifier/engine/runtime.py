@@ -57,7 +57,7 @@ class Runtime(Plain):
 
     def __str__(self) -> str:
         """Return the name and the installed version."""
-        # Costs a tenth of the daemon's start, so only where somebody asks.
+        # Costs a tenth of the daemon's start, so only on demand.
         return f"{self.name} {_installed_version(self.package)}"
 
 
@@ -88,8 +88,8 @@ def load_model(
     """Load `path` and allocate its tensors.
 
     `runtime` is a name from RUNTIMES or "auto" for the first that is installed; `threads` 0 is
-    default_threads(); `delegates` come from load_delegate(). Raises ModelError where the file is
-    no usable model or no runtime is there, and InferenceError where a delegate fails.
+    default_threads(); `delegates` come from load_delegate(). Raises ModelError if the file is
+    no usable model or no runtime is there, and InferenceError if a delegate fails.
     """
     _check_file(path)
     chosen, module = _import_first(runtime)
@@ -113,8 +113,8 @@ def load_model(
 def load_delegate(library: str, options: Mapping[str, str], *, runtime: str = "auto") -> Any:
     """Load the shared library of a delegate and let it open its device.
 
-    Raises ModelError where no runtime is there or the library is no delegate, OSError where it
-    cannot be loaded, and ValueError, with the delegate's own words, where it opens no device. May
+    Raises ModelError if no runtime is there or the library is no delegate, OSError if it
+    cannot be loaded, and ValueError, with the delegate's own words, if it opens no device. May
     take seconds, with the GIL held, or end the process.
     """
     _, module = _import_first(runtime)
@@ -128,7 +128,7 @@ def load_delegate(library: str, options: Mapping[str, str], *, runtime: str = "a
 
 
 def runtime_module(runtime: str) -> str:
-    """Name the Python module that `runtime` is. Raises ModelError where it is not installed."""
+    """Name the Python module that `runtime` is. Raises ModelError if it is not installed."""
     return _import_first(runtime)[0].module
 
 

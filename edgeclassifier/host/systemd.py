@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 
 
 class Notifier:
-    """Sends to the socket that NOTIFY_SOCKET names; does nothing where there is none."""
+    """Sends to the socket that NOTIFY_SOCKET names; does nothing if there is none."""
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         """Take the variables out of `environment`, so that no child process speaks for us."""

@@ -114,7 +114,7 @@ class _Download:
     def run(self) -> bool:
         """Complete the part file; return whether it was put together from several answers.
 
-        Raises DownloadError if that did not succeed, OSError where it cannot be written.
+        Raises DownloadError if that did not succeed, OSError if it cannot be written.
         """
         while True:
             try:

@@ -51,7 +51,7 @@ _GARBAGE = (
 
 
 class RefusedError(BrokerError):
-    """The broker said no, and will until somebody changes something."""
+    """The broker refused, and will until a person changes something."""
 
 
 class Connection:
@@ -246,8 +246,7 @@ def _publish_properties(message: Message) -> Properties:
 class _Packed(Properties):
     """Properties that are packed once.
 
-    paho looks for all the 27 that there are, by names that it makes anew, with each message that is
-    sent. Python remembers thousands of such names, and what they lie between cannot be freed.
+    paho looks for all the 27 that there are, by new names each time, for every message that is sent. Python remembers thousands of such names, and what they lie between cannot be freed.
     """
 
     packed: bytes

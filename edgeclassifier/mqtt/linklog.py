@@ -38,7 +38,7 @@ class LinkLog:
         self._unsettled = True
 
     def steady(self) -> None:
-        """Note that the connection has lasted; may be called again and again."""
+        """Note that the connection has lasted; may be called repeatedly."""
         if not self._announced:
             self._announce()
         self._unsettled = False

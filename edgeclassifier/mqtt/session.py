@@ -170,7 +170,7 @@ class Session:
         farewell: Message | None,
         subscriptions: Sequence[str] = (),
     ) -> None:
-        """Go to another broker, or to the same one as somebody else; returns at once.
+        """Go to another broker, or to the same one under another name; returns at once.
 
         On the connection that stands, `farewell` follows what is under way; if it is not confirmed
         within two seconds, the connection is cut, and the old broker sends the will. The birth is
@@ -189,7 +189,7 @@ class Session:
         """Deliver what waits, then `last`, and leave; the broker does not send the will.
 
         Returns after `timeout_s` and at most half a second more, whatever the network does, and
-        three seconds more where the buffer's disk hangs. What is not delivered stays in a buffer
+        three seconds more if the buffer's disk hangs. What is not delivered stays in a buffer
         on disk. If `last` is not confirmed, the connection is cut, and the broker sends the will.
         """
         with self._lock:
@@ -256,7 +256,7 @@ class Session:
             if self._interrupted.is_set():
                 return
             connection.step(_STEP_S)
-        # Not before: until then somebody waits for the first message.
+        # Not before: until then the first message is waited for.
         be_nice(self._nice)
         self._connections += 1
         self._outbox.go_online()
@@ -281,7 +281,7 @@ class Session:
         with self._lock:
             switching, stopping = self._next_access is not None, self._stopping
         if switching:
-            # Also where the switch came a moment before this connection stood.
+            # Also if the switch came a moment before this connection stood.
             self._outbox.part(last=None)
             until_s = time.monotonic() + _SWITCH_S
         else:

@@ -69,7 +69,7 @@ class Capture:
         """
         self.settings = settings
         self.refused: CameraError | None = None
-        """Why the camera that replace() brought is not used; None where it is."""
+        """Why the camera that replace() brought is not used; None if it is."""
         self._before: CameraSettings | None = None
         self._deliver = deliver
         self._on_end = on_end
@@ -139,7 +139,7 @@ class Capture:
     def check(self) -> None:
         """Look after the camera; to be called a few times each second, from one thread.
 
-        Raises CameraError where it failed and will not be tried again, and whatever else ended
+        Raises CameraError if it failed and will not be tried again, and whatever else ended
         the thread.
         """
         now_s = time.monotonic()

@@ -67,7 +67,7 @@ class Look:
 class StillScene:
     """Compares frames with the one that was classified last, so that slow changes add up.
 
-    Two frames are the same where no more cells differ than an object of the smallest size would
+    Two frames are the same if no more cells differ than an object of the smallest size would
     fill. What counts as different is learned from frames shortly after one another: how far the
     noise of sensor and encoder goes, and how much the light flickers. Flicker, of the whole or in
     bands as mains light draws them, is taken out first, as far as it is usual in this scene.

@@ -51,7 +51,7 @@ class Mailbox(Generic[T]):
         self._items.put((item, False))
 
     def put_next(self, item: T) -> bool:
-        """Leave an item once the one before was taken; False where the mailbox was closed."""
+        """Leave an item once the one before was taken; False if the mailbox was closed."""
         self._room.get()
         if self._closed:
             self._room.put(None)

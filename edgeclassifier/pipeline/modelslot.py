@@ -80,7 +80,7 @@ class ModelSlot:
                 log.error("back to the model before, the new one fails: %s", error)
                 self.current, self._before = before, None
                 self.settled = True
-                # Last: whoever sees it wants to see what is in use instead.
+                # Last: a reader of it wants to see what is in use instead.
                 self.refused = InferenceError(str(error))
                 inference.close()
             return before
