@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
     from edgeclassifier.mqtt.listener import Listener
 
-_TIMEOUT_S = 10.0
-"""For each of: connecting to one address, the TLS handshake, the broker's answer."""
 _WINDOW = 20
 _GARBAGE = (
     MQTTException,
@@ -69,11 +67,14 @@ class Connection:
         wake: WakeUp | None = None,
         on_delivered: Callable[[int, str | None], None] | None = None,
         listener: Listener | None = None,
+        timeout_s: float = 10.0,
     ) -> None:
+        """Take `timeout_s` for each of: connecting to one address, and the broker's answer."""
         self._broker = broker
         self._wake = wake
         self._on_delivered = on_delivered
         self._listener = listener
+        self._timeout_s = timeout_s
         self._failure: str | None = None
         self._refused_for_good = False
         self._answer_due_s = 0.0
@@ -82,7 +83,7 @@ class Connection:
         """Whether the broker has welcomed this client."""
         self.window = _WINDOW
         """How many unconfirmed messages the broker takes; paho knows of no such limit."""
-        self._client = client = make_client(broker, will, timeout_s=_TIMEOUT_S)
+        self._client = client = make_client(broker, will, timeout_s=self._timeout_s)
         client.on_connect = self._handle_connect
         client.on_disconnect = self._handle_disconnect
         client.on_publish = self._handle_publish
@@ -109,9 +110,9 @@ class Connection:
                 properties=connect_properties() if broker.protocol == "5" else None,
             )
         except (OSError, ValueError) as error:
-            text = reasons.of_connecting(error, timeout_s=_TIMEOUT_S)
+            text = reasons.of_connecting(error, timeout_s=self._timeout_s)
             raise BrokerError(f"{broker}: {text}") from error
-        self._answer_due_s = time.monotonic() + _TIMEOUT_S
+        self._answer_due_s = time.monotonic() + self._timeout_s
 
     def fits(self, message: Message) -> bool:
         """Whether the broker accepts a packet of this size."""
@@ -144,7 +145,7 @@ class Connection:
             except _GARBAGE:
                 self._fail(reasons.NOT_MQTT)
         if self._failure is None and not self.accepted and time.monotonic() > self._answer_due_s:
-            self._fail(reasons.NO_ANSWER.format(seconds=_TIMEOUT_S))
+            self._fail(reasons.NO_ANSWER.format(seconds=self._timeout_s))
         if self._failure is None and self._client.socket() is None:
             self._fail(reasons.CLOSED)
         if self._failure is not None:
@@ -246,7 +247,8 @@ def _publish_properties(message: Message) -> Properties:
 class _Packed(Properties):
     """Properties that are packed once.
 
-    paho looks for all the 27 that there are, by new names each time, for every message that is sent. Python remembers thousands of such names, and what they lie between cannot be freed.
+    paho looks for all the 27 that there are, by new names each time, for every message that is
+    sent. Python remembers thousands of such names, and what they lie between cannot be freed.
     """
 
     packed: bytes

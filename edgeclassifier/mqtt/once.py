@@ -15,19 +15,22 @@ if TYPE_CHECKING:
     from edgeclassifier.mqtt.broker import Broker
     from edgeclassifier.mqtt.connection import Connection
 
-_TIMEOUT_S = 10.0
-
 
 @contextmanager
 def connected(
-    broker: Broker, *, on_delivered: Callable[[int, str | None], None] | None = None
+    broker: Broker,
+    *,
+    on_delivered: Callable[[int, str | None], None] | None = None,
+    timeout_s: float = 10.0,
 ) -> Iterator[Connection]:
     """Connect once, wait for the broker's welcome, and leave politely. Raises BrokerError."""
     if problems := broker.problems():
         raise ConfigError(problems)
     from edgeclassifier.mqtt.connection import Connection
 
-    connection = Connection(broker=broker, will=None, on_delivered=on_delivered)
+    connection = Connection(
+        broker=broker, will=None, on_delivered=on_delivered, timeout_s=timeout_s
+    )
     try:
         connection.open()
         while not connection.accepted:
@@ -37,31 +40,31 @@ def connected(
         connection.close(politely=True)
 
 
-def probe(broker: Broker) -> None:
+def probe(broker: Broker, *, timeout_s: float = 10.0) -> None:
     """Connect once, wait for the broker's welcome, and leave.
 
     A broker closes the older of two connections with the same client id: with a daemon's own id,
     its connection is interrupted for a moment.
     Raises BrokerError: one line with what was wrong and what to do.
     """
-    with connected(broker):
+    with connected(broker, timeout_s=timeout_s):
         pass
 
 
-def deliver(broker: Broker, message: Message) -> None:
+def deliver(broker: Broker, message: Message, *, timeout_s: float = 10.0) -> None:
     """Connect, publish one message of QoS 1, wait for the broker to confirm it, and leave.
 
     Raises BrokerError: one line with what was wrong and what to do.
     """
     answers: dict[int, str | None] = {}
-    with connected(broker, on_delivered=answers.__setitem__) as connection:
+    with connected(broker, on_delivered=answers.__setitem__, timeout_s=timeout_s) as connection:
         number = connection.send(message)
-        until_s = time.monotonic() + _TIMEOUT_S
+        until_s = time.monotonic() + timeout_s
         while number not in answers:
             if time.monotonic() > until_s:
                 raise BrokerError(
                     f"{broker}: did not confirm a message on {message.topic} within "
-                    f"{_TIMEOUT_S:.0f} s"
+                    f"{timeout_s:.0f} s"
                 )
             connection.step(1.0)
     if (refusal := answers[number]) is not None:

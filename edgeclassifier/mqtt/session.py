@@ -27,15 +27,10 @@ if TYPE_CHECKING:
     from edgeclassifier.contract.status import BufferStatus
     from edgeclassifier.mqtt.connection import Connection
 
-__all__ = ["Message", "Session"]
-
 logger = logging.getLogger(__name__)
 
-_STEP_S = 1.0
 _STEADY_WAITS = 10
 """A connection that lasted this many of the shortest waits is a good one."""
-_SWITCH_S = 2.0
-"""The most time that a switch spends on taking leave of the old broker."""
 _FAREWELL_SHARE = 0.25
 """The part of the time to stop that is kept for the last message."""
 _GRACE_S = 0.5
@@ -69,12 +64,16 @@ class Session:
         will: Message | None,
         subscriptions: Sequence[str] = (),
         nice: int = 0,
+        timeout_s: float = 10.0,
+        step_s: float = 1.0,
+        switch_s: float = 2.0,
     ) -> None:
         """Prepare a session; `nice` is the niceness of its thread.
 
         While connected, `max_queued` messages may wait that are neither retained nor kept.
         What is published on the topics of `subscriptions`, and is not retained, goes to those who
         listen().
+        `timeout_s` bounds each wait for a broker, `step_s` one for the network, `switch_s` a leave.
         """
         problems = broker.problems()
         if not 0 < reconnect_min_s <= reconnect_max_s:
@@ -89,6 +88,9 @@ class Session:
         self._access = _Access(broker=broker, will=will, subscriptions=subscriptions)
         self._ears: list[Callable[[Incoming], None]] = []
         self._nice = nice
+        self._timeout_s = timeout_s
+        self._step_s = step_s
+        self._switch_s = switch_s
         self._buffer = buffer
         self._outbox = Outbox(buffer=buffer, max_queued=max_queued)
         self._delivery = Delivery(outbox=self._outbox)
@@ -188,9 +190,9 @@ class Session:
     def stop(self, *, last: Message | None, timeout_s: float) -> None:
         """Deliver what waits, then `last`, and leave; the broker does not send the will.
 
-        Returns after `timeout_s` and at most half a second more, whatever the network does, and
-        three seconds more if the buffer's disk hangs. What is not delivered stays in a buffer
-        on disk. If `last` is not confirmed, the connection is cut, and the broker sends the will.
+        Returns after `timeout_s` and at most half a second more, or three more if the buffer's disk
+        hangs. What is not delivered stays in a buffer on disk; if `last` is not confirmed, the
+        connection is cut, and the broker sends the will.
         """
         with self._lock:
             self._last = last
@@ -204,8 +206,7 @@ class Session:
         else:
             self._thread.join(timeout_s + _GRACE_S)
         if self.alive:
-            # A name service can take very long. The thread is a daemon, and will find that it is
-            # to end.
+            # A name service can take very long. The thread will find that it is to end.
             logger.debug("%s: left behind while connecting", self._access.broker)
         self._buffer.close(timeout_s=_WRITE_S)
 
@@ -225,6 +226,7 @@ class Session:
                 wake=self._wake_up,
                 on_delivered=self._delivery.note_answer,
                 listener=Listener(topics=access.subscriptions, on_message=self._hear),
+                timeout_s=self._timeout_s,
             )
             wait_s = 0.0
             try:
@@ -255,7 +257,7 @@ class Session:
         while not connection.accepted:
             if self._interrupted.is_set():
                 return
-            connection.step(_STEP_S)
+            connection.step(self._step_s)
         # Not before: until then the first message is waited for.
         be_nice(self._nice)
         self._connections += 1
@@ -275,7 +277,7 @@ class Session:
                 steady_at_s = None
                 self._backoff.reset()
                 self._link.steady()
-            connection.step(min(_STEP_S, self._steady_after_s))
+            connection.step(min(self._step_s, self._steady_after_s))
 
     def _leave(self, connection: Connection) -> None:
         with self._lock:
@@ -283,7 +285,7 @@ class Session:
         if switching:
             # Also if the switch came a moment before this connection stood.
             self._outbox.part(last=None)
-            until_s = time.monotonic() + _SWITCH_S
+            until_s = time.monotonic() + self._switch_s
         else:
             until_s = self._stop_at_s
             kept_back = 0 if self._last is None else _FAREWELL_SHARE

@@ -74,3 +74,14 @@ def test_a_tie_is_noticed(tmp_path: Path) -> None:
 def test_no_file_is_longer_than_one_can_hold_in_mind() -> None:
     long = {str(path): n for path in FILES if (n := len(path.read_text().splitlines())) > 300}
     assert not long
+
+
+def test_no_test_module_imports_another() -> None:
+    tests = REPOSITORY / "tests"
+    ties = [
+        f"{path.relative_to(tests)}: {node.module}"
+        for path in sorted(tests.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("test_")
+    ]
+    assert not ties

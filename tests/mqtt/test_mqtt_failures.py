@@ -29,8 +29,6 @@ from support.sessions import MakeSession, Protocol, access, sessions
 from edgeclassifier.errors import BrokerError
 from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.host.wakeup import WakeUp
-from edgeclassifier.mqtt import connection as connection_module
-from edgeclassifier.mqtt import session as session_module
 from edgeclassifier.mqtt import tls as tls_module
 from edgeclassifier.mqtt.connection import Connection, RefusedError
 from edgeclassifier.mqtt.once import probe
@@ -77,11 +75,11 @@ def server(talk: Callable[[socket.socket], None]) -> Iterator[int]:
             thread.join(PATIENCE_S)
 
 
-def why_not(port: int, **changes: Any) -> str:
+def why_not(port: int, *, timeout_s: float = 10.0, **changes: Any) -> str:
     """Probe, and return the reason for the failure."""
     broker = access(port, **changes)
     with pytest.raises(BrokerError) as caught:
-        probe(broker)
+        probe(broker, timeout_s=timeout_s)
     name, _, reason = str(caught.value).partition(f":{port}: ")
     assert name == f"MQTT broker {broker.host}"
     assert "\n" not in reason
@@ -204,10 +202,9 @@ def test_not_a_broker(talk: Callable[[socket.socket], None], protocol: Protocol)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_no_answer(monkeypatch: pytest.MonkeyPatch, protocol: Protocol) -> None:
-    monkeypatch.setattr(connection_module, "_TIMEOUT_S", 0.1)
+def test_no_answer(protocol: Protocol) -> None:
     with server(read_until_closed) as port:
-        assert "did not answer within" in why_not(port, protocol=protocol)
+        assert "did not answer within" in why_not(port, protocol=protocol, timeout_s=0.1)
 
 
 def test_no_answer_to_the_tls_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,9 +342,8 @@ def test_stop_is_bounded_whatever_the_network_does(
 
 @pytest.mark.parametrize("farewell", [Message(topic="a", payload=b"offline"), None])
 def test_a_switch_leaves_the_will_to_speak_where_the_farewell_could_not(
-    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch, farewell: Message | None
+    make_session: MakeSession, farewell: Message | None
 ) -> None:
-    monkeypatch.setattr(session_module, "_SWITCH_S", 0.1)
     heard = b""
     closed = threading.Event()
 
@@ -361,7 +357,7 @@ def test_a_switch_leaves_the_will_to_speak_where_the_farewell_could_not(
         closed.set()
 
     with server(confirm_nothing) as port:
-        session = make_session(port)
+        session = make_session(port, switch_s=0.1)
         assert wait_until(lambda: session.connected)
         for _ in range(3):
             session.publish(Message(topic="t", payload=b"", keep=True))
@@ -427,11 +423,12 @@ def test_a_wake_up_call_is_heard_once() -> None:
 
 @needs_mosquitto
 def test_publishing_and_stopping_wait_for_no_timer(
-    tmp_path: Path, make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_session: MakeSession
 ) -> None:
-    monkeypatch.setattr(session_module, "_STEP_S", 3600.0)
     with Mosquitto(tmp_path) as broker:
-        session = make_session(broker.port, reconnect_min_s=3600, reconnect_max_s=3600)
+        session = make_session(
+            broker.port, reconnect_min_s=3600, reconnect_max_s=3600, step_s=3600.0
+        )
         assert wait_until(lambda: session.connected)
         for count in range(1, 4):
             session.publish(Message(topic="t", payload=b""))

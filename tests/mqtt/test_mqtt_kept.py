@@ -27,7 +27,6 @@ from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.contract.messages import Message
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.host.backoff import Backoff
-from edgeclassifier.mqtt import connection as connection_module
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.mqtt.tls import make_tls_context
 
@@ -242,15 +241,14 @@ def test_kept_messages_arrive_when_the_credentials_are_corrected(
 
 
 def test_kept_messages_arrive_when_a_broker_takes_the_place_of_something_silent(
-    tmp_path: Path, make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_session: MakeSession
 ) -> None:
-    monkeypatch.setattr(connection_module, "_TIMEOUT_S", 0.2)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        session = make_session(port)
+        session = make_session(port, timeout_s=0.2)
         publish(session, range(20))
         assert wait_until(lambda: "did not answer" in str(session.status.last_error))
     with Mosquitto(tmp_path, port=port):
