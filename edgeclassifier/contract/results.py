@@ -78,8 +78,8 @@ class Result:
 UNKNOWN = "unknown"
 
 
-@plain_data
-class State(Plain):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
     """The label that holds."""
 
     label: str

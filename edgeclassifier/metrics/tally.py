@@ -5,8 +5,8 @@ import threading
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.results import Latency, Result, State
 from edgeclassifier.contract.status import Percentiles, Progress
 
@@ -22,8 +22,8 @@ _RESULTS_KEPT = 500
 _RATE_S = 30.0
 
 
-@plain_data
-class Distribution(Plain):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
     """Durations by bucket."""
 
     counts: tuple[int, ...]
@@ -51,8 +51,8 @@ class Histogram:
         return Distribution(counts=tuple(self._counts), sum_s=self._sum_s)
 
 
-@plain_data
-class Counts(Plain):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
     """What has happened since the start."""
 
     classified: int

@@ -26,13 +26,13 @@ from support.brokers import (
 )
 from support.sessions import MakeSession, Protocol, access, sessions
 
+from edgeclassifier.contract.messages import Message
 from edgeclassifier.errors import BrokerError
 from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.host.wakeup import WakeUp
 from edgeclassifier.mqtt import tls as tls_module
 from edgeclassifier.mqtt.connection import Connection, RefusedError
 from edgeclassifier.mqtt.once import probe
-from edgeclassifier.mqtt.session import Message
 from edgeclassifier.mqtt.tls import make_tls_context
 
 PROTOCOLS: tuple[Protocol, ...] = ("5", "3.1.1")

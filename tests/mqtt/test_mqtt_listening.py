@@ -11,8 +11,8 @@ import pytest
 from support.brokers import PATIENCE_S, Mosquitto, Subscriber, needs_mosquitto, wait_until
 from support.sessions import Protocol, access, settings
 
-from edgeclassifier.contract.messages import Incoming
-from edgeclassifier.mqtt.session import Message, Session
+from edgeclassifier.contract.messages import Incoming, Message
+from edgeclassifier.mqtt.session import Session
 
 
 @pytest.fixture(params=["5", "3.1.1"])

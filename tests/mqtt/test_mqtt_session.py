@@ -14,8 +14,9 @@ import pytest
 from support.brokers import PATIENCE_S, Mosquitto, Received, Subscriber, needs_mosquitto, wait_until
 from support.sessions import MakeSession, Protocol, access, sessions, settings
 
+from edgeclassifier.contract.messages import Message
 from edgeclassifier.errors import ConfigError
-from edgeclassifier.mqtt.session import Message, Session
+from edgeclassifier.mqtt.session import Session
 
 pytestmark = needs_mosquitto
 
@@ -106,7 +107,8 @@ def test_the_broker_sends_the_will_of_a_killed_process(
 import time
 from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.mqtt.broker import Broker
-from edgeclassifier.mqtt.session import Message, Session
+from edgeclassifier.contract.messages import Message
+from edgeclassifier.mqtt.session import Session
 session = Session(
     broker=Broker(**{dataclasses.asdict(at)!r}),
     buffer=MemoryBuffer(max_bytes=1000),
