@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from edgeclassifier.accelerator.devices import Device, find_edge_tpus
 from edgeclassifier.doctor.findings import NOT_TRIED, Finding, Level, Problem, fine
-from edgeclassifier.doctor.machine import number
+from edgeclassifier.doctor.machine import Machine, Process, number
 from edgeclassifier.doctor.subject import Subject, Trial
 from edgeclassifier.errors import EXIT_CONFIG
 
@@ -124,7 +124,7 @@ HOT = Problem(
 
 
 def check_accelerator(subject: Subject) -> Iterator[Finding]:
-    """Look for it, then try it, unless the daemon uses it."""
+    """Look for it, then try it, unless a daemon may use it."""
     machine, delegate = subject.machine, subject.config.accelerator.delegate
     of_edge_tpu = delegate in {"auto", "edgetpu"}
     if delegate == "none":
@@ -137,8 +137,8 @@ def check_accelerator(subject: Subject) -> Iterator[Finding]:
         elif delegate == "auto":
             yield fine("accelerator", "auto: no Edge TPU is plugged in, the CPU runs the model")
         else:
-            trial = None if subject.daemons else subject.trial("accelerator")
-            if trial and (problem := _without_model(trial, delegate, must_work=True)):
+            trial = subject.trial("accelerator")
+            if problem := _without_model(trial, delegate, must_work=True):
                 yield problem
             yield ABSENT.found("no Edge TPU is plugged in")
         return
@@ -149,11 +149,21 @@ def check_accelerator(subject: Subject) -> Iterator[Finding]:
     if barred:
         return
     where = ", ".join(f"{each.kind} {each.path}" for each in devices) or delegate
-    if subject.daemons:
-        pid = subject.daemons[0].pid
-        yield fine("accelerator", f"{where}: a daemon runs ({pid}), so it is not tried beside it")
+    users = subject.daemons if devices else _users(machine, delegate)
+    if users:
+        said = f"a daemon runs ({users[0].pid}), so it is not tried beside it"
+        yield fine("accelerator", f"{where}: {said}")
         return
     yield _judged(subject.trial("accelerator"), where, must_work=delegate != "auto")
+
+
+def _users(machine: Machine, library: str) -> list[Process]:
+    """List those of a daemon's processes that may have a library loaded."""
+    return [
+        each
+        for each in machine.processes()
+        if each.is_ours and machine.may_have_loaded(each, library)
+    ]
 
 
 def _judged(trial: Trial, where: str, *, must_work: bool) -> Finding:

@@ -153,13 +153,13 @@ _BY_WORDS = (
 
 
 def check_camera(subject: Subject) -> Iterator[Finding]:
-    """Look at its devices, then take a frame, unless the daemon does."""
+    """Look at its devices, then take a frame, unless a daemon may have one of them open."""
     camera = subject.config.camera
     devices = _devices(subject)
     yield from (barred := list(_barred(subject, devices)))
     if barred:
         return
-    if devices and subject.daemons:
+    if subject.daemons and any(map(subject.machine.names, devices)):
         pid = subject.daemons[0].pid
         ours = [each.pid for each in subject.machine.holders(devices) if each.is_ours]
         how = (

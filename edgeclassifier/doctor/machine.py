@@ -201,6 +201,11 @@ class Machine:
         wanted = set(devices)
         return [each for each in self.processes() if wanted & set(self._open_files(each.pid))]
 
+    def may_have_loaded(self, process: Process, library: str) -> bool:
+        """Tell whether a process has a library in its memory, for all that this user may know."""
+        loaded = self.text(f"/proc/{process.pid}/maps")
+        return loaded is None or library in loaded
+
     def command_of(self, process: Process) -> str:
         """Return the short name of a process."""
         return self.text(f"/proc/{process.pid}/comm") or Path(process.arguments[0]).name

@@ -135,3 +135,26 @@ def test_the_schema_knows_every_check() -> None:
     assert known == ["config", *(each.name for each in CHECKS)]
     pattern = SCHEMA["items"]["properties"]["id"]["pattern"]
     assert all(re.search(pattern, each.id) for each in problems())
+
+
+@pytest.mark.parametrize(
+    ("loaded", "tried"),
+    [("7f00-7f01 r-xp 0 b3:2 7 /opt/npu/libnpu.so\n", False), ("", True), (None, False)],
+    ids=["loaded", "not loaded", "not to be known"],
+)
+def test_a_library_that_a_daemon_may_have_loaded_is_not_tried_beside_it(
+    device: Device, loaded: str | None, tried: bool
+) -> None:
+    device.settings["accelerator.delegate"] = "/opt/npu/libnpu.so"
+    device.start(812, "/opt/x/bin/edgeclassifier", "run")
+    if loaded is not None:
+        device.write("/proc/812/maps", loaded)
+    details = {each.check: each.detail for each in device.examine()}
+    assert ("a daemon runs (812)" in details["accelerator"]) is not tried
+
+
+def test_a_camera_device_that_is_absent_is_no_daemon_s(device: Device) -> None:
+    device.settings |= {"camera.source": "stream", "camera.stream.url": "/dev/video99"}
+    device.start(812, "/opt/x/bin/edgeclassifier", "run")
+    details = {each.check: each.detail for each in device.examine()}
+    assert "a daemon runs" not in details["camera"]
