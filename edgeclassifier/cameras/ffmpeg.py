@@ -55,7 +55,7 @@ def open_video(url: str, *, options: Mapping[str, str], timeout_s: float) -> "In
     except ImportError as error:
         raise CameraError(
             f"{redact(url)}: needs PyAV 14 or later ({error}): "
-            "run 'pip install \"edgeclassifier[stream]\"'"
+            "run 'pip install \"av>=14\"' in its environment"
         ) from None
 
     file = local_file(url)

@@ -446,7 +446,7 @@ def test_with_a_pyav_that_is_too_old(monkeypatch: pytest.MonkeyPatch, clip: Path
 
 def test_without_pyav(monkeypatch: pytest.MonkeyPatch, clip: Path) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(CameraError, match=r"pip install \"edgeclassifier\[stream\]\""):
+    with pytest.raises(CameraError, match='pip install "av>=14"'):
         make(clip).open()
 
 
