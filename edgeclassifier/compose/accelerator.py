@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgeclassifier.compose.model import ModelFile, find_model
 from edgeclassifier.config import Config
-from edgeclassifier.errors import InferenceError, ModelError
+from edgeclassifier.errors import ModelError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -92,19 +92,6 @@ def build_accelerator(
         retry_max_s=wanted.retry_max_s,
         on_change=on_change,
     )
-
-
-def try_accelerator(config: Config, model: ModelFile, *, twin: "Classifier") -> None:
-    """Start the accelerator, see whether it runs `model`, and stop it.
-
-    Raises ModelError if the model does not suit, and InferenceError if the accelerator fails
-    otherwise, or is not there.
-    """
-    with first_status(config, model, twin=twin) as (accelerator, status):
-        name = accelerator.name
-    if status.state != "ready":
-        kind = ModelError if status.fault == "unfit" else InferenceError
-        raise kind(f"{name}: {status.reason}")
 
 
 def first_status(
