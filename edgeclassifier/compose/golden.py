@@ -12,7 +12,8 @@ from edgeclassifier.errors import EXIT_CONFIG, ModelError, TrialError
 from edgeclassifier.host import children
 from edgeclassifier.host.children import Outcome
 
-_TIMEOUT_S = 120.0
+TRIAL_TIMEOUT_S = 120.0
+"""How long a model may take to answer before it is used."""
 SAMPLES = Path(__file__).parents[1] / "samples"
 """The folder of the sample pictures."""
 SAMPLE_PICTURES = str(SAMPLES / "*.*g")
@@ -33,7 +34,11 @@ Answers = list[dict[str, Any]]
 
 
 def try_model(
-    config: Config, model: ModelFile, *, stopped: Callable[[], bool] = lambda: False
+    config: Config,
+    model: ModelFile,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+    timeout_s: float = TRIAL_TIMEOUT_S,
 ) -> Answers:
     """Load a model as configured, in a child process, and let it classify the sample pictures.
 
@@ -49,10 +54,11 @@ def try_model(
     settings = {f"model.{key}": value for key, value in options.items()}
     command = children.own_command("classify", settings)
     command += ["--json", *(str(SAMPLES / name) for name in GOLDEN_PICTURES)]
-    return _answers(model.name, children.run(command, timeout_s=_TIMEOUT_S, stopped=stopped))
+    outcome = children.run(command, timeout_s=timeout_s, stopped=stopped)
+    return _answers(model.name, outcome, timeout_s=timeout_s)
 
 
-def _answers(name: str, outcome: Outcome) -> Answers:
+def _answers(name: str, outcome: Outcome, *, timeout_s: float) -> Answers:
     reason = outcome.last_words.removeprefix("edgeclassifier: ") or "no reason given"
     match outcome.end:
         case "answered" if outcome.code == 0:
@@ -65,7 +71,7 @@ def _answers(name: str, outcome: Outcome) -> Answers:
         case "killed":
             reason = "its process was killed, for lack of memory or by another program"
         case "late":
-            reason = f"it has not answered within {_TIMEOUT_S:g} s"
+            reason = f"it has not answered within {timeout_s:g} s"
         case "stopped":
             reason = "the daemon ends"
     raise TrialError(f"{name}: could not be tried: {reason}")

@@ -8,7 +8,7 @@ import pytest
 from support.programs import run
 
 from edgeclassifier.accelerator import devices
-from edgeclassifier.compose import golden as trial
+from edgeclassifier.compose.golden import TRIAL_TIMEOUT_S
 from edgeclassifier.config import Config
 from edgeclassifier.errors import EXIT_CONFIG, ConfigError
 from edgeclassifier.host.credentials import read_password
@@ -82,7 +82,7 @@ def test_the_watchdog_leaves_the_daemon_time_to_recover_or_to_say_why_it_cannot(
 
 def test_the_start_has_time_for_the_trial_of_a_model_and_an_accelerator() -> None:
     (start_s,) = SETTINGS["TimeoutStartSec"]
-    assert float(start_s) > trial._TIMEOUT_S + Config().accelerator.load_deadline_s + 60
+    assert float(start_s) > TRIAL_TIMEOUT_S + Config().accelerator.load_deadline_s + 60
 
 
 def test_the_end_has_the_time_that_the_daemon_takes() -> None:
