@@ -323,15 +323,15 @@ class Picamera2:
 
 
 @pytest.mark.parametrize(
-    ("module", "parts"),
+    ("module", "parts", "remedy"),
     [
-        (ABSENT, ("No module named 'libcamera'",)),
-        (BUSY, ("camera 0", "Device or resource busy (another program uses the camera)")),
+        (ABSENT, ("No module named 'libcamera'",), "apt install python3-picamera2"),
+        (BUSY, ("camera 0", "Device or resource busy (another program uses the camera)"), ""),
     ],
     ids=["not installed", "busy"],
 )
 def test_a_pi_camera_that_cannot_be_used(
-    tmp_path: Path, tiny: Path, module: str, parts: tuple[str, ...]
+    tmp_path: Path, tiny: Path, module: str, parts: tuple[str, ...], remedy: str
 ) -> None:
     folder = tmp_path / "modules"
     folder.mkdir()
@@ -341,11 +341,13 @@ def test_a_pi_camera_that_cannot_be_used(
     done = run_cli("check", "--model", tiny, env=env)
     assert done.returncode == FAILURE
     assert the_line(done, *parts).startswith("FAILURE  camera ")
+    assert remedy in done.stdout
 
     settings: Settings = {"model.name": str(tiny), "mqtt.port": free_port()}
     with Daemon(env=env, settings=settings) as daemon:
         assert daemon.wait() == FAILURE
-    assert sum(all(part in line for part in parts) for line in daemon.lines) == 1
+    said = [line for line in daemon.lines if all(part in line for part in (*parts, remedy))]
+    assert len(said) == 1
     assert not any("Traceback" in line for line in daemon.lines)
 
 
