@@ -217,7 +217,8 @@ def test_two_sessions_with_one_client_id_both_survive(
         second.stop(last=None, timeout_s=PATIENCE_S)
         assert wait_until(lambda: first.pending == 0)
         left = second.buffer.pending
-        assert subscriber.wait_for(lambda messages: len(set(numbers(messages))) == 100 - left)
+        # What was sent without an acknowledgement counts as left, and may have arrived as well.
+        assert subscriber.wait_for(lambda messages: len(set(numbers(messages))) >= 100 - left)
     assert set(range(50)) <= set(numbers(subscriber.messages))
     # The pauses grow, although every connection is accepted at first.
     assert broker.log.count("New client connected") < 200
