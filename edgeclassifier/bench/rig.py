@@ -146,7 +146,8 @@ class Rig:
         settings = CameraSettings(make=lambda: camera, deadline_s=self._deadline_s)
         models = ModelSlot()
         models.load(inference)
-        pipeline = Pipeline(camera=settings, models=models, nice=self._nice)
+        # The interpreter is used again as soon as the pipeline is closed.
+        pipeline = Pipeline(camera=settings, models=models, nice=self._nice, join_s=_DRAIN_S)
         be_nice(self._nice)
         arrived_s: list[float] = []
         with closing(pipeline), suppress(EndOfFrames):
