@@ -148,10 +148,11 @@ class Rig:
         models.load(inference)
         # The interpreter is used again as soon as the pipeline is closed.
         pipeline = Pipeline(camera=settings, models=models, nice=self._nice, join_s=_DRAIN_S)
-        be_nice(self._nice)
         arrived_s: list[float] = []
         with closing(pipeline), suppress(EndOfFrames):
+            # In this order: the interpreter's thread takes its niceness from this one.
             pipeline.open()
+            be_nice(self._nice)
             while not arrived_s or arrived_s[-1] - arrived_s[0] < seconds:
                 result = pipeline.next(POLL_S)
                 if result is not None:
