@@ -102,6 +102,8 @@ def _run_daemon(config: Config, broker: LocalBroker, threads: int) -> tuple[floa
         "model.threads": threads,
         "model.mean": list(config.model.mean),
         "model.std": list(config.model.std),
+        "model.channels": config.model.channels,
+        "model.input_size": config.model.input_size,
         "mqtt.host": LOOPBACK,
         "mqtt.port": broker.port,
         "mqtt.protocol": broker.protocol,

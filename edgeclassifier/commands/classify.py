@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from edgeclassifier.engine.pictures import load_picture
 
     engine = build_engine(config)
+    if engine.note:
+        report(f"{engine.model.path}: {engine.note}")
     answers: list[dict[str, Any]] = []
     failed = 0
     for path in args.images:

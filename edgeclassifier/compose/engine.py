@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from edgeclassifier.contract.results import Prediction
     from edgeclassifier.engine.classifier import Classifier
     from edgeclassifier.engine.inference import Inference
-    from edgeclassifier.engine.preprocess import InputSpec, Normalization, Preprocessor
+    from edgeclassifier.engine.outputs import OutputKind
+    from edgeclassifier.engine.preprocess import Preprocessor
     from edgeclassifier.models.metadata import Metadata
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ class Engine(Plain):
     model: ModelFile
     classifier: "Classifier"
     preprocessor: "Preprocessor"
+    note: str
+    """What was found out about the model's pixels and is not in doubt; may be empty."""
 
     def classify(self, pixels: "Pixels") -> "tuple[Prediction, ...]":
         """Return the best labels for a picture of H x W x 3 RGB."""
@@ -39,13 +42,19 @@ def build_engine(config: Config, model: ModelFile | None = None) -> Engine:
 
     Raises ModelError if it, its labels or the runtime is not usable.
     """
-    from edgeclassifier.engine.classifier import Classifier, OutputKind, check_image_classifier
+    from edgeclassifier.compose.pixels import choose_pixels
+    from edgeclassifier.engine.classifier import Classifier, check_image_classifier
     from edgeclassifier.engine.preprocess import Preprocessor
     from edgeclassifier.engine.runtime import load_model
     from edgeclassifier.models.metadata import read_metadata
 
     model = model or find_model(config.model)
-    loaded = load_model(model.path, runtime=config.model.runtime, threads=config.model.threads)
+    loaded = load_model(
+        model.path,
+        runtime=config.model.runtime,
+        threads=config.model.threads,
+        input_size=config.model.input_size,
+    )
     # Before the labels: what is no classifier needs none.
     check_image_classifier(model.path, loaded.interpreter)
     metadata = read_metadata(model.path)
@@ -59,13 +68,22 @@ def build_engine(config: Config, model: ModelFile | None = None) -> Engine:
         top_k=config.model.top_k,
         threshold=config.model.threshold,
     )
+    choice = choose_pixels(config.model, model, classifier, metadata)
     preprocessor = Preprocessor(
         spec=classifier.input,
-        normalization=_normalization(config.model, model, metadata, classifier.input),
+        normalization=choice.normalization,
         crop_fraction=config.preprocess.crop_fraction,
         region=config.preprocess.region,
+        bgr=config.model.channels == "bgr",
     )
-    return Engine(model=model, classifier=classifier, preprocessor=preprocessor)
+    if metadata.score_threshold is not None and not config.model.threshold:
+        log.info(
+            "%s: its metadata asks for a score of at least %.2g, which is not applied: "
+            "model.threshold leaves lower scores out",
+            model.path,
+            metadata.score_threshold,
+        )
+    return Engine(model=model, classifier=classifier, preprocessor=preprocessor, note=choice.reason)
 
 
 def build_inference(config: Config, model: ModelFile) -> "Inference":
@@ -103,27 +121,6 @@ def _labels(model: ModelFile, metadata: "Metadata") -> tuple[tuple[str, ...], st
     if model.known is not None and model.known.labels is not None:
         return imagenet_labels(), "the ImageNet labels"
     raise ModelError(f"{model.path}: no labels inside the model: name a label file in model.labels")
-
-
-def _normalization(
-    config: ModelConfig, model: ModelFile, metadata: "Metadata", spec: "InputSpec"
-) -> "Normalization":
-    from edgeclassifier.engine.preprocess import Normalization, usual_normalization
-
-    if config.mean:
-        return Normalization(mean=config.mean, std=config.std)
-    if metadata.normalization is not None:
-        return metadata.normalization
-    if model.known is not None:
-        return Normalization(mean=model.known.mean, std=model.known.std)
-    usual, sure = usual_normalization(spec)
-    if not sure:
-        log.warning(
-            "%s does not say how its input is normalized: assuming -1 to 1 "
-            "(if that is wrong, set model.mean and model.std)",
-            model.path,
-        )
-    return usual
 
 
 def imagenet_labels() -> tuple[str, ...]:

@@ -116,6 +116,8 @@ class ModelConfig(Plain):
     labels: str = option("", path=True, applies=MODEL)
     mean: tuple[float, ...] = option((), channels, applies=MODEL)
     std: tuple[float, ...] = option((), non_zero_channels, applies=MODEL)
+    channels: str = option("rgb", one_of("rgb", "bgr"), applies=MODEL)
+    input_size: int = option(0, between(0, 4096), applies=MODEL)
     output: str = option("auto", one_of("auto", "probabilities", "logits"), applies=MODEL)
     top_k: int = option(3, between(1, 100), applies=MODEL)
     threshold: float = option(0.0, between(0, 1), applies=MODEL)

@@ -87,7 +87,12 @@ def _try_model(config: Config) -> None:
     from edgeclassifier.engine.runtime import load_model
 
     model = find_model(config.model)
-    loaded = load_model(model.path, runtime=config.model.runtime, threads=config.model.threads)
+    loaded = load_model(
+        model.path,
+        runtime=config.model.runtime,
+        threads=config.model.threads,
+        input_size=config.model.input_size,
+    )
     check_image_classifier(model.path, loaded.interpreter)
     loaded.interpreter.invoke()
     tell(loaded=True)

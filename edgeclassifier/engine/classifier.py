@@ -1,23 +1,22 @@
 """An image classifier: a model whose input, output and labels have been checked."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeclassifier.contract.results import Prediction
+from edgeclassifier.engine.graph import Graph
 from edgeclassifier.engine.labels import fit_labels
-from edgeclassifier.engine.preprocess import InputSpec
-from edgeclassifier.engine.runtime import Interpreter, LoadedModel
+from edgeclassifier.engine.outputs import OutputKind, puts_out_logits, trial_tensors
+from edgeclassifier.engine.quantizer import InputSpec
+from edgeclassifier.engine.runtime import Interpreter, LoadedModel, has_unset_sides
 from edgeclassifier.engine.tensors import TensorLayout
 from edgeclassifier.errors import InferenceError, ModelError
 
-OutputKind = Literal["auto", "probabilities", "logits"]
-
 _DTYPES = (np.uint8, np.int8, np.float32)
-_PROBABILITY_OPS = {"SOFTMAX", "LOGISTIC"}
-_PASSING_OPS = {"QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE"}
 
 
 class Classifier:
@@ -48,13 +47,24 @@ class Classifier:
         """What another build of the same network must take and give."""
         self._output_index: int = output_details["index"]
         self._stored_scores = _dequantization_table(output_details)
-        self.labels = fit_labels(labels, int(output_details["shape"][-1]), source=labels_source)
+        self.graph = Graph(model.interpreter)
+        outputs = int(output_details["shape"][-1])
+        self._is_sigmoid = outputs == 1
+        if self._is_sigmoid:
+            _check_two_labels(path, labels, source=labels_source)
+        self.labels = fit_labels(labels, max(2, outputs), source=labels_source)
         self._top_k = top_k
         self._threshold = threshold
-        self.applies_softmax = self._is_logits(output)
+        self.applies_softmax = not self._is_sigmoid and puts_out_logits(
+            self.graph,
+            output,
+            path=path,
+            possible=self._stored_scores,
+            answers=self._trial_answers,
+        )
 
     def run(self, tensor: NDArray[Any]) -> NDArray[Any]:
-        """Run the interpreter on a tensor of 1 x H x W x 3; return what its output stores.
+        """Run the interpreter on a tensor 1 x H x W x channels; return what its output stores.
 
         Raises InferenceError if the interpreter fails.
         """
@@ -68,12 +78,11 @@ class Classifier:
 
     def scores(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         """Return one score from 0 to 1 for each label, for what run() returned."""
-        if self._stored_scores is None:
-            # JSON has no word for what a broken float model may answer.
-            real = np.nan_to_num(stored.astype(np.float32))
-        else:
-            real = self._stored_scores.take(stored.view(np.uint8))
-        return _softmax(real) if self.applies_softmax else real.clip(0, 1)
+        real = self._real(stored)
+        if self.applies_softmax:
+            return _softmax(real)
+        scores: NDArray[np.float32] = real.clip(0, 1)
+        return np.append(1 - scores, scores) if self._is_sigmoid else scores
 
     def invoke(self, tensor: NDArray[Any]) -> NDArray[np.float32]:
         """Return the scores for a tensor: run() and scores() in one."""
@@ -97,20 +106,14 @@ class Classifier:
             if scores[class_id] >= self._threshold
         )
 
-    def _is_logits(self, output: OutputKind) -> bool:
-        if output != "auto":
-            return output == "logits"
-        last = _last_operation(self._interpreter, self._output_index)
-        if last in _PROBABILITY_OPS:
-            return False
+    def _real(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         if self._stored_scores is not None:
-            possible = self._stored_scores
-            step = float(abs(possible[1] - possible[0]))
-        else:
-            # A float model's range is not written down: look at an answer.
-            blank = np.zeros((1, self.input.height, self.input.width, 3), self.input.dtype)
-            possible, step = self.run(blank), 0.0
-        return bool(possible.min() < -step or possible.max() > 1 + step)
+            return self._stored_scores.take(stored.view(np.uint8))
+        # JSON has no word for what a broken float model may answer.
+        return np.nan_to_num(stored.astype(np.float32))
+
+    def _trial_answers(self) -> Iterator[NDArray[np.float32]]:
+        return (self._real(self.run(tensor)) for tensor in trial_tensors(self.input))
 
 
 def check_image_classifier(path: Path, interpreter: Interpreter) -> None:
@@ -125,14 +128,27 @@ def _check_input(path: Path, interpreter: Interpreter) -> tuple[InputSpec, int]:
         raise ModelError(f"{path}: {len(inputs)} inputs; an image classifier has one")
     details = inputs[0]
     shape, dtype = [int(n) for n in details["shape"]], np.dtype(details["dtype"])
-    rank, rgb = 4, 3
-    if len(shape) != rank or shape[0] != 1 or shape[3] != rgb or min(shape) < 1:
-        raise ModelError(f"{path}: input shape {shape}; expected [1, height, width, 3]")
+    signature = [int(n) for n in details.get("shape_signature", shape)]
+    if has_unset_sides(signature, shape):
+        raise ModelError(
+            f"{path}: input shape {signature}: the model leaves height and width open: "
+            "set model.input_size to what it was trained with, such as 224"
+        )
+    rank, channels = 4, {1, 3}
+    if len(shape) != rank or shape[0] != 1 or shape[3] not in channels or min(shape) < 1:
+        raise ModelError(
+            f"{path}: input shape {shape}; expected [1, height, width, 3], or 1 for brightness"
+        )
     if dtype not in _DTYPES:
         raise ModelError(f"{path}: input type {dtype}; expected uint8, int8 or float32")
     scale, zero_point = details["quantization"]
     spec = InputSpec(
-        height=shape[1], width=shape[2], dtype=dtype, scale=float(scale), zero_point=int(zero_point)
+        height=shape[1],
+        width=shape[2],
+        dtype=dtype,
+        scale=float(scale),
+        zero_point=int(zero_point),
+        channels=shape[3],
     )
     return spec, int(details["index"])
 
@@ -146,9 +162,13 @@ def _check_output(path: Path, interpreter: Interpreter) -> dict[str, Any]:
             f"{path}: {len(outputs)} outputs {shapes}{kind}; an image classifier has one"
         )
     shape, dtype = shapes[0], np.dtype(outputs[0]["dtype"])
-    fewest = 2
-    if not shape or shape[-1] < fewest or int(np.prod(shape)) != shape[-1]:
+    if not shape or int(np.prod(shape)) != shape[-1]:
         raise ModelError(f"{path}: output shape {shape}; expected [1, classes]")
+    if shape[-1] == 1 and Graph(interpreter).last_operation() != "LOGISTIC":
+        raise ModelError(
+            f"{path}: one output without a sigmoid: it estimates a number, or tells nothing apart; "
+            "an image classifier has one output for each class, or a sigmoid for two"
+        )
     if dtype not in _DTYPES:
         raise ModelError(f"{path}: output type {dtype}; expected uint8, int8 or float32")
     details: dict[str, Any] = outputs[0]
@@ -167,23 +187,13 @@ def _dequantization_table(output: dict[str, Any]) -> NDArray[np.float32] | None:
     return table
 
 
-def _last_operation(interpreter: Any, tensor_index: int) -> str | None:
-    """Name the operation that computes the output, behind those that only change its form."""
-    # Both packages have it, neither documents it: where it goes, the output's range decides.
-    list_operations = getattr(interpreter, "_get_ops_details", None)
-    if list_operations is None:
-        return None
-    try:
-        operations = [each for each in list_operations() if each["op_name"] != "DELEGATE"]
-    except UnicodeDecodeError:
-        return None  # a tensor's name is damaged, which harms nothing else
-    for operation in reversed(operations):
-        if tensor_index in operation["outputs"]:
-            name: str = operation["op_name"]
-            if name not in _PASSING_OPS:
-                return name
-            tensor_index = operation["inputs"][0]
-    return None
+def _check_two_labels(path: Path, labels: tuple[str, ...], *, source: str) -> None:
+    classes = 2
+    if len(labels) != classes:
+        raise ModelError(
+            f"{path}: one output with a sigmoid tells two classes apart, but {source} has "
+            f"{len(labels)} labels: name two, that of the low score first, one a line"
+        )
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,6 +17,9 @@ from edgeclassifier.errors import InferenceError, ModelError
 
 log = logging.getLogger(__name__)
 
+_OPEN = -1
+"""A side of a tensor's shape that may have any length."""
+
 
 class Interpreter(Protocol):
     """What is used of the interpreters of both packages. One belongs to one thread."""
@@ -83,13 +86,19 @@ def default_threads() -> int:
 
 
 def load_model(
-    path: Path, *, runtime: str = "auto", threads: int = 0, delegates: Sequence[Any] = ()
+    path: Path,
+    *,
+    runtime: str = "auto",
+    threads: int = 0,
+    input_size: int = 0,
+    delegates: Sequence[Any] = (),
 ) -> LoadedModel:
     """Load `path` and allocate its tensors.
 
     `runtime` is a name from RUNTIMES or "auto" for the first that is installed; `threads` 0 is
-    default_threads(); `delegates` come from load_delegate(). Raises ModelError if the file is
-    no usable model or no runtime is there, and InferenceError if a delegate fails.
+    default_threads(); `input_size` is height and width in pixels for a model that leaves them
+    open; `delegates` come from load_delegate(). Raises ModelError if the file is no usable model
+    or no runtime is there, and InferenceError if a delegate fails.
     """
     _check_file(path)
     chosen, module = _import_first(runtime)
@@ -101,6 +110,8 @@ def load_model(
             interpreter = module.Interpreter(
                 model_path=str(path), num_threads=count, experimental_delegates=list(delegates)
             )
+            if input_size:
+                _resize_input(path, interpreter, input_size)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         if delegates:
@@ -108,6 +119,34 @@ def load_model(
             raise InferenceError(f"{path}: the delegate does not take it: {text}") from None
         raise ModelError(f"{path}: {_reason(error)}") from None
     return LoadedModel(interpreter=interpreter, runtime=chosen, threads=count)
+
+
+def has_unset_sides(signature: Sequence[int], shape: Sequence[int]) -> bool:
+    """Tell whether a model leaves height or width open (-1) and nobody has set them."""
+    return any(
+        wanted == _OPEN and side <= 1 for wanted, side in zip(signature[1:], shape[1:], strict=True)
+    )
+
+
+def _resize_input(path: Path, interpreter: Any, size: int) -> None:
+    """Set height and width where the model leaves them open; raise ModelError where they differ."""
+    inputs = interpreter.get_input_details()
+    rank = 4
+    if len(inputs) != 1 or len(inputs[0]["shape"]) != rank:
+        return  # no image classifier, which is found out next
+    shape = [int(each) for each in inputs[0]["shape"]]
+    signature = [int(each) for each in inputs[0].get("shape_signature", shape)]
+    wanted = [
+        side if given != _OPEN else default
+        for given, side, default in zip(signature, shape, (1, size, size, 3), strict=True)
+    ]
+    if wanted[1:3] != [size, size]:
+        raise ModelError(
+            f"{path}: model.input_size = {size}, but the model takes {shape[2]}x{shape[1]} pixels: "
+            "remove model.input_size"
+        )
+    if wanted != shape:
+        interpreter.resize_tensor_input(inputs[0]["index"], wanted)
 
 
 def load_delegate(library: str, options: Mapping[str, str], *, runtime: str = "auto") -> Any:

@@ -74,9 +74,6 @@ class CatalogueModel(Plain):
     origin: str
     labels: str | None
     """The name of a label set, or None if the labels are inside the model file."""
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    """The model wants (pixel - mean) / std, pixels from 0 to 255; one value or one per channel."""
     input_size: int
     """Height and width of the input in pixels."""
     accelerator: Literal["cpu", "edgetpu"] = "cpu"
@@ -115,10 +112,6 @@ def _coral(
         license="Apache-2.0",
         origin="google-coral/test_data",
         labels=labels,
-        # Their input has scale 1/128 and zero point 128. Training used 127.5, but only with 128
-        # is quantizing the identity, so that raw pixels go in unchanged, as these models expect.
-        mean=(128.0,),
-        std=(128.0,),
         input_size=input_size,
         accelerator="cpu" if cpu_twin is None else "edgetpu",
         cpu_twin=cpu_twin,
@@ -135,8 +128,6 @@ _MODELS = (
         license="Apache-2.0",
         origin="EfficientNet-Lite2, converted from the published ImageNet weights",
         labels=None,
-        mean=(127.0,),
-        std=(128.0,),
         input_size=260,
         bundled=True,
     ),

@@ -18,7 +18,7 @@ from flatbuffers import number_types
 from flatbuffers.table import Table
 
 from edgeclassifier.engine.labels import parse_labels
-from edgeclassifier.engine.preprocess import Normalization
+from edgeclassifier.engine.quantizer import Normalization
 from edgeclassifier.errors import ModelError
 
 _LARGEST_LABEL_FILE_BYTES = 10_000_000
@@ -36,6 +36,8 @@ class Metadata:
 
     labels: tuple[str, ...] | None
     normalization: Normalization | None
+    score_threshold: float | None = None
+    """Scores below it count for nothing, by the makers of the model."""
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -44,7 +46,10 @@ def read_metadata(path: Path) -> Metadata:
     Raises ModelError if the file cannot be read or has labels that are damaged.
     """
     try:
-        return Metadata(labels=_labels(path), normalization=_normalization(path))
+        normalization, threshold = _process_units(path)
+        return Metadata(
+            labels=_labels(path), normalization=normalization, score_threshold=threshold
+        )
     except OSError as error:
         raise ModelError(f"{path}: model file cannot be read: {error.strerror}") from None
 
@@ -81,14 +86,17 @@ def _has_archive(path: Path) -> bool:
         return _ARCHIVE_END in file.read()
 
 
-def _normalization(path: Path) -> Normalization | None:
+def _process_units(path: Path) -> tuple[Normalization | None, float | None]:
     with path.open("rb") as file:
         try:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return _find_normalization(content)
+                described = _described(content)
+                if described is None:
+                    return None, None
+                return _find_normalization(described), _find_threshold(described)
         except (struct.error, IndexError, TypeError, ValueError):
             # Not for this reader to judge: the interpreter refuses damaged files with the reason.
-            return None
+            return None, None
 
 
 # Field numbers from the schemas of TFLite (schema.fbs) and its metadata (metadata_schema.fbs).
@@ -96,33 +104,48 @@ _MODEL_BUFFERS, _MODEL_METADATA = 4, 6
 _METADATA_NAME, _METADATA_BUFFER = 0, 1
 _BUFFER_DATA = 0
 _MODEL_METADATA_SUBGRAPHS = 3
-_SUBGRAPH_INPUTS = 2
+_SUBGRAPH_INPUTS, _SUBGRAPH_OUTPUTS = 2, 3
 _TENSOR_PROCESS_UNITS = 4
 _UNIT_OPTIONS_TYPE, _UNIT_OPTIONS = 0, 1
-_NORMALIZATION_OPTIONS = 1
+_NORMALIZATION_OPTIONS, _SCORE_THRESHOLDING_OPTIONS = 1, 3
 _MEAN, _STD = 0, 1
+_THRESHOLD = 0
 
 
-def _find_normalization(content: mmap.mmap) -> Normalization | None:
+def _described(content: mmap.mmap) -> Table | None:
+    """Return the root of the metadata."""
     model = _root(content, 0)
     for entry in _tables(model, _MODEL_METADATA):
         if _string(entry, _METADATA_NAME) != b"TFLITE_METADATA":
             continue
         buffers = list(_tables(model, _MODEL_BUFFERS))
         index = entry.GetSlot(_slot(_METADATA_BUFFER), 0, number_types.Uint32Flags)
-        described = _root(
-            content, buffers[index].Vector(buffers[index].Offset(_slot(_BUFFER_DATA)))
-        )
-        for subgraph in _tables(described, _MODEL_METADATA_SUBGRAPHS):
-            for tensor in _tables(subgraph, _SUBGRAPH_INPUTS):
-                for unit in _tables(tensor, _TENSOR_PROCESS_UNITS):
-                    kind = unit.GetSlot(_slot(_UNIT_OPTIONS_TYPE), 0, number_types.Uint8Flags)
-                    if kind == _NORMALIZATION_OPTIONS:
-                        options = Table(
-                            content, unit.Indirect(unit.Pos + unit.Offset(_slot(_UNIT_OPTIONS)))
-                        )
-                        return _checked(_floats(options, _MEAN), _floats(options, _STD))
+        buffer = buffers[index]
+        return _root(content, buffer.Vector(buffer.Offset(_slot(_BUFFER_DATA))))
     return None
+
+
+def _find_normalization(described: Table) -> Normalization | None:
+    for options in _options(described, _SUBGRAPH_INPUTS, _NORMALIZATION_OPTIONS):
+        return _checked(_floats(options, _MEAN), _floats(options, _STD))
+    return None
+
+
+def _find_threshold(described: Table) -> float | None:
+    for options in _options(described, _SUBGRAPH_OUTPUTS, _SCORE_THRESHOLDING_OPTIONS):
+        threshold = float(options.GetSlot(_slot(_THRESHOLD), 0.0, number_types.Float32Flags))
+        return threshold if 0 < threshold <= 1 else None
+    return None
+
+
+def _options(described: Table, tensors: int, kind: int) -> Iterator[Table]:
+    """List the options of one kind among what is to be done with the inputs or the outputs."""
+    for subgraph in _tables(described, _MODEL_METADATA_SUBGRAPHS):
+        for tensor in _tables(subgraph, tensors):
+            for unit in _tables(tensor, _TENSOR_PROCESS_UNITS):
+                if unit.GetSlot(_slot(_UNIT_OPTIONS_TYPE), 0, number_types.Uint8Flags) == kind:
+                    start = unit.Indirect(unit.Pos + unit.Offset(_slot(_UNIT_OPTIONS)))
+                    yield Table(described.Bytes, start)
 
 
 def _checked(mean: tuple[float, ...], std: tuple[float, ...]) -> Normalization | None:

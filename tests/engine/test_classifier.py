@@ -13,14 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
-from support.tiny_models import LABELS, Operation, Tensor, classifier, model
+from support.tiny_models import LABELS, Operation, Tensor, classifier, colours, model
 
-from edgeclassifier.engine.classifier import Classifier, OutputKind
+from edgeclassifier.engine.classifier import Classifier
 from edgeclassifier.engine.labels import fit_labels
+from edgeclassifier.engine.outputs import OutputKind
 from edgeclassifier.engine.runtime import RUNTIMES, Interpreter, LoadedModel, Runtime, load_model
 from edgeclassifier.errors import InferenceError, ModelError
 
 Build = Callable[..., Classifier]
+PICTURE = Tensor(shape=(1, 2, 2, 3), dtype="float32")
+ROW = Tensor(shape=(1, 12), dtype="float32")
+FLATTEN = Operation(name="RESHAPE", input=0, output=1)
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +32,11 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Return what loads the bytes of a model and makes a classifier of them."""
     path = tmp_path_factory.mktemp("models") / "model.tflite"
 
-    def make(content: bytes, labels: tuple[str, ...] = LABELS, **options: Any) -> Classifier:
+    def make(
+        content: bytes, labels: tuple[str, ...] = LABELS, *, input_size: int = 0, **options: Any
+    ) -> Classifier:
         path.write_bytes(content)
-        loaded = load_model(path, threads=1)
+        loaded = load_model(path, threads=1, input_size=input_size)
         return Classifier(loaded, path=path, labels=labels, labels_source="labels.txt", **options)
 
     return make
@@ -85,7 +91,7 @@ def test_what_is_no_number_counts_as_nothing(build: Build) -> None:
 
 def test_float_scores_are_taken_as_they_are(build: Build) -> None:
     values = np.linspace(0, 1, 12, dtype=np.float32)
-    scores = build(classifier()).invoke(values.reshape(1, 2, 2, 3))
+    scores = build(classifier(), output="probabilities").invoke(values.reshape(1, 2, 2, 3))
     assert scores.tolist() == values.tolist()
 
 
@@ -203,7 +209,9 @@ class BareInterpreter:
         self._inner.invoke()
 
 
-def bare(path: Path, content: bytes, *, error: str | None = None) -> Classifier:
+def bare(
+    path: Path, content: bytes, *, labels: tuple[str, ...] = LABELS, error: str | None = None
+) -> Classifier:
     path.write_bytes(content)
     loaded = load_model(path, threads=1)
     return Classifier(
@@ -213,7 +221,7 @@ def bare(path: Path, content: bytes, *, error: str | None = None) -> Classifier:
             threads=loaded.threads,
         ),
         path=path,
-        labels=LABELS,
+        labels=labels,
         labels_source="labels.txt",
     )
 
@@ -238,6 +246,136 @@ def test_a_model_that_loads_but_does_not_run_is_refused_with_the_reason(
         )
 
 
+RGB = ("red", "green", "blue")
+LIKENESS = 4 * np.eye(3)
+
+
+def coloured(*rgb: float, size: int = 8) -> NDArray[np.float32]:
+    return np.full((1, size, size, 3), rgb, np.float32)
+
+
+def test_logits_that_look_like_probabilities_for_a_blank_picture_get_softmax(build: Build) -> None:
+    found = build(colours(LIKENESS, [0.2, 0.1, 0.3], last=None), RGB)
+    scores = found.invoke(coloured(-0.5, -1, -1))
+    assert scores.tolist() == pytest.approx(softmax(np.array([-1.8, -3.9, -3.7])), abs=1e-5)
+
+
+def test_without_a_graph_more_than_one_answer_decides(tmp_path: Path) -> None:
+    """A blank picture gives .2, .3, .5: probabilities, by the look of it."""
+    content = colours(LIKENESS, [0.2, 0.3, 0.5], last=None)
+    found = bare(tmp_path / "m.tflite", content, labels=RGB)
+    assert found.applies_softmax
+    content = colours(LIKENESS, [0.2, 0.3, 0.5], last="SOFTMAX")
+    assert not bare(tmp_path / "m.tflite", content, labels=RGB).applies_softmax
+
+
+def test_probabilities_that_are_logits_are_refused_with_what_to_set(build: Build) -> None:
+    content = colours(LIKENESS, [0, 0, 0], last=None)
+    said = (
+        r'model\.output = "probabilities", but .* FULLY_CONNECTED: set model\.output to "auto" or'
+    )
+    with pytest.raises(ModelError, match=said):
+        build(content, RGB, output="probabilities")
+
+
+def test_several_labels_at_once_need_not_sum_to_one(build: Build) -> None:
+    found = build(colours(LIKENESS, [0, 0, 0], last="LOGISTIC"), RGB, output="probabilities")
+    scores = found.invoke(coloured(1, 1, -1))
+    assert scores.tolist() == pytest.approx([0.982, 0.982, 0.018], abs=1e-3)
+
+
+# One output with a sigmoid
+
+DARK_OR_BRIGHT = np.array([[2.0, 2.0, 2.0]])
+
+
+@pytest.mark.parametrize("output", ["auto", "probabilities"])
+def test_one_sigmoid_tells_two_classes_apart(build: Build, output: OutputKind) -> None:
+    found = build(colours(DARK_OR_BRIGHT, [0], last="LOGISTIC"), ("cat", "dog"), output=output)
+    for picture, best, score in (((1, 1, 1), "dog", 0.9975), ((-1, -1, -1), "cat", 0.9975)):
+        predictions = found.top(found.invoke(coloured(*picture)))
+        assert predictions[0].label == best
+        assert predictions[0].score == pytest.approx(score, abs=1e-4)
+        assert sum(each.score for each in predictions) == pytest.approx(1)
+    assert found.labels == ("cat", "dog")
+
+
+def test_a_quantized_sigmoid_tells_two_classes_apart(build: Build) -> None:
+    row = Tensor(shape=(1, 1), dtype="int8", scale=1 / 16, zero_point=0)
+    content = model(
+        [
+            replace(row, shape=(1, 1, 1, 3)),
+            Tensor(shape=(3,), dtype="int32", values=(1, 2, 3)),
+            row,
+            replace(row, scale=1 / 256, zero_point=-128),
+        ],
+        [
+            Operation(name="MEAN", input=0, output=2, constants=(1,)),
+            Operation(name="LOGISTIC", input=2, output=3),
+        ],
+    )
+    found = build(content, ("low", "high"))
+    scores = found.invoke(np.full((1, 1, 1, 3), 32, np.int8))
+    assert scores.tolist() == pytest.approx([0.119, 0.881], abs=1 / 256)
+
+
+@pytest.mark.parametrize("labels", [("cat",), ("cat", "dog", "mouse")])
+def test_one_sigmoid_without_two_labels_says_what_to_do(
+    build: Build, labels: tuple[str, ...]
+) -> None:
+    said = f"two classes apart, but labels.txt has {len(labels)} labels: name two, that of the low"
+    with pytest.raises(ModelError, match=said):
+        build(colours(DARK_OR_BRIGHT, [0], last="LOGISTIC"), labels)
+
+
+def test_one_output_without_a_sigmoid_is_no_classifier(build: Build) -> None:
+    with pytest.raises(ModelError, match="one output without a sigmoid: it estimates a number"):
+        build(colours(DARK_OR_BRIGHT, [0], last=None), ("cat", "dog"))
+
+
+# Open sides
+
+
+def test_a_model_that_leaves_its_size_open_is_refused_with_what_to_set(build: Build) -> None:
+    said = (
+        r"input shape \[1, -1, -1, 3\]: the model leaves height and width open: set model\.input_s"
+    )
+    with pytest.raises(ModelError, match=said):
+        build(colours(LIKENESS, [0, 0, 0], is_open=True), RGB)
+
+
+def test_a_model_that_leaves_its_size_open_takes_the_configured_one(build: Build) -> None:
+    found = build(colours(LIKENESS, [0, 0, 0], is_open=True), RGB, input_size=24)
+    assert (found.input.height, found.input.width) == (24, 24)
+    assert found.layout.input.shape == (1, 24, 24, 3)
+    scores = found.invoke(coloured(0, 1, 0, size=24))
+    assert scores.tolist() == pytest.approx(softmax(np.array([0.0, 4.0, 0.0])), abs=1e-5)
+
+
+def test_a_size_that_the_model_does_not_have_is_refused(build: Build) -> None:
+    with pytest.raises(ModelError, match=r"model\.input_size = 24, but the model takes 8x8 pixels"):
+        build(colours(LIKENESS, [0, 0, 0]), RGB, input_size=24)
+    assert build(colours(LIKENESS, [0, 0, 0]), RGB, input_size=8).input.height == 8
+
+
+def test_an_open_batch_is_a_batch_of_one(build: Build) -> None:
+    picture = Tensor(shape=(1, 2, 2, 3), dtype="float32", signature=(-1, 2, 2, 3))
+    found = build(model([picture, ROW], [FLATTEN]), output="probabilities")
+    assert found.invoke(np.array(SCORES, np.float32).reshape(1, 2, 2, 3)).tolist() == pytest.approx(
+        SCORES
+    )
+
+
+# Brightness
+
+
+def test_a_model_of_one_channel_is_an_image_classifier(build: Build) -> None:
+    found = build(colours(np.array([[3.0], [-3.0]]), [0, 0], channels=1), ("bright", "dark"))
+    assert found.input.channels == 1
+    scores = found.invoke(np.full((1, 8, 8, 1), 1, np.float32))
+    assert scores.tolist() == pytest.approx(softmax(np.array([3.0, -3.0])), abs=1e-5)
+
+
 # The best classes
 
 
@@ -259,7 +397,7 @@ SCORES = [0.1, 0.3, 0.3, 0.0, 0.05, 0.3, 0.0, 0.0, 0.2, 0.0, 0.0, 0.0]
 def test_the_best_classes_come_first_and_ties_in_order_of_class_id(
     build: Build, top_k: int, threshold: float, expected: list[int]
 ) -> None:
-    found = build(classifier(), top_k=top_k, threshold=threshold)
+    found = build(classifier(), top_k=top_k, threshold=threshold, output="probabilities")
     best = found.top(found.invoke(picture(SCORES, "float32")))
     assert [each.class_id for each in best] == expected
     assert [each.rank for each in best] == list(range(1, len(expected) + 1))
@@ -314,15 +452,11 @@ def test_the_input_is_described_as_the_file_has_it(
 
 @pytest.mark.parametrize("output_shape", [(1, 12), (12,), (1, 1, 1, 12)])
 def test_a_row_of_scores_may_have_any_rank(build: Build, output_shape: tuple[int, ...]) -> None:
-    found = build(classifier(output_shape=output_shape))
+    found = build(classifier(output_shape=output_shape), output="probabilities")
     assert found.invoke(picture(SCORES, "float32")).tolist() == pytest.approx(SCORES)
 
 
 # What is no image classifier
-
-PICTURE = Tensor(shape=(1, 2, 2, 3), dtype="float32")
-ROW = Tensor(shape=(1, 12), dtype="float32")
-FLATTEN = Operation(name="RESHAPE", input=0, output=1)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +489,7 @@ FLATTEN = Operation(name="RESHAPE", input=0, output=1)
         (classifier(output_shape=(12, 1)), r"output shape \[12, 1\]; expected"),
         (
             model([PICTURE, ROW, Tensor(shape=(1, 1), dtype="float32")], [FLATTEN]),
-            r"output shape \[1, 1\]; expected",
+            "one output without a sigmoid: it estimates a number",
         ),
         (
             model([PICTURE, ROW, Tensor(shape=(1, 12), dtype="int32")],

@@ -185,8 +185,6 @@ def rose(server: Server, tmp_path: Path) -> CatalogueModel:
         license="CC0-1.0",
         origin="test",
         labels=None,
-        mean=(0.0,),
-        std=(1.0,),
         input_size=8,
     )
 
@@ -461,7 +459,7 @@ from edgeclassifier.models.store import ModelStore
 algorithm, value, url, root = sys.argv[1:]
 model = CatalogueModel(
     name="rose", file_name="rose.tflite", digest=Digest(algorithm, value), url=url, license="",
-    origin="", labels=None, mean=(0.0,), std=(1.0,), input_size=8,
+    origin="", labels=None, input_size=8,
 )
 fetch(model, ModelStore(root=Path(root)))
 """

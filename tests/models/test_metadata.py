@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.tiny_models import LABELS, classifier, normalization_metadata, with_files
 
-from edgeclassifier.engine.preprocess import Normalization
+from edgeclassifier.engine.quantizer import Normalization
 from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.errors import ModelError
 from edgeclassifier.models.metadata import Metadata, read_metadata
@@ -170,9 +170,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_metadata(tmp_path)
 
 
+def test_the_score_that_its_makers_ask_for_is_read(path: Path) -> None:
+    described = normalization_metadata([1], [2], threshold=0.25)
+    assert read(path, classifier(metadata=described)).score_threshold == 0.25
+    assert read(path, classifier()).score_threshold is None
+
+
 # Damage
 
-NORMALIZED = classifier(metadata=normalization_metadata([127.5, 127, 128], [127.5, 127, 128]))
+NORMALIZED = classifier(
+    metadata=normalization_metadata([127.5, 127, 128], [127.5, 127, 128], threshold=0.5)
+)
 FILES = {"labels.txt": LABEL_FILE, "readme.txt": b"Read me"}
 COMPRESSIONS = {
     "stored": zipfile.ZIP_STORED,

@@ -332,8 +332,6 @@ def catalogue_model(name: str, file: Path) -> CatalogueModel:
         license="CC0-1.0",
         origin="test",
         labels=None,
-        mean=(0.0,),
-        std=(1.0,),
         input_size=8,
     )
 

@@ -12,9 +12,13 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
+from numpy.typing import NDArray
 
 LABELS = tuple(f"label {letter}" for letter in "abcdefghijkl")
 """As many as classifier() has classes."""
+
+Fields = dict[int, tuple[str, float]]
+"""Field number to type and value; a reference has the type UOffsetTRelative."""
 
 _TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int8": 9}
 _BUILTINS = {
@@ -25,25 +29,44 @@ _BUILTINS = {
     "LOGISTIC": 14,
     "LOG_SOFTMAX": 50,
     "CAST": 53,
+    "ADD": 0,
+    "CONV_2D": 3,
+    "FULLY_CONNECTED": 9,
+    "MUL": 18,
+    "MEAN": 40,
+    "SUB": 41,
+    "DIV": 42,
 }
 _CUSTOM = 32
 _OLD_CODE_LIMIT = 127
 """Codes were one byte once; readers still look there for those that fit."""
-_SOFTMAX_OPTIONS, _RESHAPE_OPTIONS = 9, 17
-_NORMALIZATION_OPTIONS = 1
-
-Fields = dict[int, tuple[str, float]]
-"""Field number to type and value; a reference has the type UOffsetTRelative."""
+_OPTIONS: dict[str, tuple[int, Fields]] = {
+    "ADD": (11, {}),
+    "CONV_2D": (1, {1: ("Int32", 1), 2: ("Int32", 1), 4: ("Int32", 1), 5: ("Int32", 1)}),
+    "DIV": (29, {}),
+    "FULLY_CONNECTED": (8, {}),
+    "MEAN": (27, {}),
+    "MUL": (21, {}),
+    "SOFTMAX": (9, {0: ("Float32", 1.0)}),
+    "SUB": (28, {}),
+}
+"""Number and fields of the options that an operation cannot do without."""
+_RESHAPE_OPTIONS = 17
+_NORMALIZATION_OPTIONS, _SCORE_THRESHOLDING_OPTIONS = 1, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """A scale of 0 means not quantized."""
+    """A scale of 0 means not quantized; one with values is a constant."""
 
     shape: tuple[int, ...]
     dtype: str
     scale: float = 0.0
     zero_point: int = 0
+    signature: tuple[int, ...] | None = None
+    """The shape with -1 for the sides that are open."""
+    values: tuple[float, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +76,8 @@ class Operation:
     name: str
     input: int
     output: int
+    constants: tuple[int, ...] = ()
+    """The tensors behind the input."""
 
 
 def model(
@@ -72,11 +97,20 @@ def model(
         buffers.append(_table(builder, {0: _ref(builder.CreateByteVector(metadata))}))
         name = builder.CreateString("TFLITE_METADATA")
         entries.append(_table(builder, {0: _ref(name), 1: ("Uint32", 1)}))
+    places = [0] * len(tensors)
+    for index, each in enumerate(tensors):
+        if each.values:
+            places[index] = len(buffers)
+            data = np.array(each.values, each.dtype).tobytes()
+            buffers.append(_table(builder, {0: _ref(builder.CreateByteVector(data))}))
     last = len(tensors) - 1
     subgraph = _table(
         builder,
         {
-            0: _tables(builder, [_tensor(builder, each) for each in tensors]),
+            0: _tables(
+                builder,
+                [_tensor(builder, each, at) for each, at in zip(tensors, places, strict=True)],
+            ),
             1: _ints(builder, [last if each == -1 else each for each in inputs]),
             2: _ints(builder, [last if each == -1 else each for each in outputs]),
             3: _tables(
@@ -128,6 +162,56 @@ def classifier(
     return model(tensors, operations, metadata=metadata)
 
 
+def colours(
+    weights: NDArray[np.float64],
+    bias: Sequence[float],
+    *,
+    size: int = 8,
+    channels: int = 3,
+    before: Sequence[tuple[str, float]] = (),
+    last: str | None = "SOFTMAX",
+    is_open: bool = False,
+    metadata: bytes | None = None,
+    name: str = "",
+) -> bytes:
+    """Write a float model that knows classes by their mean colour.
+
+    Its logits are weights [classes, channels] x mean colour + bias. It begins with the arithmetic
+    `before`, operation and constant, and ends with the operation `last`. `is_open`: height and
+    width are not set in it.
+    """
+    side = 1 if is_open else size
+    signature = (1, -1, -1, channels) if is_open else None
+    picture = Tensor(
+        shape=(1, side, side, channels), dtype="float32", signature=signature, name=name
+    )
+    tensors = [picture]
+    operations: list[Operation] = []
+
+    def then(operation: str, shape: tuple[int, ...], *constants: Tensor) -> None:
+        given = 0 if not operations else operations[-1].output
+        first = len(tensors)
+        tensors.extend([*constants, Tensor(shape=shape, dtype="float32")])
+        places = tuple(range(first, first + len(constants)))
+        operations.append(
+            Operation(name=operation, input=given, output=len(tensors) - 1, constants=places)
+        )
+
+    for operation, number in before:
+        then(operation, picture.shape, Tensor(shape=(1,), dtype="float32", values=(number,)))
+    then("MEAN", (1, channels), Tensor(shape=(2,), dtype="int32", values=(1, 2)))
+    row = (1, len(weights))
+    then(
+        "FULLY_CONNECTED",
+        row,
+        Tensor(shape=weights.shape, dtype="float32", values=tuple(weights.reshape(-1))),
+        Tensor(shape=(len(weights),), dtype="float32", values=tuple(bias)),
+    )
+    if last is not None:
+        then(last, row)
+    return model(tensors, operations, metadata=metadata)
+
+
 def with_files(
     content: bytes, files: Mapping[str, bytes], *, compression: int = zipfile.ZIP_STORED
 ) -> bytes:
@@ -139,19 +223,33 @@ def with_files(
     return buffer.getvalue()
 
 
-def normalization_metadata(mean: Sequence[float], std: Sequence[float]) -> bytes:
+def normalization_metadata(
+    mean: Sequence[float], std: Sequence[float], *, threshold: float = 0.0
+) -> bytes:
     """Write the metadata of a model whose input is normalized with `mean` and `std`."""
     builder = flatbuffers.Builder(256)
     options = _table(builder, {0: _floats(builder, mean), 1: _floats(builder, std)})
     unit = _table(builder, {0: ("Uint8", _NORMALIZATION_OPTIONS), 1: _ref(options)})
     tensor = _table(builder, {4: _tables(builder, [unit])})
-    subgraph = _table(builder, {2: _tables(builder, [tensor])})
+    fields = {2: _tables(builder, [tensor])}
+    if threshold:
+        least = _table(builder, {0: ("Float32", threshold)})
+        unit = _table(builder, {0: ("Uint8", _SCORE_THRESHOLDING_OPTIONS), 1: _ref(least)})
+        fields[3] = _tables(builder, [_table(builder, {4: _tables(builder, [unit])})])
+    subgraph = _table(builder, fields)
     builder.Finish(_table(builder, {3: _tables(builder, [subgraph])}), file_identifier=b"M001")
     return bytes(builder.Output())
 
 
-def _tensor(builder: Any, tensor: Tensor) -> int:
-    fields = {0: _ints(builder, tensor.shape), 1: ("Int8", _TYPES[tensor.dtype])}
+def _tensor(builder: Any, tensor: Tensor, buffer: int) -> int:
+    fields: Fields = {
+        0: _ints(builder, tensor.shape),
+        1: ("Int8", _TYPES[tensor.dtype]),
+        2: ("Uint32", buffer),
+        3: _ref(builder.CreateString(tensor.name)),
+    }
+    if tensor.signature is not None:
+        fields[7] = _ints(builder, tensor.signature)
     if tensor.scale:
         zero_points = builder.CreateNumpyVector(np.array([tensor.zero_point], np.int64))
         fields[4] = _ref(
@@ -171,12 +269,12 @@ def _operator_code(builder: Any, name: str) -> int:
 def _operation(builder: Any, operation: Operation, code: int, shape: Sequence[int]) -> int:
     fields: Fields = {
         0: ("Uint32", code),
-        1: _ints(builder, [operation.input]),
+        1: _ints(builder, [operation.input, *operation.constants]),
         2: _ints(builder, [operation.output]),
     }
-    if operation.name == "SOFTMAX":
-        beta = _table(builder, {0: ("Float32", 1.0)})
-        fields |= {3: ("Uint8", _SOFTMAX_OPTIONS), 4: _ref(beta)}
+    if operation.name in _OPTIONS:
+        number, options = _OPTIONS[operation.name]
+        fields |= {3: ("Uint8", number), 4: _ref(_table(builder, options))}
     if operation.name == "RESHAPE":
         target = _table(builder, {0: _ints(builder, shape)})
         fields |= {3: ("Uint8", _RESHAPE_OPTIONS), 4: _ref(target)}
