@@ -64,6 +64,10 @@ metrics-test: .venv-dev/ready mosquitto ## every query and alert with a real Pro
 	@deploy/need.sh prometheus prometheus-node-exporter
 	@$(DEV_BIN)/python -m pytest tests/monitoring/real.py $(ARGS)
 
+.PHONY: model-zoo
+model-zoo: .venv-dev/ready ## models against what is expected of them (ARGS="--models FOLDER")
+	@PYTHONPATH=tests $(DEV_BIN)/python -m zoo $(ARGS)
+
 ARCH ?= amd64
 
 .PHONY: system-test
@@ -77,7 +81,8 @@ test-tflite-runtime:
 	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
 	  $(MAKE) --no-print-directory .venv-tflite/ready && \
 	  $(TFLITE_BIN)/python -m pytest tests/engine/test_classifier.py tests/engine/test_runtime.py \
-	    tests/engine/test_labels.py tests/models/test_metadata.py; \
+	    tests/engine/test_labels.py tests/engine/test_evidence.py tests/models/test_metadata.py \
+	    tests/models/test_examined.py tests/zoo; \
 	else \
 	  echo "tflite-runtime is not tested: it has no wheel for $$($(PYTHON) --version)"; \
 	fi

@@ -168,13 +168,16 @@ def colours(
     *,
     size: int = 8,
     channels: int = 3,
+    dtype: str = "float32",
+    scale: float = 0.0,
+    zero_point: int = 0,
     before: Sequence[tuple[str, float]] = (),
     last: str | None = "SOFTMAX",
     is_open: bool = False,
     metadata: bytes | None = None,
     name: str = "",
 ) -> bytes:
-    """Write a float model that knows classes by their mean colour.
+    """Write a model that knows classes by their mean colour, and calculates in float32.
 
     Its logits are weights [classes, channels] x mean colour + bias. It begins with the arithmetic
     `before`, operation and constant, and ends with the operation `last`. `is_open`: height and
@@ -183,7 +186,12 @@ def colours(
     side = 1 if is_open else size
     signature = (1, -1, -1, channels) if is_open else None
     picture = Tensor(
-        shape=(1, side, side, channels), dtype="float32", signature=signature, name=name
+        shape=(1, side, side, channels),
+        dtype=dtype,
+        scale=scale,
+        zero_point=zero_point,
+        signature=signature,
+        name=name,
     )
     tensors = [picture]
     operations: list[Operation] = []
@@ -197,6 +205,8 @@ def colours(
             Operation(name=operation, input=given, output=len(tensors) - 1, constants=places)
         )
 
+    if dtype != "float32":
+        then("DEQUANTIZE" if scale else "CAST", picture.shape)
     for operation, number in before:
         then(operation, picture.shape, Tensor(shape=(1,), dtype="float32", values=(number,)))
     then("MEAN", (1, channels), Tensor(shape=(2,), dtype="int32", values=(1, 2)))

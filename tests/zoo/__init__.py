@@ -1,0 +1,1 @@
+"""Runs every model of a folder, and compares with what is expected of it."""
