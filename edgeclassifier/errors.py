@@ -36,6 +36,10 @@ class ModelError(EdgeclassifierError):
     exit_code = EXIT_CONFIG
 
 
+class PixelsError(ModelError):
+    """How a model's pixels are meant is unclear, or is configured in a way that does not fit."""
+
+
 class TrialError(EdgeclassifierError):
     """A model could not be tried, which says nothing of it; trying again may help."""
 

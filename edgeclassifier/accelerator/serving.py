@@ -65,7 +65,11 @@ def _load(job: Job) -> Interpreter:
         if library is not None:
             delegates = [load_delegate(library, job.options, runtime=job.runtime)]
         loaded = load_model(
-            job.model, runtime=job.runtime, threads=job.threads, delegates=delegates
+            job.model,
+            runtime=job.runtime,
+            threads=job.threads,
+            input_size=job.layout.input.shape[1],
+            delegates=delegates,
         )
     except ModelError as error:
         raise Failure("unfit", str(error)) from None

@@ -38,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from edgeclassifier.engine.pictures import load_picture
 
     engine = build_engine(config)
-    if engine.note:
-        report(f"{engine.model.path}: {engine.note}")
+    if engine.pixels.reason:
+        report(f"{engine.model.path}: {engine.pixels.reason}")
     answers: list[dict[str, Any]] = []
     failed = 0
     for path in args.images:

@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
 
     truth = read_truth(args.labels)
     engine = build_engine(config)
-    if engine.note:
-        report(f"{engine.model.path}: {engine.note}")
+    if engine.pixels.reason:
+        report(f"{engine.model.path}: {engine.pixels.reason}")
     expected = class_ids(truth, engine.classifier.labels, source=str(args.labels))
 
     def classify(path: Path) -> tuple[Prediction, ...]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgeclassifier.contract.results import Prediction
     from edgeclassifier.engine.classifier import Classifier
     from edgeclassifier.engine.inference import Inference
+    from edgeclassifier.engine.normalization import Choice
     from edgeclassifier.engine.outputs import OutputKind
     from edgeclassifier.engine.preprocess import Preprocessor
     from edgeclassifier.models.metadata import Metadata
@@ -28,8 +29,8 @@ class Engine(Plain):
     model: ModelFile
     classifier: "Classifier"
     preprocessor: "Preprocessor"
-    note: str
-    """What was found out about the model's pixels and is not in doubt; may be empty."""
+    pixels: "Choice"
+    """How the model's pixels are meant, and why."""
 
     def classify(self, pixels: "Pixels") -> "tuple[Prediction, ...]":
         """Return the best labels for a picture of H x W x 3 RGB."""
@@ -68,6 +69,12 @@ def build_engine(config: Config, model: ModelFile | None = None) -> Engine:
         top_k=config.model.top_k,
         threshold=config.model.threshold,
     )
+    wanted, taken = config.model.input_size, classifier.input
+    if wanted and (taken.height, taken.width) != (wanted, wanted):
+        raise ModelError(
+            f"{model.path}: model.input_size = {wanted}, but the model takes "
+            f"{taken.width}x{taken.height} pixels: remove model.input_size"
+        )
     choice = choose_pixels(config.model, model, classifier, metadata)
     preprocessor = Preprocessor(
         spec=classifier.input,
@@ -83,7 +90,7 @@ def build_engine(config: Config, model: ModelFile | None = None) -> Engine:
             model.path,
             metadata.score_threshold,
         )
-    return Engine(model=model, classifier=classifier, preprocessor=preprocessor, note=choice.reason)
+    return Engine(model=model, classifier=classifier, preprocessor=preprocessor, pixels=choice)
 
 
 def build_inference(config: Config, model: ModelFile) -> "Inference":

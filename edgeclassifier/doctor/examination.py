@@ -13,6 +13,7 @@ from edgeclassifier.doctor import (
     config,
     hardware,
     model,
+    pixels,
     python,
     service,
     web,
@@ -92,6 +93,7 @@ _CONFIG_LIMIT_S = 20.0
 _MODULES: Sequence[ModuleType] = (
     config,
     python,
+    pixels,
     model,
     camera,
     accelerator,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from edgeclassifier.doctor import pixels
 from edgeclassifier.doctor.findings import NOT_TRIED, REINSTALL, Finding, Level, Problem, fine
 from edgeclassifier.doctor.subject import Subject
 from edgeclassifier.errors import EXIT_CONFIG, ModelError
@@ -94,7 +95,7 @@ LABELS_DOUBTFUL = Problem(
 
 
 def check_model(subject: Subject) -> Iterator[Finding]:
-    """Whether it is there, is what was installed, and runs."""
+    """Whether it is there, is what was installed, runs, and says what its pixels mean."""
     from edgeclassifier.compose.model import find_model
 
     try:
@@ -113,6 +114,11 @@ def check_model(subject: Subject) -> Iterator[Finding]:
         else:
             yield CRASHES.found(f"{model.path}: {trial.outcome.last_words or 'no answer'}")
         return
+    if "pixels_error" in trial.results:
+        yield pixels.UNCLEAR.found(str(trial.results["pixels_error"]))
+        return
+    if trial.results.get("pixels_doubt"):
+        yield pixels.GUESSED.found(str(trial.results["pixels_doubt"]))
     if differences:
         return
     form = trial.results.get("input", "loads and runs")
@@ -125,6 +131,8 @@ def check_labels(subject: Subject) -> Iterator[Finding]:
     count = results.get("labels")
     if results.get("loaded") is not True:
         yield NOT_TRIED.found("the model does not run", check="labels")
+    elif "pixels_error" in results:
+        yield NOT_TRIED.found("it is not clear what the model's pixels mean", check="labels")
     elif count is None:
         reason = results.get("error") or subject.trial("model").outcome.last_words
         yield LABELS_UNFIT.found(str(reason))

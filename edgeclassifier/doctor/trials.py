@@ -15,7 +15,7 @@ import typing
 from typing import Any, TypeVar
 
 from edgeclassifier.config import Config
-from edgeclassifier.errors import EdgeclassifierError
+from edgeclassifier.errors import EdgeclassifierError, PixelsError
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST_WAIT_S = 20.0
@@ -98,7 +98,12 @@ def _try_model(config: Config) -> None:
     tell(loaded=True)
     # As many answers as it takes to judge it, whatever is published of them.
     settings = dataclasses.replace(config.model, top_k=GOLDEN_TOP_K, threshold=0.0)
-    engine = build_engine(dataclasses.replace(config, model=settings), model)
+    try:
+        engine = build_engine(dataclasses.replace(config, model=settings), model)
+    except PixelsError as error:
+        tell(pixels_error=str(error))
+        raise
+    tell(pixels_doubt=engine.pixels.doubt)
     form = engine.classifier.input
     tell(
         labels=len(engine.classifier.labels),

@@ -129,7 +129,7 @@ def _check_input(path: Path, interpreter: Interpreter) -> tuple[InputSpec, int]:
     details = inputs[0]
     shape, dtype = [int(n) for n in details["shape"]], np.dtype(details["dtype"])
     signature = [int(n) for n in details.get("shape_signature", shape)]
-    if has_unset_sides(signature, shape):
+    if len(signature) == len(shape) and has_unset_sides(signature, shape):
         raise ModelError(
             f"{path}: input shape {signature}: the model leaves height and width open: "
             "set model.input_size to what it was trained with, such as 224"

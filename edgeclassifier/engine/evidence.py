@@ -23,7 +23,7 @@ from edgeclassifier.engine.normalization import (
 )
 from edgeclassifier.engine.preprocess import Preprocessor
 from edgeclassifier.engine.quantizer import Normalization
-from edgeclassifier.errors import ModelError
+from edgeclassifier.errors import PixelsError
 
 _CANDIDATES = {"0 to 255": RAW, "0 to 1": ZERO_TO_ONE, "-1 to 1": MINUS_ONE_TO_ONE}
 _LIMITS = {"0 to 255": (0.0, 255.0), "0 to 1": (0.0, 1.0), "-1 to 1": (-1.0, 1.0)}
@@ -54,7 +54,7 @@ Answers = Mapping[str, NDArray[np.float32]]
 def examine(path: Path, classifier: Classifier, pictures: Mapping[str, Pixels]) -> Choice:
     """Find out by its graph and by trying `pictures`, by file name, what the model wants.
 
-    Raises ModelError, with what to set, if that remains unclear.
+    Raises PixelsError, with what to set, if that remains unclear.
     """
     found = next(_certain(classifier, classifier.graph), None)
     if found is None:
@@ -64,7 +64,7 @@ def examine(path: Path, classifier: Classifier, pictures: Mapping[str, Pixels]) 
         }
         found = next(_by_answers(classifier, answers, list(pictures)), None)
     if found is None:
-        raise ModelError(
+        raise PixelsError(
             f"{path}: the model does not say how its pixels are normalized, and its answers to the "
             f"sample pictures do not show it: {_what_to_set()}"
         )

@@ -7,7 +7,7 @@ import numpy as np
 
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.engine.quantizer import InputSpec, Normalization, Quantizer
-from edgeclassifier.errors import ModelError
+from edgeclassifier.errors import PixelsError
 
 RAW = Normalization(mean=(0.0,), std=(1.0,))
 ZERO_TO_ONE = Normalization(mean=(0.0,), std=(255.0,))
@@ -43,7 +43,7 @@ def choose_normalization(
 
     1. the configuration; 2. a quantized input tensor of a usual range, which raw pixels fill;
     3. what the metadata states; 4. what is seen by trying it, `examine`.
-    Raises ModelError if what is configured does not fit the tensor, and as `examine` does.
+    Raises PixelsError if what is configured does not fit the tensor, and as `examine` does.
     """
     if configured is not None:
         return _configured(path, spec, configured)
@@ -110,9 +110,9 @@ def _configured(path: Path, spec: InputSpec, configured: Normalization) -> Choic
     )
     straight = raw_pixels(spec)
     if straight is not None:
-        raise ModelError(f"{path}: {said}, so raw pixels are right: remove model.mean and std")
+        raise PixelsError(f"{path}: {said}, so raw pixels are right: remove model.mean and std")
     if levels < _COARSE_LEVELS or clipped > _LARGEST_CLIPPED:
-        raise ModelError(
+        raise PixelsError(
             f"{path}: {said}: set model.mean and model.std to what it was trained with"
         )
     return Choice(normalization=normalization, reason=reason, doubt=said)
@@ -154,7 +154,7 @@ def _by_span(path: Path, spec: InputSpec) -> Choice:
             doubt=f"{held}: taken for {name}, which keeps {levels} of 256 levels of brightness; "
             "set model.mean and model.std if it was trained with others",
         )
-    raise ModelError(
+    raise PixelsError(
         f"{path}: {held}, which none of the usual normalizations fits: set model.mean and "
         "model.std to what it was trained with, in pixels from 0 to 255"
     )
@@ -186,7 +186,7 @@ def _in_pixels(normalization: Normalization) -> Normalization:
 def _check_channels(path: Path, spec: InputSpec, given: Normalization, *, said_by: str) -> None:
     most = max(len(given.mean), len(given.std))
     if most > spec.channels:
-        raise ModelError(
+        raise PixelsError(
             f"{path}: {said_by} gives {most} numbers for mean and std, but the model takes "
             "brightness alone: one number each"
         )

@@ -111,7 +111,7 @@ def load_model(
                 model_path=str(path), num_threads=count, experimental_delegates=list(delegates)
             )
             if input_size:
-                _resize_input(path, interpreter, input_size)
+                _resize_input(interpreter, input_size)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         if delegates:
@@ -128,8 +128,8 @@ def has_unset_sides(signature: Sequence[int], shape: Sequence[int]) -> bool:
     )
 
 
-def _resize_input(path: Path, interpreter: Any, size: int) -> None:
-    """Set height and width where the model leaves them open; raise ModelError where they differ."""
+def _resize_input(interpreter: Any, size: int) -> None:
+    """Set height and width where the model leaves them open."""
     inputs = interpreter.get_input_details()
     rank = 4
     if len(inputs) != 1 or len(inputs[0]["shape"]) != rank:
@@ -140,11 +140,6 @@ def _resize_input(path: Path, interpreter: Any, size: int) -> None:
         side if given != _OPEN else default
         for given, side, default in zip(signature, shape, (1, size, size, 3), strict=True)
     ]
-    if wanted[1:3] != [size, size]:
-        raise ModelError(
-            f"{path}: model.input_size = {size}, but the model takes {shape[2]}x{shape[1]} pixels: "
-            "remove model.input_size"
-        )
     if wanted != shape:
         interpreter.resize_tensor_input(inputs[0]["index"], wanted)
 

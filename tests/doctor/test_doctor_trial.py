@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.delegate.build import Device, build, needs_gcc, tiny_models
-from support.tiny_models import LABELS, classifier
+from support.tiny_models import LABELS, classifier, colours
 
 from edgeclassifier.compose.engine import build_engine
 from edgeclassifier.compose.model import BUNDLED_MODEL
@@ -85,10 +86,16 @@ def test_a_package_of_this_name_in_the_current_folder_is_not_run(
         (classifier("uint8", scale=1 / 256), LABELS, [None, None]),
         (classifier("uint8", scale=1 / 256), LABELS[:5], [None, "labels.unfit"]),
         (classifier("uint8", scale=1 / 256), [], [None, "labels.unfit"]),
+        (colours(4 * np.eye(12, 3), [0] * 12), LABELS, ["model.pixels_guessed", None, None]),
+        (
+            colours(np.eye(12, 3) / 1e6, [0] * 12),
+            LABELS,
+            ["model.pixels_unclear", "doctor.not_tried"],
+        ),
         (b"\x20\0\0\0TFL3" + bytes(40), LABELS, ["model.unusable", "doctor.not_tried"]),
         (b"", LABELS, ["model.unusable", "doctor.not_tried"]),
     ],
-    ids=["sound", "too few labels", "no labels", "damaged", "empty"],
+    ids=["sound", "too few labels", "no labels", "guessed", "unclear", "damaged", "empty"],
 )
 def test_a_model_and_its_labels(
     tmp_path: Path, content: bytes, labels: Sequence[str], expected: list[str | None]

@@ -352,12 +352,6 @@ def test_a_model_that_leaves_its_size_open_takes_the_configured_one(build: Build
     assert scores.tolist() == pytest.approx(softmax(np.array([0.0, 4.0, 0.0])), abs=1e-5)
 
 
-def test_a_size_that_the_model_does_not_have_is_refused(build: Build) -> None:
-    with pytest.raises(ModelError, match=r"model\.input_size = 24, but the model takes 8x8 pixels"):
-        build(colours(LIKENESS, [0, 0, 0]), RGB, input_size=24)
-    assert build(colours(LIKENESS, [0, 0, 0]), RGB, input_size=8).input.height == 8
-
-
 def test_an_open_batch_is_a_batch_of_one(build: Build) -> None:
     picture = Tensor(shape=(1, 2, 2, 3), dtype="float32", signature=(-1, 2, 2, 3))
     found = build(model([picture, ROW], [FLATTEN]), output="probabilities")

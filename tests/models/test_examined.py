@@ -53,7 +53,7 @@ def test_the_result_is_said_and_kept_under_the_hash_of_the_file(
     with caplog.at_level(logging.INFO):
         found = engine(tmp_path, RAW)
     (said,) = caplog.messages
-    assert said == f"{tmp_path / 'm.tflite'}: {found.note}"
+    assert said == f"{tmp_path / 'm.tflite'}: {found.pixels.reason}"
     assert "takes pixels from 0 to 255" in said
     assert kept(tmp_path).stem == found.model.sha256()
     label, score = best(found, 230, 20, 20)
@@ -66,7 +66,7 @@ def test_a_kept_result_is_used_instead_of_trying_again(tmp_path: Path) -> None:
     result = json.loads(kept(tmp_path).read_text())
     assert (result["mean"], result["std"]) == ([0.0], [1.0])
     kept(tmp_path).write_text(json.dumps({**result, "mean": [1.0], "std": [2.0], "reason": "kept"}))
-    assert engine(tmp_path, RAW).note == "kept"
+    assert engine(tmp_path, RAW).pixels.reason == "kept"
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,14 @@ def test_a_damaged_result_is_found_out_again(tmp_path: Path, damage: str) -> Non
     first = engine(tmp_path, RAW)
     whole = kept(tmp_path).read_text()
     kept(tmp_path).write_text(damage)
-    assert engine(tmp_path, RAW).note == first.note
+    assert engine(tmp_path, RAW).pixels.reason == first.pixels.reason
     assert kept(tmp_path).read_text() == whole
 
 
 def test_a_store_that_cannot_be_written_costs_nothing_but_the_time(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "checked").write_text("in the way")
-    assert "0 to 255" in engine(tmp_path, RAW).note
+    assert "0 to 255" in engine(tmp_path, RAW).pixels.reason
 
 
 def test_a_doubtful_choice_is_warned_of_at_each_start(
@@ -101,7 +101,7 @@ def test_a_doubtful_choice_is_warned_of_at_each_start(
 ) -> None:
     for _ in range(2):
         caplog.clear()
-        assert engine(tmp_path, DOUBTFUL).note == ""
+        assert engine(tmp_path, DOUBTFUL).pixels.reason == ""
         (said,) = caplog.records
         assert said.levelname == "WARNING"
         assert "set model.mean = [0] and model.std = [255] (0 to 1)" in said.getMessage()
@@ -147,6 +147,12 @@ def test_the_size_of_an_open_model_is_configured(tmp_path: Path) -> None:
         engine(tmp_path, content)
 
 
+def test_a_size_that_the_model_does_not_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"model\.input_size = 32, but the model takes 8x8 pixels"):
+        engine(tmp_path, RAW, input_size=32)
+    assert engine(tmp_path, RAW, input_size=8).classifier.input.width == 8
+
+
 def test_a_threshold_of_the_metadata_is_said_not_to_be_applied(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -175,5 +181,5 @@ def test_a_command_says_what_was_found_out(tmp_path: Path) -> None:
 def test_a_quantized_model_is_not_tried(tmp_path: Path) -> None:
     labels = {"labels.txt": "\n".join(map(str, range(12))).encode()}
     content = with_files(classifier("uint8", scale=1 / 128, zero_point=128, last="SOFTMAX"), labels)
-    assert engine(tmp_path, content).note == ""
+    assert engine(tmp_path, content).pixels.reason == ""
     assert [each.name for each in tmp_path.iterdir()] == ["m.tflite"]

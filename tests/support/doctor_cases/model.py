@@ -105,6 +105,21 @@ def too_few_labels(device: Device) -> None:
     device.trials["model"] = lines(MODEL_RUNS, {"error": "labels.txt: 12 labels, but …"})
 
 
+@case("model.pixels_unclear", "doctor.not_tried")
+def pixels_that_nothing_is_known_of(device: Device) -> None:
+    device.trials["model"] = lines(MODEL_RUNS, {"pixels_error": "unclear"}, {"error": "unclear"})
+
+
+@case("model.pixels_guessed", level=warns)
+def pixels_that_are_guessed(device: Device) -> None:
+    device.trials["model"] = lines(
+        MODEL_RUNS,
+        {"pixels_doubt": "taken for 0 to 1"},
+        {"labels": 12, "first_labels": ["a"]},
+        {"classified": True},
+    )
+
+
 @case("labels.doubtful", level=warns)
 def labels_in_another_order(device: Device) -> None:
     device.trials["model"] = lines(
