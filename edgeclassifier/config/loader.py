@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 from edgeclassifier.config.contradictions import contradictions
 from edgeclassifier.config.options import finite, is_path
-from edgeclassifier.config.render import one_line, quoted, quoted_key
+from edgeclassifier.config.render import quoted, quoted_key
 from edgeclassifier.config.schema import Config
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.terminal import one_line
 
 _DROP_INS = "conf.d"
 
