@@ -47,7 +47,7 @@ def build_engine(config: Config, model: ModelFile | None = None) -> Engine:
     model = model or find_model(config.model)
     loaded = load_model(model.path, runtime=config.model.runtime, threads=config.model.threads)
     # Before the labels: what is no classifier needs none.
-    check_image_classifier(model.path, loaded.interpreter)
+    check_image_classifier(model.path, loaded.interpreter, output=config.model.output)
     metadata = read_metadata(model.path)
     labels, source = _labels(model, metadata)
     classifier = Classifier(

@@ -88,7 +88,7 @@ def _try_model(config: Config) -> None:
 
     model = find_model(config.model)
     loaded = load_model(model.path, runtime=config.model.runtime, threads=config.model.threads)
-    check_image_classifier(model.path, loaded.interpreter)
+    check_image_classifier(model.path, loaded.interpreter, output=config.model.output)
     loaded.interpreter.invoke()
     tell(loaded=True)
     # As many answers as it takes to judge it, whatever is published of them.

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeclassifier.contract.results import Prediction
+from edgeclassifier.engine.evidence import check_no_features
 from edgeclassifier.engine.labels import fit_labels
 from edgeclassifier.engine.preprocess import InputSpec
 from edgeclassifier.engine.runtime import Interpreter, LoadedModel
@@ -113,10 +114,15 @@ class Classifier:
         return bool(possible.min() < -step or possible.max() > 1 + step)
 
 
-def check_image_classifier(path: Path, interpreter: Interpreter) -> None:
-    """Raise ModelError, with the reason, where the model in `path` does not classify pictures."""
+def check_image_classifier(path: Path, interpreter: Interpreter, *, output: str = "auto") -> None:
+    """Raise ModelError, with the reason, if the model in `path` does not classify pictures.
+
+    If `output` says what it gives, that is believed.
+    """
     _check_input(path, interpreter)
     _check_output(path, interpreter)
+    if output == "auto":
+        check_no_features(path, interpreter)
 
 
 def _check_input(path: Path, interpreter: Interpreter) -> tuple[InputSpec, int]:

@@ -236,7 +236,8 @@ def _from_yaml(lines: Sequence[str], source: str) -> tuple[str, ...]:
     if match[1]:
         # In brackets, perhaps over several lines.
         listed = _YAML_FLOW.match(" ".join([match[1], *lines[start + 1 :]]))
-        found = _YAML_FLOW_ENTRY.findall(listed[1] or listed[2]) if listed else []
+        content = (listed[1] or listed[2]) if listed else ""
+        found: list[tuple[str, str, str]] = _YAML_FLOW_ENTRY.findall(content)
         return _from_data(
             {number or str(n): quoted or plain for n, (number, quoted, plain) in enumerate(found)},
             source,

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from edgeclassifier.engine.refusals import is_for_edge_tpu, refusal
 from edgeclassifier.errors import ModelError
 from edgeclassifier.host import children
 
@@ -57,9 +58,9 @@ def check_model(path: Path, *, shown: Path) -> None:
     with path.open("rb") as file:
         head = file.read(_IDENTIFIER_AT + len(_IDENTIFIER))
     if head[_IDENTIFIER_AT:] != _IDENTIFIER:
-        raise ModelError(f"{shown} is not a TFLite model: it lacks the identifier TFL3 at byte 4")
+        raise ModelError(f"{shown}: not a TFLite model (the identifier TFL3 is missing)")
     if _has_zip_entry(path) and not _is_whole_zip(path):
-        raise ModelError(f"{shown} is truncated: the metadata at its end is not whole")
+        raise ModelError(f"{shown}: truncated: the metadata at its end is not whole")
     outcome = children.run([*children.module_command(__name__), path], timeout_s=_TRIAL_TIMEOUT_S)
     match outcome.end:
         case "answered" if outcome.code == 0:
@@ -67,13 +68,10 @@ def check_model(path: Path, *, shown: Path) -> None:
         case "late":
             reason = f"could not be loaded and run within {_TRIAL_TIMEOUT_S:.0f} s"
         case "crashed" | "killed":
-            reason = (
-                "is truncated or damaged: it crashes the TFLite runtime, or needs too much memory"
-            )
+            reason = "truncated or damaged: it crashes the TFLite runtime, or needs too much memory"
         case _:
-            said = outcome.last_words or "no reason given"
-            reason = f"cannot be loaded and run, it may be truncated: {said}"
-    raise ModelError(f"{shown} {reason}")
+            reason = refusal(outcome.last_words or "no reason given")
+    raise ModelError(f"{shown}: {reason}")
 
 
 def limit_resources(path: Path) -> None:
@@ -87,7 +85,7 @@ def limit_resources(path: Path) -> None:
 
 
 def run_once(path: Path, interpreter_class: Any) -> None:
-    """Load `path` and run it on zeros; what needs a delegate, such as an Edge TPU, is only loaded.
+    """Load `path` and run it on zeros; what is compiled for an Edge TPU is only loaded.
 
     Raises ValueError, RuntimeError, MemoryError or TypeError with the runtime's reason.
     """
@@ -97,7 +95,7 @@ def run_once(path: Path, interpreter_class: Any) -> None:
     try:
         interpreter.allocate_tensors()
     except RuntimeError as error:
-        if "unresolved custom op" in str(error):
+        if is_for_edge_tpu(str(error)):
             return
         raise
     # It reads every name, where damage shows as well. Both packages have it.

@@ -25,6 +25,14 @@ _BUILTINS = {
     "LOGISTIC": 14,
     "LOG_SOFTMAX": 50,
     "CAST": 53,
+    "CONV_2D": 3,
+    "FULLY_CONNECTED": 9,
+    "RELU": 19,
+    "TANH": 28,
+    "L2_NORMALIZATION": 11,
+    "RSQRT": 76,
+    "MUL": 18,
+    "FROM_THE_FUTURE": 4000,
 }
 _CUSTOM = 32
 _OLD_CODE_LIMIT = 127
@@ -53,6 +61,9 @@ class Operation:
     name: str
     input: int
     output: int
+    version: int = 1
+    others: tuple[int, ...] = ()
+    """Inputs behind the first."""
 
 
 def model(
@@ -92,7 +103,7 @@ def model(
         builder,
         {
             0: ("Uint32", 3),  # the version of the schema
-            1: _tables(builder, [_operator_code(builder, each.name) for each in operations]),
+            1: _tables(builder, [_operator_code(builder, each) for each in operations]),
             2: _tables(builder, [subgraph]),
             4: _tables(builder, buffers),
             6: _tables(builder, entries),
@@ -160,18 +171,22 @@ def _tensor(builder: Any, tensor: Tensor) -> int:
     return _table(builder, fields)
 
 
-def _operator_code(builder: Any, name: str) -> int:
-    code = _BUILTINS.get(name, _CUSTOM)
-    fields: Fields = {0: ("Int8", min(code, _OLD_CODE_LIMIT)), 2: ("Int32", 1), 3: ("Int32", code)}
+def _operator_code(builder: Any, operation: Operation) -> int:
+    code = _BUILTINS.get(operation.name, _CUSTOM)
+    fields: Fields = {
+        0: ("Int8", min(code, _OLD_CODE_LIMIT)),
+        2: ("Int32", operation.version),
+        3: ("Int32", code),
+    }
     if code == _CUSTOM:
-        fields[1] = _ref(builder.CreateString(name))
+        fields[1] = _ref(builder.CreateString(operation.name))
     return _table(builder, fields)
 
 
 def _operation(builder: Any, operation: Operation, code: int, shape: Sequence[int]) -> int:
     fields: Fields = {
         0: ("Uint32", code),
-        1: _ints(builder, [operation.input]),
+        1: _ints(builder, [operation.input, *operation.others]),
         2: _ints(builder, [operation.output]),
     }
     if operation.name == "SOFTMAX":
