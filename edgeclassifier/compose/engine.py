@@ -48,7 +48,7 @@ def build_engine(config: Config, model: ModelFile | None = None) -> Engine:
     loaded = load_model(model.path, runtime=config.model.runtime, threads=config.model.threads)
     # Before the labels: what is no classifier needs none.
     check_image_classifier(model.path, loaded.interpreter, output=config.model.output)
-    metadata = read_metadata(model.path)
+    metadata = read_metadata(model.path, labels=model.labels is None)
     labels, source = _labels(model, metadata)
     classifier = Classifier(
         loaded,

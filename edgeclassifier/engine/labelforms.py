@@ -237,9 +237,12 @@ def _from_yaml(lines: Sequence[str], source: str) -> tuple[str, ...]:
         # In brackets, perhaps over several lines.
         listed = _YAML_FLOW.match(" ".join([match[1], *lines[start + 1 :]]))
         content = (listed[1] or listed[2]) if listed else ""
-        found: list[tuple[str, str, str]] = _YAML_FLOW_ENTRY.findall(content)
+        entries: list[tuple[str, str, str]] = _YAML_FLOW_ENTRY.findall(content)
         return _from_data(
-            {number or str(n): quoted or plain for n, (number, quoted, plain) in enumerate(found)},
+            {
+                number or str(n): quoted or plain
+                for n, (number, quoted, plain) in enumerate(entries)
+            },
             source,
         )
     items: list[tuple[int, str]] = []

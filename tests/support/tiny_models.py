@@ -39,6 +39,7 @@ _OLD_CODE_LIMIT = 127
 """Codes were one byte once; readers still look there for those that fit."""
 _SOFTMAX_OPTIONS, _RESHAPE_OPTIONS = 9, 17
 _NORMALIZATION_OPTIONS = 1
+_AXIS_LABELS = 2
 
 Fields = dict[int, tuple[str, float]]
 """Field number to type and value; a reference has the type UOffsetTRelative."""
@@ -157,6 +158,26 @@ def normalization_metadata(mean: Sequence[float], std: Sequence[float]) -> bytes
     unit = _table(builder, {0: ("Uint8", _NORMALIZATION_OPTIONS), 1: _ref(options)})
     tensor = _table(builder, {4: _tables(builder, [unit])})
     subgraph = _table(builder, {2: _tables(builder, [tensor])})
+    builder.Finish(_table(builder, {3: _tables(builder, [subgraph])}), file_identifier=b"M001")
+    return bytes(builder.Output())
+
+
+def label_metadata(files: Mapping[str, str]) -> bytes:
+    """Write the metadata of a model whose output has label files: their names and locales."""
+    builder = flatbuffers.Builder(256)
+    described = [
+        _table(
+            builder,
+            {
+                0: _ref(builder.CreateString(name)),
+                2: ("Int8", _AXIS_LABELS),
+                3: _ref(builder.CreateString(locale)),
+            },
+        )
+        for name, locale in files.items()
+    ]
+    tensor = _table(builder, {6: _tables(builder, described)})
+    subgraph = _table(builder, {3: _tables(builder, [tensor])})
     builder.Finish(_table(builder, {3: _tables(builder, [subgraph])}), file_identifier=b"M001")
     return bytes(builder.Output())
 
