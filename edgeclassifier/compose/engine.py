@@ -102,7 +102,10 @@ def _labels(model: ModelFile, metadata: "Metadata") -> tuple[tuple[str, ...], st
         return metadata.labels, f"the labels in {model.path}"
     if model.known is not None and model.known.labels is not None:
         return imagenet_labels(), "the ImageNet labels"
-    raise ModelError(f"{model.path}: no labels inside the model: name a label file in model.labels")
+    raise ModelError(
+        f"{model.path}: no labels inside the model: name a file with one label a line, in "
+        "model.labels or with `edgeclassifier models add FILE --labels LABELS`"
+    )
 
 
 def _normalization(

@@ -103,7 +103,7 @@ def _try_model(config: Config) -> None:
     answers = []
     for name in GOLDEN_PICTURES:
         found = engine.classify(load_picture(SAMPLES / name))
-        predictions = [{"label": each.label, "score": each.score} for each in found]
+        predictions = [{"class_id": each.class_id, "score": each.score} for each in found]
         answers.append({"file": name, "predictions": predictions})
     tell(classified=True)
     try:
