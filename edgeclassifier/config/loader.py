@@ -173,7 +173,9 @@ class _Table:
             return
         if isinstance(converted, str) and is_path(field, converted):
             try:
-                converted = str(self._folder / Path(converted).expanduser())
+                path = str(self._folder / Path(converted).expanduser())
+                # Path drops "./", which tells a model's file from a name.
+                converted = path if "/" in path or "/" not in converted else f"./{path}"
             except RuntimeError:
                 self._wrong(name, value, "a file name: there is no such user's home")
                 return

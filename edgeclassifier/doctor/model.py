@@ -144,10 +144,12 @@ def check_labels(subject: Subject) -> Iterator[Finding]:
 
 def _compared(subject: Subject, model: "ModelFile") -> Iterator[Finding]:
     """Compare the file with what is known of it; says nothing if it agrees."""
+    from edgeclassifier.models.catalogue import CATALOGUE
     from edgeclassifier.models.records import verify_model
 
     by_name = not model_file(subject.config.model.name)
-    known = model.known if by_name else None
+    # By its name: what is known by its content cannot differ from it.
+    known = CATALOGUE.get(model.name) if by_name else None
     record = model.path.with_suffix(".json")
     found = verify_model(
         model.name, path=model.path, record_path=record, pinned=known.digest if known else None
