@@ -15,6 +15,7 @@ from edgeclassifier.commands.common import (
     frame_size,
     read_config,
 )
+from edgeclassifier.host.terminal import lines
 
 if TYPE_CHECKING:
     from edgeclassifier.bench.freshness import Freshness
@@ -233,5 +234,5 @@ class _Printer:
 
     def _say(self, line: str) -> None:
         if not self._as_json:
-            sys.stdout.write(line + "\n")
+            sys.stdout.write(lines(line) + "\n")
             sys.stdout.flush()

@@ -15,6 +15,7 @@ from edgeclassifier.commands.common import (
     report,
 )
 from edgeclassifier.errors import EXIT_FAILURE, PictureError
+from edgeclassifier.host.terminal import lines, one_line
 
 
 def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -69,13 +70,14 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             _print_table(answer)
     if args.json:
-        sys.stdout.write(json.dumps(answers, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(lines(json.dumps(answers, indent=2, ensure_ascii=False)) + "\n")
     return EXIT_FAILURE if failed else 0
 
 
 def _print_table(answer: dict[str, Any]) -> None:
-    sys.stdout.write(f"{answer['file']}  ({answer['model']}, {answer['latency_ms']:.1f} ms)\n")
+    name = one_line(f"{answer['file']}  ({answer['model']}")
+    sys.stdout.write(f"{name}, {answer['latency_ms']:.1f} ms)\n")
     for each in answer["predictions"]:
-        sys.stdout.write(f"  {each['score']:6.1%}  {each['label']}\n")
+        sys.stdout.write(f"  {each['score']:6.1%}  {one_line(each['label'])}\n")
     if not answer["predictions"]:
         sys.stdout.write("  no label reaches the threshold\n")

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeclassifier.host.terminal import one_line
+
 if TYPE_CHECKING:
     from edgeclassifier.config import Config
 
@@ -68,7 +70,7 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
 
 def report(problem: str) -> None:
     """Tell a person on stderr."""
-    sys.stderr.write(f"edgeclassifier: {problem}\n")
+    sys.stderr.write(f"edgeclassifier: {one_line(problem)}\n")
 
 
 def frame_size(text: str) -> tuple[int, int]:

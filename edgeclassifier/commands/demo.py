@@ -16,6 +16,7 @@ from edgeclassifier.commands.common import Subparsers
 from edgeclassifier.errors import BrokerError, DownloadError, ModelError
 from edgeclassifier.host import children
 from edgeclassifier.host.signals import StopSignal
+from edgeclassifier.host.terminal import lines
 
 log = logging.getLogger(__name__)
 
@@ -175,5 +176,5 @@ def _print_prediction(payload: dict[str, Any]) -> None:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(lines(line) + "\n")
     sys.stdout.flush()

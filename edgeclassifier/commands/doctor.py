@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgeclassifier.commands.common import Subparsers, add_config_options, config_path
 from edgeclassifier.errors import EXIT_FAILURE
+from edgeclassifier.host.terminal import lines
 
 if TYPE_CHECKING:
     from edgeclassifier.doctor.findings import Finding, Problem
@@ -55,7 +56,7 @@ def show(findings: "Iterable[Finding]", *, as_json: bool) -> "list[Problem]":
             sys.stdout.flush()
     if as_json:
         listed = [each.as_data() for each in found]
-        sys.stdout.write(json.dumps(listed, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(lines(json.dumps(listed, indent=2, ensure_ascii=False)) + "\n")
     levels = [each.level.value for each in found]
     if not as_json:
         sys.stdout.write(f"\n{_count(levels, 'failure')}, {_count(levels, 'warning')}\n")

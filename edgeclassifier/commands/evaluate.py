@@ -14,6 +14,7 @@ from edgeclassifier.commands.common import (
     report,
 )
 from edgeclassifier.errors import EXIT_FAILURE
+from edgeclassifier.host.terminal import one_line
 
 if TYPE_CHECKING:
     from edgeclassifier.engine.evaluation import Evaluation
@@ -107,4 +108,4 @@ def _print_figures(model: str, found: "Evaluation") -> None:
         f"top-3     {found.top3_accuracy:.3f}\n"
     )
     for (label, instead), count in found.confusions.most_common(_WORST):
-        sys.stdout.write(f"  {count} x {label}  taken for  {instead}\n")
+        sys.stdout.write(one_line(f"  {count} x {label}  taken for  {instead}") + "\n")

@@ -4,17 +4,23 @@
 import argparse
 import json
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from edgeclassifier.errors import EXIT_FAILURE, ModelError
-from edgeclassifier.models.catalogue import CATALOGUE
+from edgeclassifier.commands.common import report
+from edgeclassifier.errors import EXIT_FAILURE, ModelError, TrialError
+from edgeclassifier.host.terminal import one_line
+from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel
 from edgeclassifier.models.download import fetch
-from edgeclassifier.models.store import ModelStore, default_store_root, unknown_model
+from edgeclassifier.models.names import unknown_download
+from edgeclassifier.models.records import Verification
+from edgeclassifier.models.soundness import needs_edge_tpu
+from edgeclassifier.models.store import ModelStore, default_store_root
 
-_MB = 1e6
+_KB, _MB = 1e3, 1e6
+_SMALLEST_MB = 0.1
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -51,8 +57,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     adding.add_argument("file", type=Path, metavar="FILE")
     adding.add_argument("--name", help="what to call it (default: the name of the file)")
     adding.add_argument("--labels", type=Path, metavar="FILE", help="its labels, one a line")
+    adding.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a key it is to be tried with, such as --set model.output=logits",
+    )
 
-    verifying = action("verify", _verify, "compare every model with what was installed")
+    verifying = action("verify", _verify, "compare every model with what was installed, and try it")
     verifying.add_argument("--json", action="store_true", help="machine-readable output")
 
     finding = action("path", _path, "print the file of a model")
@@ -98,12 +111,25 @@ def _rows(store: ModelStore) -> list[_Row]:
                 state=state,
                 input_size=known.input_size if known else None,
                 accelerator=known.accelerator if known else None,
-                size_bytes=path.stat().st_size if path and path.is_file() else None,
+                size_bytes=_size(path, known),
                 license=known.license if known else None,
                 path=path,
             )
         )
     return rows
+
+
+def _size(path: Path | None, known: CatalogueModel | None) -> int | None:
+    if path and path.is_file():
+        return path.stat().st_size
+    return known.size_bytes if known else None
+
+
+def _shown_size(size_bytes: int | None) -> str:
+    if size_bytes is None:
+        return "-"
+    is_small = size_bytes < _SMALLEST_MB * _MB
+    return f"{size_bytes / _KB:.1f} kB" if is_small else f"{size_bytes / _MB:.1f} MB"
 
 
 def _list(args: argparse.Namespace, store: ModelStore) -> int:
@@ -119,43 +145,84 @@ def _list(args: argparse.Namespace, store: ModelStore) -> int:
             f"{row.input_size}x{row.input_size}" if row.input_size else "-",
             row.accelerator or "-",
             row.state,
-            f"{row.size_bytes / _MB:.1f} MB" if row.size_bytes else "-",
+            _shown_size(row.size_bytes),
             row.license or "-",
         )
         for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
-        print("  ".join(map(str.ljust, line, widths)).rstrip())
+        print(one_line("  ".join(map(str.ljust, line, widths)).rstrip()))
     return 0
 
 
 def _fetch(args: argparse.Namespace, store: ModelStore) -> int:
     model = CATALOGUE.get(args.name)
     if model is None:
-        raise ModelError(unknown_model(args.name, (here.name for here in store.installed())))
-    print(fetch(model, store, url=args.url, force=args.force, show_progress=True))
+        raise ModelError(unknown_download(args.name))
+    print(one_line(str(fetch(model, store, url=args.url, force=args.force, show_progress=True))))
     return 0
 
 
 def _add(args: argparse.Namespace, store: ModelStore) -> int:
-    print(store.add(args.file, name=args.name, labels=args.labels).path)
+    labels: Path | None = args.labels
+    # By hand beside a file that is only recorded where it is.
+    beside = args.file.with_name(f"{args.file.stem}.labels.txt")
+    if labels is None and args.file.parent.absolute() == store.root.absolute() and beside.is_file():
+        labels = beside
+
+    def check(copy: Path) -> None:
+        where = str(copy.absolute())
+        try:
+            doubt = _examined(where, "" if labels is None else str(labels), args.set)
+        except ModelError as error:
+            raise ModelError(str(error).replace(where, str(args.file))) from None
+        except TrialError as error:
+            raise TrialError(str(error).replace(where, str(args.file))) from None
+        if doubt:
+            report(f"warning: {doubt.replace(copy.stem, args.file.stem, 1)}")
+
+    added = store.add(args.file, name=args.name, labels=args.labels, examine=check)
+    print(one_line(str(added.path)))
     return 0
 
 
+def _examined(name: str, labels: str, settings: Sequence[str], store: str = "") -> str | None:
+    """Ask what `check` asks of a model; return a doubt. Raises ModelError, TrialError."""
+    from edgeclassifier.config import load_config
+    from edgeclassifier.doctor.admission import examine
+
+    given = {"model.name": name, "model.labels": labels, "model.store": store}
+    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
+    return examine(load_config(None, overrides=[*settings, *overrides]))
+
+
+def _tried(result: Verification, store: ModelStore) -> Verification:
+    """Add to what was found of a model's file whether it can be used."""
+    if result.status not in {"ok", "unrecorded"} or needs_edge_tpu(result.path):
+        return result
+    try:
+        doubt = _examined(result.name, "", (), store=str(store.root.absolute()))
+    except ModelError as error:
+        return replace(result, status="unusable", detail=str(error))
+    except TrialError as error:
+        doubt = str(error)
+    return replace(result, detail="; ".join(filter(None, (result.detail, doubt))))
+
+
 def _verify(args: argparse.Namespace, store: ModelStore) -> int:
-    results = store.verify()
+    results = [_tried(each, store) for each in store.verify()]
     if args.json:
         objects = [asdict(result) | {"path": str(result.path)} for result in results]
         print(json.dumps(objects, indent=2))
     else:
         for result in results:
             detail = f" ({result.detail})" if result.detail else ""
-            print(f"{result.name}: {result.status}{detail}")
+            print(one_line(f"{result.name}: {result.status}{detail}"))
     bad = any(result.status not in {"ok", "unrecorded"} for result in results)
     return EXIT_FAILURE if bad else 0
 
 
 def _path(args: argparse.Namespace, store: ModelStore) -> int:
-    print(store.path(args.name))
+    print(one_line(str(store.path(args.name))))
     return 0

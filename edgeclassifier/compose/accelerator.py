@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgeclassifier.compose.model import ModelFile, find_model
 from edgeclassifier.config import Config
+from edgeclassifier.config.options import model_file
 from edgeclassifier.errors import ModelError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def compiled_model(config: Config, model: ModelFile) -> ModelFile:
     name = config.accelerator.model
     if not name:
         beside = model.path.with_name(f"{model.path.stem}_{_EDGE_TPU}.tflite")
-        name = str(beside) if config.model.name.endswith(".tflite") else f"{model.name}_{_EDGE_TPU}"
+        name = str(beside) if model_file(config.model.name) else f"{model.name}_{_EDGE_TPU}"
     try:
         found = find_model(dataclasses.replace(config.model, name=name))
     except ModelError as error:

@@ -57,8 +57,8 @@ def build_engine(config: Config, model: ModelFile | None = None) -> Engine:
         input_size=config.model.input_size,
     )
     # Before the labels: what is no classifier needs none.
-    check_image_classifier(model.path, loaded.interpreter)
-    metadata = read_metadata(model.path)
+    check_image_classifier(model.path, loaded.interpreter, output=config.model.output)
+    metadata = read_metadata(model.path, labels=model.labels is None)
     labels, source = _labels(model, metadata)
     classifier = Classifier(
         loaded,
@@ -127,7 +127,10 @@ def _labels(model: ModelFile, metadata: "Metadata") -> tuple[tuple[str, ...], st
         return metadata.labels, f"the labels in {model.path}"
     if model.known is not None and model.known.labels is not None:
         return imagenet_labels(), "the ImageNet labels"
-    raise ModelError(f"{model.path}: no labels inside the model: name a label file in model.labels")
+    raise ModelError(
+        f"{model.path}: no labels inside the model: name a file with one label a line, in "
+        "model.labels or with `edgeclassifier models add FILE --labels LABELS`"
+    )
 
 
 def imagenet_labels() -> tuple[str, ...]:

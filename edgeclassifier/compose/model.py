@@ -1,17 +1,19 @@
 """Which model file the configuration means."""
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from edgeclassifier.config import ModelConfig
+from edgeclassifier.config.options import model_file
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.results import ModelIdentity
 from edgeclassifier.errors import ModelError
 from edgeclassifier.host import threads
-from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel
+from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel, recognize
 from edgeclassifier.models.store import ModelStore, default_store_root
 
 BUNDLED_MODEL = "efficientnet_lite2_260_int8"
@@ -92,18 +94,37 @@ def find_model(config: ModelConfig) -> ModelFile:
             if name == PREFERRED_MODEL
             else f"bundled; {PREFERRED_MODEL} is not installed"
         )
-    elif config.name.endswith(".tflite"):
+    elif model_file(config.name):
         path = Path(config.name)
-        known = CATALOGUE.get(path.stem)
         return ModelFile(
-            name=path.stem, path=path, labels=configured_labels, known=known, reason="configured"
+            name=path.stem,
+            path=path,
+            labels=configured_labels,
+            known=_recognized(path),
+            reason="configured",
         )
     else:
         name, reason = config.name, "configured"
+    path = store.path(name)
     return ModelFile(
         name=name,
-        path=store.path(name),
+        path=path,
         labels=configured_labels or store.labels_path(name),
-        known=CATALOGUE.get(name),
+        # What was installed was compared with the catalogue then, which saves the time for it now.
+        known=CATALOGUE.get(name) if store.is_recorded(name) else _recognized(path),
         reason=reason,
     )
+
+
+def _recognized(path: Path) -> CatalogueModel | None:
+    """Return the catalogue's model that has the content of a file, whatever that is called."""
+    try:
+        status = path.stat()
+        return _recognized_once(path, status.st_ino, status.st_size, status.st_mtime_ns)
+    except OSError:
+        return None  # whoever loads it says why it cannot be read
+
+
+@functools.lru_cache(maxsize=16)
+def _recognized_once(path: Path, *_version: int) -> CatalogueModel | None:
+    return recognize(path)

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 from edgeclassifier.config.contradictions import contradictions
 from edgeclassifier.config.options import finite, is_path
-from edgeclassifier.config.render import one_line, quoted, quoted_key
+from edgeclassifier.config.render import quoted, quoted_key
 from edgeclassifier.config.schema import Config
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.terminal import one_line
 
 _DROP_INS = "conf.d"
 
@@ -172,7 +173,9 @@ class _Table:
             return
         if isinstance(converted, str) and is_path(field, converted):
             try:
-                converted = str(self._folder / Path(converted).expanduser())
+                path = str(self._folder / Path(converted).expanduser())
+                # Path drops "./", which tells a model's file from a name.
+                converted = path if "/" in path or "/" not in converted else f"./{path}"
             except RuntimeError:
                 self._wrong(name, value, "a file name: there is no such user's home")
                 return

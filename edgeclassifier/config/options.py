@@ -59,8 +59,8 @@ def is_path(field: dataclasses.Field[Any], value: str) -> bool:
 
 
 def model_file(value: str) -> bool:
-    """Tell the file of a model from the name of one that is installed."""
-    return value.endswith(".tflite")
+    """Tell the file of a model from the name of one that is installed, which has no slash."""
+    return "/" in value or value.lower().endswith((".tflite", ".lite"))
 
 
 def local_file(value: str) -> bool:

@@ -2,15 +2,13 @@
 
 import dataclasses
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgeclassifier.config.schema import Config
+from edgeclassifier.host.terminal import one_line
 
 MASK = "***"
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def masked(config: Config) -> dict[str, Any]:
@@ -42,11 +40,6 @@ def quoted_key(key: str) -> str:
     """Render a TOML key, in quotes if it needs them."""
     bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
     return key if bare else quoted(key)
-
-
-def one_line(text: str) -> str:
-    """Escape the characters that would end a line, or command a terminal."""
-    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _lines(table: Mapping[str, Any], *, prefix: str) -> Iterator[str]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from edgeclassifier.config.render import one_line
 from edgeclassifier.errors import EXIT_FAILURE
+from edgeclassifier.host.terminal import one_line
 
 REINSTALL = (
     "`sudo deploy/install.sh --reinstall`, in a clone and with the options of the first time"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from edgeclassifier.config.options import model_file
 from edgeclassifier.doctor import pixels
 from edgeclassifier.doctor.findings import NOT_TRIED, REINSTALL, Finding, Level, Problem, fine
 from edgeclassifier.doctor.subject import Subject
@@ -87,8 +88,9 @@ LABELS_DOUBTFUL = Problem(
     id="labels.doubtful",
     level=Level.WARNING,
     title="The model does not recognize the sample pictures",
-    meaning="It knows cats and coffee by its labels, but finds neither: its labels are in another "
-    "order, or its input is normalized in another way.",
+    meaning="By its labels it knows a cat or a coffee, but does not find it, or gives all labels "
+    "the same score: its labels are in another order or shifted by one, its input is normalized "
+    "in another way, or it does not classify pictures.",
     remedy="set `model.labels` to the file that belongs to the model, and `model.mean` and "
     "`model.std` to what it was trained with",
 )
@@ -150,10 +152,12 @@ def check_labels(subject: Subject) -> Iterator[Finding]:
 
 def _compared(subject: Subject, model: "ModelFile") -> Iterator[Finding]:
     """Compare the file with what is known of it; says nothing if it agrees."""
+    from edgeclassifier.models.catalogue import CATALOGUE
     from edgeclassifier.models.records import verify_model
 
-    by_name = not subject.config.model.name.endswith(".tflite")
-    known = model.known if by_name else None
+    by_name = not model_file(subject.config.model.name)
+    # By its name: what is known by its content cannot differ from it.
+    known = CATALOGUE.get(model.name) if by_name else None
     record = model.path.with_suffix(".json")
     found = verify_model(
         model.name, path=model.path, record_path=record, pinned=known.digest if known else None

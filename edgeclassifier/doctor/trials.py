@@ -93,7 +93,7 @@ def _try_model(config: Config) -> None:
         threads=config.model.threads,
         input_size=config.model.input_size,
     )
-    check_image_classifier(model.path, loaded.interpreter)
+    check_image_classifier(model.path, loaded.interpreter, output=config.model.output)
     loaded.interpreter.invoke()
     tell(loaded=True)
     # As many answers as it takes to judge it, whatever is published of them.
@@ -113,7 +113,7 @@ def _try_model(config: Config) -> None:
     answers = []
     for name in GOLDEN_PICTURES:
         found = engine.classify(load_picture(SAMPLES / name))
-        predictions = [{"label": each.label, "score": each.score} for each in found]
+        predictions = [{"class_id": each.class_id, "score": each.score} for each in found]
         answers.append({"file": name, "predictions": predictions})
     tell(classified=True)
     try:

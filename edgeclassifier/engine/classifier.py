@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeclassifier.contract.results import Prediction
+from edgeclassifier.engine.features import check_no_features
 from edgeclassifier.engine.graph import Graph
 from edgeclassifier.engine.labels import fit_labels
 from edgeclassifier.engine.outputs import OutputKind, puts_out_logits, trial_tensors
@@ -116,10 +117,15 @@ class Classifier:
         return (self._real(self.run(tensor)) for tensor in trial_tensors(self.input))
 
 
-def check_image_classifier(path: Path, interpreter: Interpreter) -> None:
-    """Raise ModelError, with the reason, where the model in `path` does not classify pictures."""
+def check_image_classifier(path: Path, interpreter: Interpreter, *, output: str = "auto") -> None:
+    """Raise ModelError, with the reason, if the model in `path` does not classify pictures.
+
+    If `output` says what it gives, that is believed.
+    """
     _check_input(path, interpreter)
     _check_output(path, interpreter)
+    if output == "auto":
+        check_no_features(path, interpreter)
 
 
 def _check_input(path: Path, interpreter: Interpreter) -> tuple[InputSpec, int]:

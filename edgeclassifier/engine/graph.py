@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from edgeclassifier.engine.runtime import Interpreter
 
-_SAME_VALUES = {"QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS"}
+_SAME_VALUES = {"QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "CAST", "EXPAND_DIMS"}
 """Operations that change the form of a tensor, not what it means."""
 _SAME_PIXELS = _SAME_VALUES | {
-    "CAST",
     "PAD",
     "PADV2",
     "RESIZE_BILINEAR",

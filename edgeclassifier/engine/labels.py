@@ -1,21 +1,42 @@
-"""Label files in the forms they are found in, and their fit to a model's output."""
+"""Label files in the encodings they are found in, and their fit to a model's output."""
 
-import csv
-import itertools
+import codecs
+import logging
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgeclassifier.engine.labelforms import labels_in
 from edgeclassifier.errors import ModelError
 
-_INDEX = re.compile(r"\d{1,9}")
-_NUMBERED = re.compile(rf"({_INDEX.pattern})(?:\s*[:,]\s*|\s+)(\S.*)")
-_BACKGROUND = "background"
+log = logging.getLogger(__name__)
+
 _LARGEST_FILE_BYTES = 10_000_000
+_BYTE_ORDER_MARKS = (
+    # That of UTF-16 is the beginning of that of UTF-32.
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+)
+# Python's str.splitlines() would also split at a form feed or a line separator inside a label.
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_SPACES = re.compile(r"[\t\v\f\x1c-\x1f\x85\u2028\u2029]+")
+
+_BACKGROUND = "background"
+_IMAGENET_CLASSES = 1000
+_IMAGENET_SIGNS = {
+    0: ("tench", "n01440764"),
+    1: ("goldfish", "n01443537"),
+    999: ("toilet tissue", "toilet paper", "n15075141"),
+}
+"""Parts of some labels of ImageNet, by class id, as they are spelled or by their WordNet id."""
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Read a label file: plain lines, `0 label`, `0: label`, or CSV with or without a header.
+    """Read a label file in any form that parse_labels() knows.
 
     Raises ModelError naming the file and what is wrong in it.
     """
@@ -34,81 +55,93 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 
 def parse_labels(data: bytes, *, source: str) -> tuple[str, ...]:
-    """Parse the content of a label file; `source` names it in the errors, and `.csv` as CSV."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise ModelError(
-            f"{source}: line {line} is not UTF-8 (Latin-1?): iconv -f latin1 -t utf-8"
-        ) from None
-    lines = [line.strip() for line in text.splitlines()]
+    """Parse the content of a label file; `source` names it in the errors, and `.csv` as CSV.
+
+    It is UTF-8, UTF-16 or Windows-1252, and one of: plain lines, `0 label`, `0: label`, CSV with
+    or without a header, JSON, a Python dict, YAML or a label map with class names. Raises
+    ModelError.
+    """
+    text = _decoded(data, source)
+    lines = [_SPACES.sub(" ", line).strip() for line in _LINE_END.split(text)]
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
         raise ModelError(f"{source}: label file is empty")
-    if "" in lines:
-        raise ModelError(
-            f"{source}: line {lines.index('') + 1} is empty, but a class needs a label"
-        )
-    labels = _from_csv(lines, source) if source.lower().endswith(".csv") else _from_lines(lines)
+    for number, line in enumerate(lines, 1):
+        odd = next((letter for letter in line if unicodedata.category(letter) == "Cc"), None)
+        if odd is not None:
+            raise ModelError(
+                f"{source}: line {number} holds the control character U+{ord(odd):04X}: "
+                "not a label file, or a damaged one"
+            )
+    labels = labels_in(lines, source=source)
     if "" in labels:
         raise ModelError(f"{source}: class {labels.index('')} has no label")
     return labels
 
 
-def _from_lines(lines: Sequence[str]) -> tuple[str, ...]:
-    matches = [_NUMBERED.fullmatch(line) for line in lines]
-    numbered = [(int(match[1]), match[2]) for match in matches if match]
-    # A label may begin with a number ("3 toed sloth"): only a file that counts its lines has them.
-    if len(numbered) == len(lines) and _counts([index for index, _ in numbered]):
-        return tuple(label.strip().strip('"') for _, label in sorted(numbered))
-    return tuple(lines)
-
-
-def _counts(indices: Sequence[int]) -> bool:
-    first = min(indices)
-    return first in {0, 1} and sorted(indices) == list(range(first, first + len(indices)))
-
-
-def _from_csv(lines: Sequence[str], source: str) -> tuple[str, ...]:
-    try:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, strict=True)]
-    except csv.Error as error:
-        raise ModelError(f"{source}: not valid CSV: {error}") from None
-    width = len(rows[0])
-    odd = next((number for number, row in enumerate(rows, 1) if len(row) != width), None)
-    if odd:
-        raise ModelError(
-            f"{source}: line {odd} has {len(rows[odd - 1])} columns, line 1 has {width}"
-        )
-    if width == 1:
-        return tuple(row[0] for row in rows)
-    for header, column in itertools.product((False, True), range(width)):
-        if header and _INDEX.fullmatch(rows[0][column]):
-            continue
-        body = rows[header:]
-        cells = [row[column] for row in body]
-        if body and all(map(_INDEX.fullmatch, cells)) and _counts([*map(int, cells)]):
-            label = 1 if column == 0 else 0
-            return tuple(row[label] for row in sorted(body, key=lambda row: int(row[column])))
-    raise ModelError(f"{source}: no column counts the classes from 0 or 1 without a gap")
-
-
 def fit_labels(labels: Sequence[str], outputs: int, *, source: str) -> tuple[str, ...]:
     """Return one label for each of `outputs` classes.
 
-    Some models put a background class before the others, some label files leave it out: that
-    difference of one is made up for. Any other raises ModelError.
+    Some models of ImageNet's 1000 classes have one more before them, the background, that some
+    label files leave out: that difference is made up for. Any other raises ModelError, because a
+    line that is missing somewhere would shift all labels behind it.
     """
-    has_background = labels[0].lower() == _BACKGROUND
     if len(labels) == outputs:
         return tuple(labels)
-    if len(labels) == outputs - 1 and not has_background:
+    both = (len(labels), outputs)
+    if both == (_IMAGENET_CLASSES, _IMAGENET_CLASSES + 1) and _is_imagenet(labels):
+        log.info("%s: ImageNet's labels without a background, which the model has first", source)
         return (_BACKGROUND, *labels)
-    if len(labels) == outputs + 1 and has_background:
+    if both == (_IMAGENET_CLASSES + 1, _IMAGENET_CLASSES) and labels[0].lower() == _BACKGROUND:
+        log.info("%s: ImageNet's labels with a background, which the model does not have", source)
         return tuple(labels[1:])
+    count = "1 label" if len(labels) == 1 else f"{len(labels)} labels"
+    classes = "1 class" if outputs == 1 else f"{outputs} classes"
     raise ModelError(
-        f"{source}: {len(labels)} labels, but the model has {outputs} classes: "
-        "use the label file that belongs to it"
+        f"{source}: {count}, but the model has {classes}: use the label file that belongs to it, "
+        "with one label for each class in the order of the training"
     )
+
+
+def _is_imagenet(labels: Sequence[str]) -> bool:
+    return all(
+        any(sign in labels[class_id].lower().replace("_", " ") for sign in signs)
+        for class_id, signs in _IMAGENET_SIGNS.items()
+    )
+
+
+def _decoded(data: bytes, source: str) -> str:
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
+    encoding = encoding or _utf16_without_mark(data) or "utf-8"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8":
+            raise ModelError(f"{source}: damaged {encoding.upper()}: {error.reason}") from None
+        line = data[: error.start].count(b"\n") + 1
+    try:
+        text = data.decode("cp1252")
+    except UnicodeDecodeError:
+        raise ModelError(
+            f"{source}: line {line} is neither UTF-8 nor Windows-1252: save the file as UTF-8"
+        ) from None
+    said = _LINE_END.split(text)[line - 1 : line]
+    log.warning(
+        "%s: not UTF-8, read as Windows-1252 (line %d: %s): if that is wrong, save it as UTF-8",
+        source,
+        line,
+        "".join(said).strip(),
+    )
+    return text
+
+
+def _utf16_without_mark(data: bytes) -> str | None:
+    """Tell by the zeros: of ASCII letters, every second byte is one, and none of any other text."""
+    even, odd = data[::2].count(0), data[1::2].count(0)
+    half = len(data) // 4
+    if len(data) % 2 == 0 and odd > half and not even:
+        return "utf-16-le"
+    if len(data) % 2 == 0 and even > half and not odd:
+        return "utf-16-be"
+    return None

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeclassifier.contract.plain import Plain, plain_data
+from edgeclassifier.engine.refusals import refusal
 from edgeclassifier.errors import InferenceError, ModelError
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ def load_model(
         if delegates:
             text = " ".join(str(error).split())
             raise InferenceError(f"{path}: the delegate does not take it: {text}") from None
-        raise ModelError(f"{path}: {_reason(error)}") from None
+        raise ModelError(f"{path}: {refusal(str(error))}") from None
     return LoadedModel(interpreter=interpreter, runtime=chosen, threads=count)
 
 
@@ -192,18 +193,6 @@ def _import_first(wanted: str) -> tuple[Runtime, Any]:
         except ImportError as error:
             reasons.append(f"{runtime.package} is not usable ({error})")
     raise ModelError("no TFLite runtime: " + "; ".join(reasons) + ": pip install ai-edge-litert")
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if "edgetpu-custom-op" in text:
-        return (
-            "compiled for the Edge TPU, it does not run on the CPU: "
-            "use the model of the same name without _edgetpu"
-        )
-    if "unresolved custom op" in text:
-        return f"needs an operation that the runtime does not have: {text}"
-    return f"damaged or not a TFLite model, copy or fetch it again: {text}"
 
 
 @contextlib.contextmanager

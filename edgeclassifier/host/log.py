@@ -4,10 +4,19 @@ import logging
 import os
 import sys
 
+from edgeclassifier.host.terminal import lines
+
 _PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 
 
-class _JournalFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """Lets no label, file name or answer of a server command the terminal that shows the log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return lines(super().format(record))
+
+
+class _JournalFormatter(_Formatter):
     """Begins each line with <priority>, as sd-daemon(3) describes."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -21,9 +30,7 @@ def set_up_logging(level: str) -> None:
     if under_systemd():
         handler.setFormatter(_JournalFormatter("%(message)s"))
     else:
-        handler.setFormatter(
-            logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
-        )
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

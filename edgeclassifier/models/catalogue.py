@@ -82,6 +82,8 @@ class CatalogueModel(Plain):
     edgetpu_twin: str | None = None
     """The name of the same network, built for the other processor."""
     bundled: bool = False
+    size_bytes: int | None = None
+    """None if nobody has noted it."""
 
     @property
     def bundled_path(self) -> Path:
@@ -103,6 +105,7 @@ def _coral(
     labels: str | None,
     cpu_twin: str | None = None,
     edgetpu_twin: str | None = None,
+    size_bytes: int | None = None,
 ) -> CatalogueModel:
     return CatalogueModel(
         name=name,
@@ -116,6 +119,7 @@ def _coral(
         accelerator="cpu" if cpu_twin is None else "edgetpu",
         cpu_twin=cpu_twin,
         edgetpu_twin=edgetpu_twin,
+        size_bytes=size_bytes,
     )
 
 
@@ -130,6 +134,7 @@ _MODELS = (
         labels=None,
         input_size=260,
         bundled=True,
+        size_bytes=6945665,
     ),
     _coral(
         "inception_v3_299_quant",
@@ -151,6 +156,7 @@ _MODELS = (
         input_size=224,
         labels=None,
         edgetpu_twin="mobilenet_v2_1.0_224_quant_edgetpu",
+        size_bytes=3610798,
     ),
     _coral(
         "mobilenet_v2_1.0_224_quant_edgetpu",
@@ -170,6 +176,8 @@ def recognize(path: Path) -> CatalogueModel | None:
 
     Raises OSError if the file cannot be read.
     """
-    algorithms = {model.digest.algorithm for model in CATALOGUE.values()}
+    size = path.stat().st_size
+    possible = [each for each in CATALOGUE.values() if each.size_bytes in {None, size}]
+    algorithms = {each.digest.algorithm for each in possible}
     found = {Digest(algorithm, "").measure(path) for algorithm in algorithms}
-    return next((model for model in CATALOGUE.values() if model.digest in found), None)
+    return next((each for each in possible if each.digest in found), None)

@@ -14,7 +14,7 @@ from edgeclassifier.models.catalogue import Digest, DigestError
 _LARGEST_RECORD_BYTES = 64 << 10
 _SHA256 = re.compile("[0-9a-f]{64}")
 
-Status = Literal["ok", "changed", "missing", "unreadable", "unrecorded"]
+Status = Literal["ok", "changed", "missing", "unreadable", "unrecorded", "unusable"]
 
 
 @plain_data
@@ -36,7 +36,10 @@ class Verification(Plain):
     name: str
     path: Path
     status: Status
-    """`unrecorded`: the file was put there by hand, there is nothing to compare it with."""
+    """`unrecorded`: the file was put there by hand, there is nothing to compare it with.
+
+    `unusable`: it is the file that was installed, but is no image classifier that runs here.
+    """
     detail: str = ""
 
 
@@ -78,6 +81,21 @@ def _compare(path: Path, record_path: Path, pinned: Digest | None) -> tuple[Stat
     except ValueError as error:
         return "unreadable", f"{record_path} is damaged: {error}"
     return "ok", ""
+
+
+def agrees(record_path: Path, path: Path) -> bool:
+    """Tell without a look at the content whether a model file seems to be the recorded one.
+
+    It was not written after its record, and has its size.
+    """
+    try:
+        with record_path.open("rb") as file:
+            record = json.loads(file.read(_LARGEST_RECORD_BYTES))
+        status = path.stat()
+        older = status.st_mtime_ns <= record_path.stat().st_mtime_ns
+    except (OSError, ValueError, RecursionError):
+        return False
+    return older and isinstance(record, dict) and record.get("size_bytes") == status.st_size
 
 
 def _recorded(path: Path) -> Digest | None:

@@ -4,6 +4,7 @@ As a program it loads a model and runs it once, in a process that may die of tha
 """
 
 import contextlib
+import mmap
 import os
 import re
 import resource
@@ -12,6 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from edgeclassifier.engine.refusals import is_for_edge_tpu, refusal
 from edgeclassifier.errors import ModelError
 from edgeclassifier.host import children
 
@@ -30,6 +32,8 @@ _MEMORY_BYTES = 1 << 30
 _WEIGHTS_COPIES = 2
 """The runtime packs weights once more, beside the file's."""
 _FIRST_TO_GO = "1000"
+_NO_CLASSIFIER = 3
+"""The exit code of a trial that knows more than the runtime."""
 
 
 def check_regular(file: Path, *, limit_bytes: int = MAX_MODEL_BYTES) -> None:
@@ -57,9 +61,9 @@ def check_model(path: Path, *, shown: Path) -> None:
     with path.open("rb") as file:
         head = file.read(_IDENTIFIER_AT + len(_IDENTIFIER))
     if head[_IDENTIFIER_AT:] != _IDENTIFIER:
-        raise ModelError(f"{shown} is not a TFLite model: it lacks the identifier TFL3 at byte 4")
+        raise ModelError(f"{shown}: not a TFLite model (the identifier TFL3 is missing)")
     if _has_zip_entry(path) and not _is_whole_zip(path):
-        raise ModelError(f"{shown} is truncated: the metadata at its end is not whole")
+        raise ModelError(f"{shown}: truncated: the metadata at its end is not whole")
     outcome = children.run([*children.module_command(__name__), path], timeout_s=_TRIAL_TIMEOUT_S)
     match outcome.end:
         case "answered" if outcome.code == 0:
@@ -67,13 +71,12 @@ def check_model(path: Path, *, shown: Path) -> None:
         case "late":
             reason = f"could not be loaded and run within {_TRIAL_TIMEOUT_S:.0f} s"
         case "crashed" | "killed":
-            reason = (
-                "is truncated or damaged: it crashes the TFLite runtime, or needs too much memory"
-            )
+            reason = "truncated or damaged: it crashes the TFLite runtime, or needs too much memory"
+        case "answered" if outcome.code == _NO_CLASSIFIER:
+            reason = outcome.last_words.removeprefix(f"{path}: ")
         case _:
-            said = outcome.last_words or "no reason given"
-            reason = f"cannot be loaded and run, it may be truncated: {said}"
-    raise ModelError(f"{shown} {reason}")
+            reason = refusal(outcome.last_words or "no reason given")
+    raise ModelError(f"{shown}: {reason}")
 
 
 def limit_resources(path: Path) -> None:
@@ -87,9 +90,10 @@ def limit_resources(path: Path) -> None:
 
 
 def run_once(path: Path, interpreter_class: Any) -> None:
-    """Load `path` and run it on zeros; what needs a delegate, such as an Edge TPU, is only loaded.
+    """Load `path` and run it on zeros; what is compiled for an Edge TPU is only loaded.
 
-    Raises ValueError, RuntimeError, MemoryError or TypeError with the runtime's reason.
+    Raises ValueError, RuntimeError, MemoryError or TypeError with the runtime's reason, and
+    ModelError if it is no classifier of pictures for an Edge TPU.
     """
     import numpy as np
 
@@ -97,7 +101,11 @@ def run_once(path: Path, interpreter_class: Any) -> None:
     try:
         interpreter.allocate_tensors()
     except RuntimeError as error:
-        if "unresolved custom op" in str(error):
+        if is_for_edge_tpu(str(error)):
+            # All that can be known of it without the device.
+            from edgeclassifier.engine.classifier import check_image_classifier
+
+            check_image_classifier(path, interpreter)
             return
         raise
     # It reads every name, where damage shows as well. Both packages have it.
@@ -121,21 +129,30 @@ def _main(path: Path) -> int:
     except (ValueError, RuntimeError, MemoryError, TypeError) as error:
         sys.stderr.write(f"\n{' '.join(str(error).split()) or type(error).__name__}\n")
         return os.EX_DATAERR
+    except ModelError as error:
+        sys.stderr.write(f"\n{error}\n")
+        return _NO_CLASSIFIER
     return 0
 
 
 def read_labels(file: Path) -> str:
-    """Return the text of a label file, raise ModelError if it holds none."""
+    """Return what a label file says, as UTF-8 with one label a line. Raises ModelError."""
+    from edgeclassifier.engine import labels
+
     check_regular(file, limit_bytes=_MAX_LABELS_BYTES)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ModelError(f"cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{file} is not a label file: {error}") from error
-    if not text.strip():
-        raise ModelError(f"{file} holds no labels")
-    return text
+    found = labels.read_labels(file)
+    text = "\n".join(found) + "\n"
+    with contextlib.suppress(ModelError):
+        if labels.parse_labels(text.encode(), source=str(file.with_suffix(".txt"))) == found:
+            return text
+    # Read back, these would be taken for something else: a number in front makes them plain.
+    return "".join(f"{number} {label}\n" for number, label in enumerate(found))
+
+
+def needs_edge_tpu(path: Path) -> bool:
+    """Tell whether a model is compiled for the Edge TPU, in whole or in part."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"edgetpu-custom-op") >= 0
 
 
 def _is_whole_zip(path: Path) -> bool:

@@ -1,11 +1,10 @@
 """The folder of installed models: one `NAME.tflite` each, its labels and a record beside it."""
 
-import difflib
 import fcntl
 import logging
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,8 +17,15 @@ from edgeclassifier.models.catalogue import (
     DigestError,
     recognize,
 )
-from edgeclassifier.models.records import Verification, make_record, verify_model, write_record
-from edgeclassifier.models.soundness import check_model, check_regular, read_labels
+from edgeclassifier.models.names import unknown_model
+from edgeclassifier.models.records import (
+    Verification,
+    agrees,
+    make_record,
+    verify_model,
+    write_record,
+)
+from edgeclassifier.models.soundness import check_model, check_regular, needs_edge_tpu, read_labels
 
 _LOG = logging.getLogger(__name__)
 
@@ -101,6 +107,13 @@ class ModelStore:
         with self._reading():
             return path if _NAME.fullmatch(name) and path.is_file() else None
 
+    def is_recorded(self, name: str) -> bool:
+        """Whether a model is bundled, or is the file that was compared when it was installed."""
+        known = CATALOGUE.get(name)
+        if known and known.bundled:
+            return True
+        return agrees(self._file(name, _RECORD), self._file(name, _MODEL))
+
     def intact(self, model: CatalogueModel) -> bool:
         """Whether a model's file is here and is the catalogue's."""
         with self._reading():
@@ -115,13 +128,19 @@ class ModelStore:
         return self._file(name, f"{_MODEL}.part")
 
     def add(
-        self, file: Path, *, name: str | None = None, labels: Path | None = None
+        self,
+        file: Path,
+        *,
+        name: str | None = None,
+        labels: Path | None = None,
+        examine: Callable[[Path], None] = lambda _: None,
     ) -> InstalledModel:
         """Install a copy of a model file, and of its label file.
 
         Without a name it gets the catalogue's, if the catalogue has this very file, and the
         file's stem otherwise. A model of the same name is replaced, together with its labels, but
-        for the labels of a file that is in its place already, which is only recorded.
+        for the labels of a file that is in its place already, which is only recorded. `examine` is
+        called with the copy, unless it needs an Edge TPU, and refuses it by raising ModelError.
 
         Raises ModelError if a file is damaged or unreadable, if the catalogue has another
         file of this name, and if the store cannot be written.
@@ -132,6 +151,8 @@ class ModelStore:
         label_text = None if labels is None else read_labels(labels)
         with self.writing(), self._copied(file) as copy:
             check_model(copy, shown=file)
+            if not needs_edge_tpu(copy):
+                examine(copy)
             if name is None:
                 known = recognize(copy)
                 name = known.name if known else file.stem
@@ -238,14 +259,6 @@ class ModelStore:
         write_record(self._file(name, _RECORD), record)
         _LOG.info("installed model %s in %s", name, self.root)
         return path
-
-
-def unknown_model(name: str, installed: Iterable[str]) -> str:
-    """Say that there is no such model, which one may be meant, and which ones are there."""
-    here = sorted({*installed, *(model.name for model in CATALOGUE.values() if model.bundled)})
-    close = difflib.get_close_matches(name, {*here, *CATALOGUE}, n=1)
-    hint = f": did you mean {close[0]!r}?" if close else "."
-    return f"unknown model {name!r}{hint} Installed: {', '.join(here)}"
 
 
 def _check_name(name: str) -> None:

@@ -99,12 +99,12 @@ def test_the_remedy_is_the_one_for_how_it_was_installed(
 def test_the_remedy_for_a_model_without_a_record_keeps_its_labels(device: Device) -> None:
     CASES["a_model_that_was_put_there_by_hand_with_its_labels"].happens(device)
     labels = device.folder / "models/birds.labels.txt"
-    before = labels.read_text()
+    before = labels.read_text().splitlines()
     (command,) = commands(device.examine(), "model.unrecorded")[:1]
     assert command[-2:] == ["--store", str(labels.parent)]
     assert command[command.index("--labels") + 1] == str(labels)
     assert main(command[1:]) == 0
-    assert labels.read_text() == before
+    assert labels.read_text().splitlines() == before
     assert ids(device.examine()) == set()
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from edgeclassifier.engine.labels import parse_labels, read_labels
+from edgeclassifier.engine.labels import fit_labels, parse_labels, read_labels
 from edgeclassifier.errors import ModelError
 
 THREE = ("cat", "3 toed sloth", "tabby, tabby cat")
@@ -43,6 +43,41 @@ THREE = ("cat", "3 toed sloth", "tabby, tabby cat")
         ("out-of-order.csv", '1,3 toed sloth\n2,"tabby, tabby cat"\n0,cat\n'),
         ("windows.CSV", '\ufeffid,name\r\n0,cat\r\n1,3 toed sloth\r\n2,"tabby, tabby cat"\r\n'),
         ("one-column.csv", 'cat\n3 toed sloth\n"tabby, tabby cat"\n'),
+        ("semicolons.csv", 'id;name\n0;cat\n1;3 toed sloth\n2;"tabby, tabby cat"\n'),
+        ("dots.txt", "0. cat\n1. 3 toed sloth\n2. tabby, tabby cat\n"),
+        ("old-mac.txt", "cat\r3 toed sloth\rtabby, tabby cat\r"),
+        ("tabs.txt", "cat\n3\ttoed\tsloth\ntabby,\vtabby\u2028cat\x1c\n"),
+        ("labels.json", '["cat", "3 toed sloth", "tabby, tabby cat"]'),
+        ("labels.txt", '[\n  "cat",\n  "3 toed sloth",\n\n  "tabby, tabby cat"\n]\n'),
+        ("id-to-name.json", '{"0": "cat", "2": "tabby, tabby cat", "1": "3 toed sloth"}'),
+        ("name-to-id.json", '{"tabby, tabby cat": 2, "cat": 0, "3 toed sloth": 1}'),
+        (
+            "wordnet.json",
+            '{"0": ["n1", "cat"], "1": ["n2", "3 toed sloth"],"2": ["n3", "tabby, tabby cat"]}',
+        ),
+        (
+            "huggingface.json",
+            '{"id2label": {"0": "cat", "1": "3 toed sloth",'
+            '"2": "tabby, tabby cat"}, "label2id": {"cat": 0}}',
+        ),
+        (
+            "ultralytics.txt",
+            "{'task': 'classify', 'imgsz': [8, 8], 'names': {0: 'cat',"
+            "1: '3 toed sloth', 2: 'tabby, tabby cat'}}",
+        ),
+        (
+            "metadata.yaml",
+            "task: classify\nimgsz:\n- 8\n- 8\nnames:\n  0: cat\n"
+            "  1: 3 toed sloth\n  2: 'tabby, tabby cat'\nargs:\n  batch: 1\n",
+        ),
+        ("list.yaml", 'nc: 3\nnames:\n- cat\n- 3 toed sloth\n- "tabby, tabby cat"\n'),
+        ("flow.yaml", "names: [cat, 3 toed sloth, 'tabby, tabby cat']\n"),
+        (
+            "map.pbtxt",
+            "item {\n  id: 1\n  name: 'cat'\n}\nitem {\n  id: 2\n"
+            "  name: '3 toed sloth'\n}\nitem {\n  id: 3\n  name: \"n3\"\n"
+            '  display_name: "tabby, tabby cat"\n}\n',
+        ),
     ],
 )
 def test_every_form_gives_the_same_labels(tmp_path: Path, name: str, text: str) -> None:
@@ -55,8 +90,9 @@ def test_every_form_gives_the_same_labels(tmp_path: Path, name: str, text: str) 
     "text",
     [
         "3 toed sloth\n101 dalmatians\n",
-        "0 cat\n2 dog\n",
         "0 cat\n0 dog\n",
+        "1 cent\n2 cent\n5 cent\n10 cent\n",
+        "1 cent\n2 cent\n5 pence\n1 euro\n",
         "2 cat\n3 dog\n",
         "0 cat\ndog\n",
         "7-up\n8-track\n",
@@ -65,6 +101,57 @@ def test_every_form_gives_the_same_labels(tmp_path: Path, name: str, text: str) 
 )
 def test_numbers_that_count_no_lines_belong_to_the_labels(text: str) -> None:
     assert parse_labels(text.encode(), source="labels.txt") == tuple(text.splitlines())
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
+def test_every_encoding_gives_the_same_labels(encoding: str) -> None:
+    text = "red\r\ngreen\r\nblue\r\nwhite\r\n\r\n"
+    assert parse_labels(text.encode(encoding), source="l.txt") == ("red", "green", "blue", "white")
+
+
+def test_another_encoding_is_taken_for_that_of_windows_and_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = parse_labels("cat\nKäse \u20ac\n".encode("cp1252"), source="l.txt")
+    assert found == ("cat", "Käse €")
+    assert "l.txt: not UTF-8, read as Windows-1252 (line 2: Käse €)" in caplog.text
+
+
+@pytest.mark.parametrize("first", ["[unknown]", "{", "<3"])
+def test_a_label_in_brackets_is_a_label_unless_it_opens_something_longer(first: str) -> None:
+    found = labels_or_reason(f"{first}\ncat\n".encode(), "l.txt")
+    assert found == (first, "cat") or (first == "{" and "neither JSON" in found)
+
+
+BETWEEN = tuple(f"class {n}" for n in range(2, 999))
+IMAGENET = ("tench, Tinca tinca", "goldfish", *BETWEEN, "toilet tissue, toilet paper")
+
+
+def test_only_imagenets_labels_gain_or_lose_the_background() -> None:
+    assert fit_labels(IMAGENET, 1001, source="l.txt") == ("background", *IMAGENET)
+    assert fit_labels(("Background", *IMAGENET), 1000, source="l.txt") == IMAGENET
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "said"),
+    [
+        (("red", "green", "blue"), 4, "l.txt: 3 labels, but the model has 4 classes: use"),
+        (("background", "red", "green"), 2, "3 labels, but the model has 2 classes"),
+        (("red",), 2, "1 label, but the model has 2 classes"),
+        (tuple(f"class {n}" for n in range(1000)), 1001, "1000 labels, but the model has 1001"),
+        ((*IMAGENET[1:], "x"), 1001, "1000 labels, but the model has 1001"),
+        ((*IMAGENET, "x"), 1000, "1001 labels, but the model has 1000"),
+        (IMAGENET[:-1], 1000, "999 labels, but the model has 1000"),
+        (("background", *IMAGENET), 1002, "1001 labels, but the model has 1002"),
+    ],
+)
+def test_every_other_count_is_refused_with_both_counts(
+    labels: tuple[str, ...], classes: int, said: str
+) -> None:
+    with pytest.raises(ModelError, match=said):
+        fit_labels(labels, classes, source="l.txt")
 
 
 def test_labels_keep_their_letters() -> None:
@@ -77,7 +164,7 @@ def test_labels_keep_their_letters() -> None:
         ("l.txt", b"", "label file is empty"),
         ("l.txt", b"\n \r\n\n", "label file is empty"),
         ("l.txt", b"\xef\xbb\xbf", "label file is empty"),
-        ("l.txt", b"cat\nK\xe4se\n", r"line 2 is not UTF-8 \(Latin-1\?\): iconv"),
+        ("l.txt", b"cat\nK\x81se\n", "line 2 is neither UTF-8 nor Windows-1252: save the file as"),
         ("l.txt", b"cat\n\ndog\n", "line 2 is empty, but a class needs a label"),
         ("l.txt", b"\ncat\n", "line 1 is empty"),
         ("l.txt", b'0 cat\n1 ""\n', "class 1 has no label"),
@@ -89,7 +176,29 @@ def test_labels_keep_their_letters() -> None:
         ("l.csv", b"id,name\n", "no column counts the classes"),
         ("l.csv", b"cat,animal\ndog,animal\n", "no column counts the classes"),
         ("l.csv", b'0,"cat\n1,dog\n', "not valid CSV"),
-        ("l.csv", b"\xff\xfe0\x00", "line 1 is not UTF-8"),
+        ("l.csv", b"\xff\xfe0\x00\xff", "damaged UTF-16"),
+        ("l.txt", b"cat\n\x1b[2Jdog\n", r"line 2 holds the control character U\+001B"),
+        ("l.txt", b"cat\n\0\0\0\n", r"line 2 holds the control character U\+0000"),
+        ("l.txt", "cat\nd\x9bog\n".encode(), r"line 2 holds the control character U\+009B"),
+        ("l.txt", b"0 cat\n1 dog\n3 fox\n", "class 2 is missing: every class needs a label"),
+        ("l.txt", b"1 cat\n2 dog\n4 fox\n", "class 3 is missing"),
+        ("l.txt", b"0 cat\n1 dog\nfox\n3 hen\n", "line 3 has no number, but the others do"),
+        ("l.txt", b"<!DOCTYPE html>\n<title>Not Found</title>\n", "a web page, not a label file"),
+        ("l.txt", b"\n<html>\n", "a web page, not a label file"),
+        ("l.txt", b"{'task': 'classify', 'imgsz': [8, 8]}", "names no classes"),
+        ("l.txt", b"{'names': {0: 'cat', 2: 'dog'}}", "class 1 is missing"),
+        ("l.txt", b"{'names': {0: 'cat', 1: 'd", "neither JSON nor a Python dict, or not"),
+        ("l.txt", b"{" * 100_000, "neither JSON nor a Python dict"),
+        ("l.txt", b'{"names": {"0": "\\u001b[2J"}}', "holds no list of class names"),
+        ("l.json", b"cat\ndog\n", "neither JSON nor a Python dict"),
+        ("l.json", b"[1, 2]", "holds no list of class names"),
+        ("l.yaml", b"task: classify\n", "YAML without `names`"),
+        ("l.pbtxt", b"item {\n  id: 1\n}\n", "an item of the label map lacks its id or its name"),
+        (
+            "l.pbtxt",
+            b"item {\n id: 1\n name: 'a'\n}\nitem {\n id: 3\n name: 'b'\n}\n",
+            "class 2 is missing",
+        ),
     ],
 )
 def test_a_file_that_is_no_list_of_labels_is_refused_with_the_reason(
@@ -123,7 +232,7 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
 LABEL = (
     st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1)
     .map(str.strip)
-    .filter(lambda text: text and not text.startswith("\ufeff"))
+    .filter(lambda text: text and text[0] not in "\ufeff{[<")
 )
 LISTS = st.lists(LABEL, min_size=1, max_size=20)
 # Separators at the front and quotes at the ends are part of the notation.

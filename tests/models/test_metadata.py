@@ -1,5 +1,6 @@
 """What a TFLite file says of itself, whole or damaged."""
 
+import json
 import struct
 import zipfile
 from pathlib import Path
@@ -7,7 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.tiny_models import LABELS, classifier, normalization_metadata, with_files
+from support.tiny_models import (
+    LABELS,
+    classifier,
+    label_metadata,
+    normalization_metadata,
+    with_files,
+)
 
 from edgeclassifier.engine.quantizer import Normalization
 from edgeclassifier.engine.runtime import load_model
@@ -41,12 +48,46 @@ def read(path: Path, content: bytes) -> Metadata:
         {"labels.txt": LABEL_FILE, "labels_de.txt": b"eins\nzwei"},
         {"score_calibration.csv": b"1,2", "labelmap.txt": LABEL_FILE},
         {"LABELS.txt": LABEL_FILE, "a.txt": b"Read me"},
+        {"a.txt": b"Read me", "names.txt": LABEL_FILE, "z.txt": b"x\ny"},
+        {"temp_meta.txt": f"{{'task': 'classify', 'names': {dict(enumerate(LABELS))}}}".encode()},
+        {"temp_meta.txt": b"{'task': 'classify', 'imgsz': [8, 8]}", "names.txt": LABEL_FILE},
+        {"metadata.json": json.dumps({"names": dict(enumerate(LABELS))}).encode()},
+        {"metadata.yaml": "\n".join(["names:", *(f"- {each}" for each in LABELS)]).encode()},
+        {"labels.json": json.dumps(LABELS).encode()},
     ],
 )
 def test_labels_are_found_among_the_files_behind_the_model(
     path: Path, files: dict[str, bytes], compression: int
 ) -> None:
     assert read(path, with_files(classifier(), files, compression=compression)).labels == LABELS
+
+
+def test_the_file_that_the_metadata_names_for_the_output_has_the_labels(path: Path) -> None:
+    names = {"words_de.txt": "de", "words.txt": "", "words_fr.txt": "fr"}
+    files = {
+        "input_labels.txt": b"x\ny",
+        "words_de.txt": b"\n".join(b"d%d" % n for n in range(12)),
+        "words.txt": LABEL_FILE,
+    }
+    described = classifier(metadata=label_metadata(names))
+    assert read(path, with_files(described, files)).labels == LABELS
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_notes_of_an_exporter_are_never_labels(path: Path, count: int) -> None:
+    """Its names of classes are, though there may be too few: that is refused with both numbers."""
+    names = {n: f"name {n}" for n in range(count)}
+    content = with_files(
+        classifier(), {"temp_meta.txt": f"{{'task': 'classify',\n 'names': {names}}}".encode()}
+    )
+    assert read(path, content).labels == tuple(names.values())
+    with pytest.raises(ModelError, match=r"temp_meta\.txt: names no classes"):
+        read(path, with_files(classifier(), {"temp_meta.txt": b"{'task': 'classify'}"}))
+
+
+def test_labels_inside_are_not_read_if_others_are_used(path: Path) -> None:
+    path.write_bytes(with_files(classifier(), {"labels.txt": b"K\x81se"}))
+    assert read_metadata(path, labels=False) == Metadata(labels=None, normalization=None)
 
 
 def test_the_files_behind_it_do_not_disturb_the_model(path: Path) -> None:
@@ -62,8 +103,8 @@ def test_a_model_without_a_label_file_has_none(path: Path, content: bytes) -> No
 
 
 def test_a_label_file_that_is_damaged_is_named_with_the_model(path: Path) -> None:
-    content = with_files(classifier(), {"labels.txt": b"K\xe4se"})
-    with pytest.raises(ModelError, match=r"model\.tflite:labels\.txt: line 1 is not UTF-8"):
+    content = with_files(classifier(), {"labels.txt": b"K\x81se"})
+    with pytest.raises(ModelError, match=r"model\.tflite:labels\.txt: line 1 is neither UTF-8 nor"):
         read(path, content)
 
 
@@ -95,7 +136,7 @@ def test_an_archive_in_several_parts_is_refused(path: Path) -> None:
 
 
 def test_the_name_of_a_file_inside_cannot_break_the_line(path: Path) -> None:
-    content = with_files(classifier(), {"a\n\x1b[2Jb.txt": b"K\xe4se"})
+    content = with_files(classifier(), {"a\n\x1b[2Jb.txt": b"K\x81se"})
     with pytest.raises(ModelError) as caught:
         read(path, content)
     assert str(caught.value).isprintable()

@@ -16,34 +16,66 @@ from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.errors import ModelError, TrialError
 
 
-def answers(coffee: dict[str, float], cat: dict[str, float]) -> Answers:
+def answers(coffee: dict[int, float], cat: dict[int, float]) -> Answers:
     return [
-        {"file": f"/a/{name}", "predictions": [{"label": k, "score": v} for k, v in found.items()]}
+        {
+            "file": f"/a/{name}",
+            "predictions": [{"class_id": k, "score": v} for k, v in found.items()],
+        }
         for name, found in (("coffee.png", coffee), ("chelsea.png", cat))
     ]
 
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
-IMAGENET = ("tabby", "espresso", "cup", "doormat")
+IMAGENET = ("lynx", "tabby, tabby cat", "tiger_cat", "fox", "doormat", "fan", "espresso", "cup")
+TABBY, DOORMAT, ESPRESSO, CUP = 1, 4, 6, 7
 
 
-def test_a_model_that_finds_one_of_both_makes_sense() -> None:
-    judge("m", answers({"cup": 0.4}, {"doormat": 0.9}), labels=IMAGENET)
+def test_a_model_that_finds_both_makes_sense() -> None:
+    judge("m", answers({CUP: 0.4, ESPRESSO: 0.2}, {DOORMAT: 0.5, TABBY: 0.1}), labels=IMAGENET)
 
 
 def test_a_model_of_other_things_may_say_what_it_likes() -> None:
     """Nobody knows what a classifier of birds finds in a cup of coffee."""
-    judge("m", answers({"robin": 0.1}, {"robin": 0.1}), labels=("robin", "crow"))
+    judge("m", answers({0: 0.1}, {0: 0.1}), labels=("robin", "crow"))
 
 
-def test_a_model_that_knows_the_things_and_finds_neither_is_refused() -> None:
-    with pytest.raises(ModelError, match="m: finds neither the cat nor the coffee"):
-        judge("m", answers({"doormat": 0.9}, {"espresso": 0.9}), labels=IMAGENET)
+@pytest.mark.parametrize(
+    ("coffee", "cat", "said"),
+    [
+        ({CUP: 0.4}, {DOORMAT: 0.9}, "does not find the cat in the sample pictures: are its"),
+        ({DOORMAT: 0.4}, {TABBY: 0.9}, "does not find the coffee in the sample pictures: are its"),
+        ({DOORMAT: 0.9}, {CUP: 0.9}, "does not find the coffee and the cat in the sample"),
+        ({CUP: 0.0, DOORMAT: 0.9}, {TABBY: 0.9}, "does not find the coffee"),
+    ],
+)
+def test_a_model_that_knows_the_things_and_misses_one_is_refused(
+    coffee: dict[int, float], cat: dict[int, float], said: str
+) -> None:
+    with pytest.raises(ModelError, match=f"m: {said}"):
+        judge("m", answers(coffee, cat), labels=IMAGENET)
+
+
+def test_a_kind_that_looks_alike_and_stands_beside_it_is_no_shift() -> None:
+    judge("m", answers({0: 0.3, 1: 0.7}, {0: 0.5}), labels=("cup", "bowl", "fork"))
+
+
+@pytest.mark.parametrize(
+    ("best", "said"), [(0.02, "nearly the same score, whatever the picture"), (0.2, None)]
+)
+def test_a_model_that_prefers_no_label_is_refused(best: float, said: str | None) -> None:
+    labels = [f"bird {number}" for number in range(100)]
+    given = answers({0: best}, {1: best})
+    if said is None:
+        judge("m", given, labels=labels)
+        return
+    with pytest.raises(ModelError, match=said):
+        judge("m", given, labels=labels)
 
 
 def test_a_model_that_answers_nothing_is_refused() -> None:
     with pytest.raises(ModelError, match="m: gives every label a score of 0"):
-        judge("m", answers({"robin": 0.0}, {}), labels=("robin",))
+        judge("m", answers({0: 0.0}, {}), labels=("robin",))
 
 
 @pytest.fixture
@@ -66,7 +98,13 @@ def test_a_sound_model_answers(config: ModelConfig) -> None:
 def test_the_bundled_model_passes_its_own_trial() -> None:
     config = ModelConfig(name=BUNDLED_MODEL)
     labels = build_engine(Config(model=config)).classifier.labels
-    judge(config.name, try_out(config), labels=labels)
+    found = try_out(config)
+    judge(config.name, found, labels=labels)
+    # With every label shifted by one, coffee is a cup or red wine, and a tabby is a tiger cat.
+    with pytest.raises(ModelError, match=r"shifted by one: is a label, .* too many"):
+        judge(config.name, found, labels=("background", *labels[:-1]))
+    with pytest.raises(ModelError, match=r"shifted by one: is a label, .* missing"):
+        judge(config.name, found, labels=(*labels[1:], "background"))
 
 
 @pytest.mark.parametrize(

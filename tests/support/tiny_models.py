@@ -36,6 +36,11 @@ _BUILTINS = {
     "MEAN": 40,
     "SUB": 41,
     "DIV": 42,
+    "RELU": 19,
+    "TANH": 28,
+    "L2_NORMALIZATION": 11,
+    "RSQRT": 76,
+    "FROM_THE_FUTURE": 4000,
 }
 _CUSTOM = 32
 _OLD_CODE_LIMIT = 127
@@ -53,6 +58,7 @@ _OPTIONS: dict[str, tuple[int, Fields]] = {
 """Number and fields of the options that an operation cannot do without."""
 _RESHAPE_OPTIONS = 17
 _NORMALIZATION_OPTIONS, _SCORE_THRESHOLDING_OPTIONS = 1, 3
+_AXIS_LABELS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +82,7 @@ class Operation:
     name: str
     input: int
     output: int
+    version: int = 1
     constants: tuple[int, ...] = ()
     """The tensors behind the input."""
 
@@ -126,7 +133,7 @@ def model(
         builder,
         {
             0: ("Uint32", 3),  # the version of the schema
-            1: _tables(builder, [_operator_code(builder, each.name) for each in operations]),
+            1: _tables(builder, [_operator_code(builder, each) for each in operations]),
             2: _tables(builder, [subgraph]),
             4: _tables(builder, buffers),
             6: _tables(builder, entries),
@@ -251,6 +258,26 @@ def normalization_metadata(
     return bytes(builder.Output())
 
 
+def label_metadata(files: Mapping[str, str]) -> bytes:
+    """Write the metadata of a model whose output has label files: their names and locales."""
+    builder = flatbuffers.Builder(256)
+    described = [
+        _table(
+            builder,
+            {
+                0: _ref(builder.CreateString(name)),
+                2: ("Int8", _AXIS_LABELS),
+                3: _ref(builder.CreateString(locale)),
+            },
+        )
+        for name, locale in files.items()
+    ]
+    tensor = _table(builder, {6: _tables(builder, described)})
+    subgraph = _table(builder, {3: _tables(builder, [tensor])})
+    builder.Finish(_table(builder, {3: _tables(builder, [subgraph])}), file_identifier=b"M001")
+    return bytes(builder.Output())
+
+
 def _tensor(builder: Any, tensor: Tensor, buffer: int) -> int:
     fields: Fields = {
         0: _ints(builder, tensor.shape),
@@ -268,11 +295,15 @@ def _tensor(builder: Any, tensor: Tensor, buffer: int) -> int:
     return _table(builder, fields)
 
 
-def _operator_code(builder: Any, name: str) -> int:
-    code = _BUILTINS.get(name, _CUSTOM)
-    fields: Fields = {0: ("Int8", min(code, _OLD_CODE_LIMIT)), 2: ("Int32", 1), 3: ("Int32", code)}
+def _operator_code(builder: Any, operation: Operation) -> int:
+    code = _BUILTINS.get(operation.name, _CUSTOM)
+    fields: Fields = {
+        0: ("Int8", min(code, _OLD_CODE_LIMIT)),
+        2: ("Int32", operation.version),
+        3: ("Int32", code),
+    }
     if code == _CUSTOM:
-        fields[1] = _ref(builder.CreateString(name))
+        fields[1] = _ref(builder.CreateString(operation.name))
     return _table(builder, fields)
 
 

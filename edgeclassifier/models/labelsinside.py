@@ -1,0 +1,131 @@
+"""The labels inside a TFLite file, among the files that stand as a zip archive behind the model."""
+
+import mmap
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from flatbuffers import number_types
+
+from edgeclassifier.engine.labels import parse_labels
+from edgeclassifier.errors import ModelError
+from edgeclassifier.host.terminal import one_line
+from edgeclassifier.models.flat import described, described_subgraphs, output_width, slot, string
+
+_LARGEST_LABEL_FILE_BYTES = 10_000_000
+_ARCHIVE_END = b"PK\5\6"
+_LARGEST_ARCHIVE_END_BYTES = 22 + 0xFFFF
+"""The record at the end of an archive, with the longest comment."""
+_COMPRESSIONS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+"""Those of TFLite's metadata; others only come from damage."""
+_DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, EOFError, ValueError)
+_DAMAGED_MODEL = (struct.error, IndexError, TypeError, ValueError)
+
+# Field numbers from the schema of TFLite's metadata (metadata_schema.fbs).
+_SUBGRAPH_OUTPUTS = 3
+_TENSOR_FILES = 6
+_FILE_NAME, _FILE_TYPE, _FILE_LOCALE = 0, 2, 3
+_AXIS_LABELS = 2
+
+_TEXTS = (".txt", ".csv", ".json", ".yaml", ".yml", ".pbtxt")
+_OF_EXPORTERS = (".json", ".yaml", ".yml")
+"""What an exporter notes beside a model: it has the labels if it has names of classes."""
+
+
+def labels_inside(path: Path) -> tuple[str, ...] | None:
+    """Read the labels from a TFLite file, None if there are none in it.
+
+    They are in the file that the metadata names as the labels of the output; else in one with
+    "label" in its name; else in the only one that names as many classes as there are.
+
+    Raises ModelError if they are damaged, OSError if the file cannot be read.
+    """
+    try:
+        if not _has_archive(path):
+            return None
+        with zipfile.ZipFile(path) as archive:
+            entries = {each.filename: each for each in archive.infolist()}
+            stated, classes = _stated(path)
+            named = [name for name in stated if name in entries] or sorted(
+                name for name in entries if _is_text(name) and "label" in Path(name).name.lower()
+            )
+            if named:
+                return _read(path, archive, entries[named[0]])
+            return _fitting(path, archive, [entries[name] for name in sorted(entries)], classes)
+    except _DAMAGED_ZIP as error:
+        said = one_line(str(error))
+        raise ModelError(f"{path}: the files inside the model are damaged: {said}") from None
+
+
+def _is_text(name: str) -> bool:
+    return name.lower().endswith(_TEXTS)
+
+
+def _fitting(
+    path: Path, archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], classes: int | None
+) -> tuple[str, ...] | None:
+    """Read the labels from a file of any name, the one of several that fits the `classes`."""
+    texts = [each for each in entries if each.filename.lower().endswith(".txt")]
+    of_exporters = [each for each in entries if each.filename.lower().endswith(_OF_EXPORTERS)]
+    found: list[tuple[str, ...]] = []
+    refusals = []
+    for entry in texts + of_exporters:
+        try:
+            found.append(_read(path, archive, entry))
+        except ModelError as error:
+            if entry in texts:
+                refusals.append(error)
+    fitting = [labels for labels in found if len(labels) == classes]
+    if fitting:
+        return fitting[0]
+    if len(texts) == 1 and refusals:
+        raise refusals[0]
+    # Of another number, they are refused with both numbers.
+    return found[0] if len(found) == 1 else None
+
+
+def _read(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[str, ...]:
+    name = one_line(entry.filename)
+    if entry.file_size > _LARGEST_LABEL_FILE_BYTES:
+        raise ModelError(f"{path}: the label file {name} inside has {entry.file_size} bytes")
+    if entry.compress_type not in _COMPRESSIONS:
+        raise zipfile.BadZipFile(f"unknown compression {entry.compress_type}")
+    return parse_labels(archive.read(entry), source=f"{path}:{name}")
+
+
+def _has_archive(path: Path) -> bool:
+    """Tell whether an archive stands at the end of a file, even one that cannot be read.
+
+    zipfile.is_zipfile() judges an archive in several parts differently from Python to Python.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _LARGEST_ARCHIVE_END_BYTES))
+        return _ARCHIVE_END in file.read()
+
+
+def _stated(path: Path) -> tuple[list[str], int | None]:
+    """Return the label files that the metadata names for the output, and the number of classes."""
+    names: list[tuple[bool, str]] = []
+    classes = None
+    with path.open("rb") as file:
+        try:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                classes = output_width(content)
+                names.extend(_label_files(content))
+        except _DAMAGED_MODEL:
+            pass  # not for this reader to judge: the interpreter refuses damaged files
+    # Those for every language first.
+    return [name for _, name in sorted(names, key=lambda each: each[0])], classes
+
+
+def _label_files(content: mmap.mmap) -> Iterator[tuple[bool, str]]:
+    for subgraph in described_subgraphs(content):
+        for tensor in described(subgraph, _SUBGRAPH_OUTPUTS):
+            for file in described(tensor, _TENSOR_FILES):
+                if file.GetSlot(slot(_FILE_TYPE), 0, number_types.Int8Flags) == _AXIS_LABELS:
+                    name = string(file, _FILE_NAME).decode(errors="replace")
+                    yield bool(string(file, _FILE_LOCALE)), name
