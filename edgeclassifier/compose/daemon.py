@@ -12,6 +12,7 @@ from edgeclassifier.compose.changes import Changes, Planner
 from edgeclassifier.compose.engine import around_interpreter_nice
 from edgeclassifier.compose.guests import Host, build_guests
 from edgeclassifier.compose.model import configured_model_name, model_names
+from edgeclassifier.compose.packages import require_packages
 from edgeclassifier.compose.publisher import publisher_settings, state_rules
 from edgeclassifier.compose.start import choose, load
 from edgeclassifier.config import Config
@@ -55,6 +56,7 @@ def run_daemon(
     was published if that was possible.
     """
     started_s = time.monotonic()
+    require_packages(configured)
     overrides = Overrides(state_directory)
     chosen = choose(configured, overrides)
     config, settings = chosen.config, publisher_settings(chosen.config)

@@ -9,9 +9,6 @@ from edgeclassifier.doctor.machine import Machine
 from edgeclassifier.doctor.subject import Subject
 from edgeclassifier.errors import EXIT_CONFIG, ConfigError
 
-_PAGE = "edgeclassifier.web.server"
-_METRICS = "prometheus_client"
-
 PASSWORD = Problem(
     id="web.password",
     level=Level.FAILURE,
@@ -28,8 +25,8 @@ NO_PACKAGE = Problem(
     exit_code=EXIT_CONFIG,
     title="The packages for the page are not installed",
     meaning="The page needs starlette and uvicorn, and prometheus-client for the metrics that it "
-    "shows. The daemon ends with exit code 78.",
-    remedy="`{python} -m pip install 'starlette>=1.0' 'uvicorn>=0.40' 'prometheus-client>=0.21'`",
+    "shows; the finding names those that are missing. The daemon ends with exit code 78.",
+    remedy="`{python} -m pip install {packages}`",
     remedy_of_release=REINSTALL,
 )
 NAME = Problem(
@@ -47,7 +44,7 @@ NO_METRICS_PACKAGE = Problem(
     title="The package for the metrics is not installed",
     meaning="`metrics.textfile` and the page need prometheus-client. The daemon ends with exit "
     "code 78.",
-    remedy="`{python} -m pip install 'prometheus-client>=0.21'`",
+    remedy="`{python} -m pip install {packages}`",
     remedy_of_release=REINSTALL,
 )
 FOLDER = Problem(
@@ -70,13 +67,11 @@ def check_web(subject: Subject) -> Iterator[Finding]:
     if not web.enabled:
         yield fine("web", "the page is off")
         return
-    for module in (_PAGE, _METRICS):
-        if problem := machine.import_problem(module):
-            yield NO_PACKAGE.found(problem, python=machine.python.executable)
-            return
+    yield from (lacking := list(_missing(subject, NO_PACKAGE)))
     said = f"the page is at {web.host}, port {web.port}"
     if not web.password_file:
-        yield fine("web", f"{said}, without a password")
+        if not lacking:
+            yield fine("web", f"{said}, without a password")
         return
     file = Path(web.password_file).absolute()
     try:
@@ -88,7 +83,8 @@ def check_web(subject: Subject) -> Iterator[Finding]:
         for problem in error.problems:
             yield PASSWORD.found(problem, file=file, user=machine.user().name)
     else:
-        yield fine("web", f"{said}, with a password")
+        if not lacking:
+            yield fine("web", f"{said}, with a password")
 
 
 def check_metrics(subject: Subject) -> Iterator[Finding]:
@@ -98,15 +94,28 @@ def check_metrics(subject: Subject) -> Iterator[Finding]:
     file, machine = subject.config.metrics.textfile, subject.machine
     if not file:
         yield fine("metrics", "no file is configured")
-    elif problem := name_problem(Path(file)):
+        return
+    yield from (lacking := list(_missing(subject, NO_METRICS_PACKAGE)))
+    if problem := name_problem(Path(file)):
         yield NAME.found(problem)
-    elif problem := machine.import_problem(_METRICS):
-        yield NO_METRICS_PACKAGE.found(problem, python=machine.python.executable)
     elif problem := _closed_folder(file, machine):
         user = machine.user().name
         yield FOLDER.found(problem, folder=Path(file).absolute().parent, user=user)
-    else:
+    elif not lacking:
         yield fine("metrics", file)
+
+
+def _missing(subject: Subject, problem: Problem) -> Iterator[Finding]:
+    """Report the packages that the daemon would miss, by the table that it goes by itself."""
+    from edgeclassifier.compose.packages import missing, requirements
+
+    machine = subject.machine
+    for each in missing(subject.config, check=problem.check, attempt=machine.import_problem):
+        yield problem.found(
+            f"{each}: {each.reason}",
+            python=machine.python.executable,
+            packages=requirements([each]),
+        )
 
 
 def _closed_folder(file: str, machine: Machine) -> str | None:

@@ -41,19 +41,37 @@ def a_page_whose_password_is_not_the_service_s(device: Device) -> None:
 @case("web.no_package")
 def a_page_without_its_server(device: Device) -> None:
     device.settings["web.enabled"] = True
+    device.missing = {"uvicorn.server"}
+
+
+@case("web.no_package")
+def a_page_whose_server_is_too_old(device: Device) -> None:
+    device.settings["web.enabled"] = True
     device.missing = {"edgeclassifier.web.server"}
 
 
 @case("web.no_package")
 def a_page_without_its_metrics(device: Device) -> None:
     device.settings["web.enabled"] = True
-    device.missing = {"prometheus_client"}
+    device.missing = {"prometheus_client.core"}
+
+
+@case("web.no_package", "web.password")
+def a_page_without_its_server_or_its_password(device: Device) -> None:
+    show_page(device, None)
+    device.missing = {"starlette.applications", "uvicorn.server"}
+
+
+@case("metrics.no_package", "metrics.name")
+def metrics_without_their_package_or_their_name(device: Device) -> None:
+    write_metrics(device, "/var/lib/metrics/edgeclassifier.txt")
+    device.missing = {"prometheus_client.core"}
 
 
 @case("metrics.no_package")
 def metrics_without_their_package(device: Device) -> None:
     write_metrics(device, "/var/lib/metrics/edgeclassifier.prom")
-    device.missing = {"prometheus_client"}
+    device.missing = {"prometheus_client.core"}
 
 
 def write_metrics(device: Device, file: str, *, mode: int = 0o777) -> None:
