@@ -40,6 +40,25 @@ UNREADABLE = Problem(
 )
 
 
+OVERRIDDEN = Problem(
+    id="config.overridden",
+    level=Level.NOTE,
+    title="A key was changed on request",
+    meaning="A client, the page or Home Assistant changed it. That outlives a restart of the "
+    "daemon, until it is taken back or the key is changed in the configuration. The other findings "
+    "are about the configuration as its files have it.",
+    remedy="nothing if that is meant; otherwise send the request that the finding names with "
+    "`null`, or change the key in the configuration",
+)
+OVERRIDES_CLOSED = Problem(
+    id="config.overrides_closed",
+    level=Level.NOTE,
+    title="What was changed on request is not open to this user",
+    meaning="The service keeps it in its state directory, which root and the service alone read.",
+    remedy="`sudo edgeclassifier doctor`",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """A configuration, and what is wrong with its files."""
@@ -79,6 +98,24 @@ def report_config(reading: Reading, subject: Subject) -> Iterator[Finding]:
         yield INVALID.found(problem, file=file or "FILE")
     if not reading.problems:
         yield fine("config", f"{file or 'no file, the defaults'}: valid")
+        yield from _changed_on_request(reading.config, subject)
+
+
+def _changed_on_request(config: Config, subject: Subject) -> Iterator[Finding]:
+    from edgeclassifier.compose.clients import take_back_command
+    from edgeclassifier.config.overrides import kept_changes
+
+    try:
+        changes = kept_changes(subject.state_directory, config)
+    except PermissionError:
+        yield OVERRIDES_CLOSED.found(f"{subject.state_directory}: permission denied")
+        return
+    for each in changes:
+        finding = OVERRIDDEN.found(str(each))
+        if command := take_back_command(config, each):
+            remedy = f"nothing if that is meant; otherwise take it back: `{command}`"
+            finding = dataclasses.replace(finding, remedy=remedy)
+        yield finding
 
 
 def _usable(file: Path | None, overrides: Sequence[str]) -> Config:
