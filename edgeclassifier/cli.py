@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from edgeclassifier import __version__
 from edgeclassifier.commands.common import report
@@ -32,7 +32,17 @@ _WRONG_CHOICE = re.compile(r"argument (.+): invalid choice: '(.*)' \(choose from
 
 
 class _Parser(argparse.ArgumentParser):
-    """Suggests what was meant by a command, an action or a choice that is not there."""
+    """Suggests what was meant by a command, an option or a choice that is not there."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse what is left over here, where the options of the command are known."""
+        parsed, surplus = super().parse_known_args(args, namespace)
+        if surplus:
+            options = re.findall(r"--[a-z][a-z-]+", self.format_help())
+            close = difflib.get_close_matches(surplus[0].partition("=")[0], options, n=1)
+            hint = f": did you mean {close[0]}?" if close else ""
+            self.error(f"unrecognized arguments: {' '.join(surplus)}{hint}")
+        return parsed, surplus
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and end."""

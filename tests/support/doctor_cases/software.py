@@ -63,7 +63,7 @@ def an_override_that_is_none(device: Device) -> None:
 
 
 def keep_a_change(device: Device) -> Path:
-    """Have a service that keeps a change of state.threshold, in the folder that systemd gives it."""
+    """Have a service that keeps a change of state.threshold in the folder from systemd."""
     device.install()
     device.settings["device.state_directory"] = ""
     kept = '{"state.threshold": {"value": 0.75, "instead_of": 0.3}}'
