@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeclassifier.compose.engine import around_interpreter_nice
-from edgeclassifier.compose.names import broker_port
+from edgeclassifier.compose.names import NO_FOLDER, broker_port
 from edgeclassifier.config import Config, MqttConfig
 from edgeclassifier.config.schema import BufferConfig
 from edgeclassifier.errors import ConfigError
@@ -96,12 +96,7 @@ def _build_buffer(config: BufferConfig, state_directory: Path | None) -> "Buffer
 
     path = _path(config.path) or (state_directory and state_directory / _BUFFER_FILE)
     if path is None:
-        raise ConfigError(
-            [
-                'buffer.storage is "disk", but there is no folder for it: set buffer.path or '
-                "device.state_directory"
-            ]
-        )
+        raise ConfigError([NO_FOLDER])
     return DiskBuffer(path=path, max_bytes=max_bytes, write_interval_s=config.write_interval_s)
 
 

@@ -9,6 +9,11 @@ from edgeclassifier.config import Config, MqttConfig
 from edgeclassifier.config.schema import DeviceConfig
 from edgeclassifier.contract.messages import Topics
 
+NO_FOLDER = (
+    'buffer.storage is "disk", but there is no folder for it: set buffer.path or '
+    "device.state_directory"
+)
+
 _PORT, _TLS_PORT = 1883, 8883
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeclassifier.compose.names import NO_FOLDER
 from edgeclassifier.config import Config, load_config, to_toml
 from edgeclassifier.config.loader import config_files
 from edgeclassifier.config.options import is_path
@@ -94,11 +95,18 @@ def report_config(reading: Reading, subject: Subject) -> Iterator[Finding]:
             level = Level.FAILURE if subject.as_daemon else None
             yield UNREADABLE.found(f"{each}: permission denied", level=level)
         return
-    for problem in reading.problems:
+    problems = [*reading.problems, *_of_the_place(reading.config, subject)]
+    for problem in problems:
         yield INVALID.found(problem, file=file or "FILE")
-    if not reading.problems:
+    if not problems:
         yield fine("config", f"{file or 'no file, the defaults'}: valid")
         yield from _changed_on_request(reading.config, subject)
+
+
+def _of_the_place(config: Config, subject: Subject) -> Iterator[str]:
+    """Name what is wrong with it at this place alone."""
+    if config.buffer.storage == "disk" and not config.buffer.path and not subject.state_directory:
+        yield NO_FOLDER
 
 
 def _changed_on_request(config: Config, subject: Subject) -> Iterator[Finding]:

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeclassifier.doctor.findings import REINSTALL, Finding, Level, Problem, fine
-from edgeclassifier.doctor.machine import Machine
+from edgeclassifier.doctor.machine import Machine, number
 from edgeclassifier.doctor.subject import Subject
 from edgeclassifier.errors import EXIT_CONFIG, ConfigError
+
+_LOWEST_OPEN_PORT = 1024
 
 PASSWORD = Problem(
     id="web.password",
@@ -18,6 +20,15 @@ PASSWORD = Problem(
     "text. The daemon ends with exit code 78.",
     remedy="fix what the finding names; `sudo install -o {user} -m 600 /dev/stdin {file}` "
     "takes a new one, up to Ctrl-D",
+)
+PORT = Problem(
+    id="web.port",
+    level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
+    title="The page's port is for root only",
+    meaning="Linux keeps the ports below 1024 for root, and the daemon does not run as root. It "
+    "ends with exit code 78.",
+    remedy="set `web.port` to one from 1024 on, such as 8080; a proxy can serve it on 80 or 443",
 )
 NO_PACKAGE = Problem(
     id="web.no_package",
@@ -67,10 +78,10 @@ def check_web(subject: Subject) -> Iterator[Finding]:
     if not web.enabled:
         yield fine("web", "the page is off")
         return
-    yield from (lacking := list(_missing(subject, NO_PACKAGE)))
+    yield from (barred := [*_missing(subject, NO_PACKAGE), *_closed_port(subject)])
     said = f"the page is at {web.host}, port {web.port}"
     if not web.password_file:
-        if not lacking:
+        if not barred:
             yield fine("web", f"{said}, without a password")
         return
     file = Path(web.password_file).absolute()
@@ -83,7 +94,7 @@ def check_web(subject: Subject) -> Iterator[Finding]:
         for problem in error.problems:
             yield PASSWORD.found(problem, file=file, user=machine.user().name)
     else:
-        if not lacking:
+        if not barred:
             yield fine("web", f"{said}, with a password")
 
 
@@ -95,14 +106,21 @@ def check_metrics(subject: Subject) -> Iterator[Finding]:
     if not file:
         yield fine("metrics", "no file is configured")
         return
-    yield from (lacking := list(_missing(subject, NO_METRICS_PACKAGE)))
+    yield from (barred := list(_missing(subject, NO_METRICS_PACKAGE)))
     if problem := name_problem(Path(file)):
         yield NAME.found(problem)
     elif problem := _closed_folder(file, machine):
         user = machine.user().name
         yield FOLDER.found(problem, folder=Path(file).absolute().parent, user=user)
-    elif not lacking:
+    elif not barred:
         yield fine("metrics", file)
+
+
+def _closed_port(subject: Subject) -> Iterator[Finding]:
+    machine, port = subject.machine, subject.config.web.port
+    lowest = number(machine.text("/proc/sys/net/ipv4/ip_unprivileged_port_start"))
+    if machine.user().uid and port < (_LOWEST_OPEN_PORT if lowest < 0 else lowest):
+        yield PORT.found(f"web.port = {port}, as {machine.user().name}")
 
 
 def _missing(subject: Subject, problem: Problem) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Collection
@@ -130,6 +131,24 @@ def test_a_reload_that_would_keep_the_daemon_from_its_next_start_is_refused(site
         problem = newest(watching.messages, "health")["reload"]["problem"]
         assert "web.enabled = true needs uvicorn" in problem
         assert wait_until(lambda: daemon.wait_for_line("kept as it was"))
+
+
+def test_check_and_the_daemon_refuse_a_buffer_without_a_folder(tmp_path: Path) -> None:
+    """Neither the configuration, nor systemd, nor a home says where that might be."""
+    (config := tmp_path / "my.toml").write_text('[buffer]\nstorage = "disk"\n')
+    env = {k: v for k, v in isolated(tmp_path).items() if k != "HOME"}
+    for command in (("run",), ("check", "--no-camera")):
+        done = subprocess.run(
+            [sys.executable, "-m", "edgeclassifier", *command, "--config", config],
+            env=env,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 78
+        assert "set buffer.path or device.state_directory" in done.stdout + done.stderr
 
 
 def test_the_table_has_the_versions_of_the_extras() -> None:

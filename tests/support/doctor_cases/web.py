@@ -38,6 +38,19 @@ def a_page_whose_password_is_not_the_service_s(device: Device) -> None:
     show_page(device, "open sesame\n")
 
 
+@case("web.port")
+def a_page_at_a_port_of_root_s(device: Device) -> None:
+    device.install()
+    device.settings |= {"web.enabled": True, "web.port": 80}
+
+
+@fine
+def a_page_at_a_low_port_that_the_system_opens(device: Device) -> None:
+    device.install()
+    device.settings |= {"web.enabled": True, "web.port": 80}
+    device.write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "80\n")
+
+
 @case("web.no_package")
 def a_page_without_its_server(device: Device) -> None:
     device.settings["web.enabled"] = True
