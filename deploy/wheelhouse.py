@@ -160,7 +160,7 @@ def finish(release: Path, wheels: list[Path]) -> str:
         for path in shared:
             archive.write(path, f"share/{path.name}")
     lines += [f"{path.name} {sha256(path.read_bytes())}" for path in shared]
-    own = next(wheel for wheel in wheels if wheel.name.startswith("edgeclassifier-"))
+    own = next(wheel for wheel in wheels if wheel.name.startswith("edgeclassifier_daemon-"))
     return f"{version_of(own)}-{sha256(os.linesep.join(lines).encode())[:12]}"
 
 

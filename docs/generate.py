@@ -122,7 +122,7 @@ def main() -> int:
 
 
 def _problem_row(problem: Problem) -> str:
-    mark = " (warning)" if problem.level is Level.WARNING else ""
+    mark = "" if problem.level is Level.FAILURE else f" ({problem.level.value})"
     meaning = f"**{problem.title}.** {problem.meaning}"
     cells = (f"`{problem.id}`{mark}", meaning, problem.general_remedy)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

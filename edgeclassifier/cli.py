@@ -1,15 +1,18 @@
 """The command line."""
 
 import argparse
+import difflib
 import importlib
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from edgeclassifier import __version__
 from edgeclassifier.commands.common import report
-from edgeclassifier.errors import ConfigError, EdgeclassifierError
+from edgeclassifier.errors import EXIT_USAGE, ConfigError, EdgeclassifierError
 
 _COMMANDS = (
     "run",
@@ -24,6 +27,33 @@ _COMMANDS = (
     "discovery",
 )
 _INTERRUPTED = 130
+_WRONG_CHOICE = re.compile(r"argument (.+): invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
+"""How argparse says it, with the choices in quotes up to Python 3.11."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Suggests what was meant by a command, an option or a choice that is not there."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse what is left over here, where the options of the command are known."""
+        parsed, surplus = super().parse_known_args(args, namespace)
+        if surplus:
+            options = re.findall(r"--[a-z][a-z-]+", self.format_help())
+            close = difflib.get_close_matches(surplus[0].partition("=")[0], options, n=1)
+            hint = f": did you mean {close[0]}?" if close else ""
+            self.error(f"unrecognized arguments: {' '.join(surplus)}{hint}")
+        return parsed, surplus
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and end."""
+        if wrong := _WRONG_CHOICE.fullmatch(message):
+            what, given, listed = wrong.groups()
+            choices = [each.strip("'") for each in listed.split(", ")]
+            close = difflib.get_close_matches(given, choices, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(choices)}"
+            kind = what.lower() if what.isupper() else f"value for {what}"
+            message = f"{given!r} is no {kind}: {hint}"
+        super().error(message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: Sequence[str]) -> int:
+    if not given:
+        _parser(given).print_help()
+        return EXIT_USAGE
     try:
         args = _parser(given[:1]).parse_args(given)
         code: int = args.run(args)
@@ -62,7 +95,7 @@ def _run(given: Sequence[str]) -> int:
 
 
 def _parser(first: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="edgeclassifier",
         description="Classify what a camera sees and publish the top-3 predictions over MQTT.",
         epilog="Exit codes: 0 done, 1 failure, 2 usage, 78 bad configuration or model.",

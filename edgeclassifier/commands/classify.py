@@ -23,9 +23,15 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser(
         "classify",
         help="classify picture files",
-        description="Print the most likely labels of each picture.",
+        description="Print the most likely labels of each picture: those of a folder by name, "
+        "without its subfolders and hidden files.",
     )
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="PATH",
+        help='a picture, a folder of pictures, or a glob such as "holiday/*.jpg"',
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_model_option(parser)
     add_config_options(parser)
@@ -43,7 +49,14 @@ def run(args: argparse.Namespace) -> int:
         report(f"{engine.model.path}: {engine.pixels.reason}")
     answers: list[dict[str, Any]] = []
     failed = 0
-    for path in args.images:
+    paths: list[Path] = []
+    for each in args.images:
+        try:
+            paths += _pictures(each)
+        except PictureError as error:
+            failed += 1
+            report(str(error))
+    for path in paths:
         try:
             pixels = load_picture(path)
         except PictureError as error:
@@ -72,6 +85,17 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         sys.stdout.write(lines(json.dumps(answers, indent=2, ensure_ascii=False)) + "\n")
     return EXIT_FAILURE if failed else 0
+
+
+def _pictures(name: str) -> list[Path]:
+    """List what a name stands for. Raises PictureError if there is no picture."""
+    from edgeclassifier.engine.pictures import find_pictures
+
+    path = Path(name)
+    # Whatever it is called: there may be a * in the name of a file.
+    if path.exists() and not path.is_dir():
+        return [path]
+    return find_pictures(name)
 
 
 def _print_table(answer: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ from edgeclassifier.host.terminal import lines
 if TYPE_CHECKING:
     from edgeclassifier.doctor.findings import Finding, Problem
 
-_WORDS = {"ok": "OK", "warning": "warning", "failure": "FAILURE"}
-_COLOURS = {"ok": "32", "warning": "33", "failure": "1;31"}
+_WORDS = {"ok": "OK", "note": "note", "warning": "warning", "failure": "FAILURE"}
+_COLOURS = {"ok": "32", "note": "36", "warning": "33", "failure": "1;31"}
 _LEVEL_WIDTH, _CHECK_WIDTH = 7, 11
 
 
@@ -28,8 +28,8 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
         "metrics, clock, disk, power, temperature, service and the last crash. The daemon may run "
         "meanwhile. As root, it sees more.",
         epilog="The exit code is 1 if there is a failure, 0 otherwise. --json prints a list of "
-        "findings, each with check, level (ok, warning, failure), id, title, detail and remedy; "
-        "doctor/findings.schema.json in the package describes it.",
+        "findings, each with check, level (ok, note, warning, failure), id, title, detail and "
+        "remedy; doctor/findings.schema.json in the package describes it.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_config_options(parser)

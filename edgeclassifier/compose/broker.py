@@ -1,13 +1,12 @@
 """The session with the broker that the configuration means."""
 
-import re
-import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeclassifier.compose.engine import around_interpreter_nice
+from edgeclassifier.compose.names import NO_FOLDER, broker_port
 from edgeclassifier.config import Config, MqttConfig
 from edgeclassifier.config.schema import BufferConfig
 from edgeclassifier.errors import ConfigError
@@ -18,15 +17,8 @@ if TYPE_CHECKING:
     from edgeclassifier.contract.messages import Message, Topics
     from edgeclassifier.mqtt.session import Session
 
-_PORT, _TLS_PORT = 1883, 8883
 _MAX_QUEUED = 1000
 _BUFFER_FILE = "buffer.sqlite"
-
-
-def device_id(configured: str) -> str:
-    """Return the configured id, or the host name in the characters that a topic allows."""
-    host = socket.gethostname().partition(".")[0]
-    return configured or re.sub(r"[^a-zA-Z0-9_-]+", "-", host).strip("-") or "device"
 
 
 def broker_access(config: MqttConfig, *, device: str) -> Broker:
@@ -47,7 +39,7 @@ def broker_access(config: MqttConfig, *, device: str) -> Broker:
         password = read_password(Path(config.password_file))
     return Broker(
         host=config.host,
-        port=config.port or (_TLS_PORT if config.tls.enabled else _PORT),
+        port=broker_port(config),
         protocol="5" if config.protocol == "5" else "3.1.1",
         client_id=config.client_id or f"{config.root.replace('/', '-')}-{device}",
         username=config.username or None,
@@ -104,12 +96,7 @@ def _build_buffer(config: BufferConfig, state_directory: Path | None) -> "Buffer
 
     path = _path(config.path) or (state_directory and state_directory / _BUFFER_FILE)
     if path is None:
-        raise ConfigError(
-            [
-                'buffer.storage is "disk", but there is no folder for it: set buffer.path or '
-                "device.state_directory"
-            ]
-        )
+        raise ConfigError([NO_FOLDER])
     return DiskBuffer(path=path, max_bytes=max_bytes, write_interval_s=config.write_interval_s)
 
 

@@ -11,6 +11,7 @@ from edgeclassifier.compose.camera import camera_settings, idle_settings
 from edgeclassifier.compose.engine import build_inference
 from edgeclassifier.compose.golden import judge, try_model
 from edgeclassifier.compose.model import find_model
+from edgeclassifier.compose.packages import require_packages
 from edgeclassifier.compose.publisher import publisher_settings, state_rules
 from edgeclassifier.config import Config
 from edgeclassifier.config.changes import at, at_next_start, changed_keys
@@ -128,6 +129,8 @@ class Planner:
         waiting = _differing(self._hidden, hidden) - changed
         if not changed | waiting:
             return None
+        # Also of what takes effect at the next start, which would not come about without them.
+        require_packages(new)
         steps = tuple(self._changes.steps(config, new, changed))
         self._read, self._hidden = read, hidden
         return Plan(

@@ -9,9 +9,11 @@ from pathlib import Path
 from edgeclassifier.compose.broker import broker_access, build_session, subscriptions
 from edgeclassifier.compose.camera import camera_settings, idle_settings
 from edgeclassifier.compose.changes import Changes, Planner
+from edgeclassifier.compose.clients import told_where
 from edgeclassifier.compose.engine import around_interpreter_nice
 from edgeclassifier.compose.guests import Host, build_guests
 from edgeclassifier.compose.model import configured_model_name, model_names
+from edgeclassifier.compose.packages import require_packages
 from edgeclassifier.compose.publisher import publisher_settings, state_rules
 from edgeclassifier.compose.start import choose, load
 from edgeclassifier.config import Config
@@ -19,6 +21,7 @@ from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.contract.messages import Payloads, offline, online
 from edgeclassifier.contract.status import Crash
 from edgeclassifier.daemon.actions import Actions
+from edgeclassifier.daemon.commentary import Commentary
 from edgeclassifier.daemon.description import Description
 from edgeclassifier.daemon.loop import Daemon, Observer
 from edgeclassifier.daemon.publisher import Publisher
@@ -55,6 +58,7 @@ def run_daemon(
     was published if that was possible.
     """
     started_s = time.monotonic()
+    require_packages(configured)
     overrides = Overrides(state_directory)
     chosen = choose(configured, overrides)
     config, settings = chosen.config, publisher_settings(chosen.config)
@@ -179,6 +183,11 @@ def run_daemon(
             overrides=overrides,
             watchdog=watchdog,
             guests=guests,
+            commentary=Commentary(
+                started_s=started_s,
+                watch=lambda: told_where(reload.config, connected=session.connected),
+                hold_s=lambda: reload.config.state.hold_s,
+            ),
             observers=observers,
             clock_synchronized=system.clock_synchronized,
             stop=stop,

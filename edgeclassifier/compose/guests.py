@@ -16,7 +16,7 @@ from edgeclassifier.daemon.guests import Guest, Guests, MakeGuest
 from edgeclassifier.daemon.loop import Observer
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.reporter import Reporter
-from edgeclassifier.errors import ConfigError, EdgeclassifierError
+from edgeclassifier.errors import EdgeclassifierError
 from edgeclassifier.host.threads import OnDeath
 from edgeclassifier.metrics.tally import Tally
 from edgeclassifier.mqtt.session import Session
@@ -47,7 +47,7 @@ class Host(Plain):
 def build_guests(config: Config, host: Host) -> Guests:
     """Build those that the configuration asks for, not yet started.
 
-    Raises ConfigError if a package is missing.
+    Their packages are there: require_packages() has seen to it.
     """
     factories: dict[str, MakeGuest] = {}
     if config.homeassistant.enabled:
@@ -141,13 +141,8 @@ def _page(config: Config, host: Host, metrics: "Metrics") -> MakeGuest:
     from edgeclassifier.host.credentials import read_password
     from edgeclassifier.metrics.collector import metrics_route, probe_route
     from edgeclassifier.web.live import Live
+    from edgeclassifier.web.server import WebServer
 
-    try:
-        from edgeclassifier.web.server import WebServer
-    except ImportError as error:
-        raise ConfigError(
-            [f"web.enabled: {error}: it needs the packages starlette and uvicorn"]
-        ) from None
     live = Live()
     host.observers.append(live.handle)
     password_file = config.web.password_file

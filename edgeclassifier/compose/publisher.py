@@ -1,10 +1,10 @@
 """Where messages go, how often, when the label changes, and what Home Assistant is told."""
 
 from edgeclassifier import __version__
-from edgeclassifier.compose.broker import device_id
 from edgeclassifier.compose.model import model_names
+from edgeclassifier.compose.names import topics_of
 from edgeclassifier.config import Config, StateConfig
-from edgeclassifier.contract.messages import Message, Topics
+from edgeclassifier.contract.messages import Message
 from edgeclassifier.daemon.publisher import PublisherSettings
 from edgeclassifier.daemon.stable_label import StateRules
 
@@ -15,9 +15,7 @@ def publisher_settings(config: Config) -> PublisherSettings:
     """Take them from the configuration."""
     image = config.image
     return PublisherSettings(
-        topics=Topics(
-            root=config.mqtt.root, device=device_id(config.device.id), camera=config.camera.id
-        ),
+        topics=topics_of(config),
         max_rate_hz=config.mqtt.max_rate_hz,
         heartbeat_s=config.state.heartbeat_s,
         image_max_rate_hz=image.max_rate_hz if image.enabled else None,

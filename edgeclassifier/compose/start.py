@@ -1,13 +1,12 @@
 """With which configuration and which model the daemon starts, whatever was changed on request."""
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
 
+from edgeclassifier.compose.clients import how_to_take_back
 from edgeclassifier.compose.engine import build_inference
 from edgeclassifier.compose.golden import try_model
 from edgeclassifier.compose.model import ModelFile, find_model
-from edgeclassifier.config import Config, DeviceConfig
+from edgeclassifier.config import Config
 from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.status import Crash
@@ -67,20 +66,9 @@ def load(
         _load(models, chosen, on_trial=False, stop=stop)
     if not stop.wanted:
         overrides.save()
+        for change in overrides.changes:
+            log.info("%s; %s", change, how_to_take_back(chosen.config, change))
     return chosen.config
-
-
-def state_directory(config: DeviceConfig, environment: Mapping[str, str]) -> Path | None:
-    """Return the configured folder, or the systemd unit's, or the user's; None if there is none."""
-    if config.state_directory:
-        return Path(config.state_directory)
-    if of_the_unit := environment.get("STATE_DIRECTORY"):
-        return Path(of_the_unit.partition(":")[0])
-    if base := environment.get("XDG_STATE_HOME"):
-        return Path(base) / "edgeclassifier"
-    if home := environment.get("HOME"):
-        return Path(home) / ".local" / "state" / "edgeclassifier"
-    return None
 
 
 def _load(models: ModelSlot, chosen: Chosen, *, on_trial: bool, stop: StopSignal) -> None:
@@ -93,7 +81,7 @@ def _load(models: ModelSlot, chosen: Chosen, *, on_trial: bool, stop: StopSignal
 
 def _try(chosen: Chosen, stop: StopSignal) -> None:
     """Raise ModelError if the model is known to be unusable."""
-    log.info("the last run ended without a word: the model is tried in a process of its own")
+    log.info("the last run ended without a reason: the model is tried in another process first")
     try:
         try_model(chosen.config, chosen.model, stopped=stop.is_set)
     except TrialError as error:

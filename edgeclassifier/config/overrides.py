@@ -2,13 +2,15 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgeclassifier.config import Config
 from edgeclassifier.config.contradictions import contradictions
+from edgeclassifier.config.render import quoted
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.host.durable import reason, write_text
 
@@ -34,6 +36,35 @@ _CHANGES: Mapping[str, Callable[[Config, Any], Config]] = {
 """The keys that can be changed, and how."""
 
 
+@plain_data
+class Change(Plain):
+    """A key that was changed on request."""
+
+    key: str
+    value: Any
+    configured: Any
+    """What the configuration says instead."""
+    command: str
+    """The request that changes it, and takes the change back with `null`."""
+    argument: str
+
+    @property
+    def origin(self) -> str:
+        """Where the value comes from, for people."""
+        return f"set on request ({self.command}); the configuration has {_shown(self.configured)}"
+
+    def __str__(self) -> str:
+        """Say it for people."""
+        return f"{self.key} is {_shown(self.value)}, {self.origin}"
+
+
+_REQUESTS: Mapping[str, tuple[str, str]] = {
+    "state.threshold": ("set_threshold", "threshold"),
+    "model.name": ("set_model", "model"),
+}
+"""By which command each key is changed, and by which of its arguments."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Override:
     value: Any
@@ -56,6 +87,11 @@ class Overrides:
     def values(self) -> Mapping[str, Any]:
         """The values that were saved, by key."""
         return {key: each.value for key, each in self._kept.items()}
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What was saved, for people."""
+        return _changes(self._kept)
 
     def set(self, configured: Config, key: str, value: Any) -> None:
         """Change a key, or take its change back with None. Then save() or undo() has to follow."""
@@ -120,6 +156,38 @@ class Overrides:
             log.warning("the change will not outlive a restart: %s", reason(error))
 
 
+def kept_changes(directory: Path | None, configured: Config) -> tuple[Change, ...]:
+    """List what the daemon that keeps its state in `directory` changes of the configuration.
+
+    Writes nothing. Raises PermissionError if this user may not read it.
+    """
+    return _changes(_valid(dict(_read(directory, closed=PermissionError)), configured))
+
+
+def with_changes(configured: Config, changes: Iterable[Change]) -> Config:
+    """Return the configuration as it is with the changes."""
+    for each in changes:
+        configured = _CHANGES[each.key](configured, each.value)
+    return configured
+
+
+def _changes(entries: Mapping[str, _Override]) -> tuple[Change, ...]:
+    return tuple(
+        Change(
+            key=key,
+            value=each.value,
+            configured=each.instead_of,
+            command=_REQUESTS[key][0],
+            argument=_REQUESTS[key][1],
+        )
+        for key, each in entries.items()
+    )
+
+
+def _shown(value: Any) -> str:
+    return quoted(value) if isinstance(value, str) else f"{value:g}"
+
+
 def _with(
     entries: Mapping[str, _Override], key: str, other: _Override | None
 ) -> Mapping[str, _Override]:
@@ -139,7 +207,9 @@ def _get(config: Config, key: str) -> Any:
     return getattr(getattr(config, table), name)
 
 
-def _read(directory: Path | None) -> Iterator[tuple[str, _Override]]:
+def _read(
+    directory: Path | None, *, closed: type[BaseException] | tuple[()] = ()
+) -> Iterator[tuple[str, _Override]]:
     if directory is None:
         return
     try:
@@ -150,5 +220,7 @@ def _read(directory: Path | None) -> Iterator[tuple[str, _Override]]:
                 yield key, _Override(entry["value"], entry["instead_of"])
     except FileNotFoundError:
         return
+    except closed:
+        raise
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         log.warning("%s: damaged: what was changed on request is forgotten", directory / _FILE)

@@ -25,9 +25,9 @@ def masked(config: Config) -> dict[str, Any]:
     return data
 
 
-def to_toml(data: Mapping[str, Any]) -> str:
-    """Render nested tables of plain values as TOML."""
-    return "\n".join(_lines(data, prefix="")).strip() + "\n"
+def to_toml(data: Mapping[str, Any], comments: Mapping[str, str] | None = None) -> str:
+    """Render nested tables of plain values as TOML, with comments beside some of the keys."""
+    return "\n".join(_lines(data, comments or {}, prefix="")).strip() + "\n"
 
 
 def quoted(text: str) -> str:
@@ -42,15 +42,17 @@ def quoted_key(key: str) -> str:
     return key if bare else quoted(key)
 
 
-def _lines(table: Mapping[str, Any], *, prefix: str) -> Iterator[str]:
+def _lines(table: Mapping[str, Any], comments: Mapping[str, str], *, prefix: str) -> Iterator[str]:
     for key, value in table.items():
         if not isinstance(value, Mapping):
-            yield f"{quoted_key(key)} = {_value(value)}"
+            said = comments.get(f"{prefix}{key}")
+            comment = f"  # {one_line(said)}" if said else ""
+            yield f"{quoted_key(key)} = {_value(value)}{comment}"
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield ""
             yield f"[{prefix}{key}]"
-            yield from _lines(value, prefix=f"{prefix}{key}.")
+            yield from _lines(value, comments, prefix=f"{prefix}{key}.")
 
 
 def _value(value: Any) -> str:

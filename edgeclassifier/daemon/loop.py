@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from edgeclassifier.cameras.reader import POLL_S
 from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.contract.results import CPU, Result, State
+from edgeclassifier.daemon.commentary import Commentary
 from edgeclassifier.daemon.guests import Guests
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reload import Reload
@@ -41,6 +42,7 @@ class Daemon:
         overrides: Overrides,
         watchdog: Watchdog,
         guests: Guests,
+        commentary: Commentary,
         observers: Sequence[Observer],
         clock_synchronized: Callable[[], bool],
         stop: StopSignal,
@@ -55,6 +57,7 @@ class Daemon:
         self._overrides = overrides
         self._watchdog = watchdog
         self._guests = guests
+        self._commentary = commentary
         self._observers = tuple(observers)
         self._clock_synchronized = clock_synchronized
         self._stop = stop
@@ -95,6 +98,7 @@ class Daemon:
         self._apply_new_configuration()
         self._keep_what_works()
         self._report_changes()
+        self._commentary.follow(self._publisher.state)
         self._guests.look_after()
 
     def _hand_on(self, result: Result) -> None:
@@ -105,6 +109,7 @@ class Daemon:
         for observer in self._observers:
             observer(result, changed)
         if not self._settled:
+            self._commentary.first(result)
             self._settle()
 
     def _tell_watchdog(self) -> None:

@@ -82,6 +82,11 @@ class Publisher:
         """The last message: that the device is gone."""
         return offline(self._topics)
 
+    @property
+    def state(self) -> State | None:
+        """The label that holds; None before the first result."""
+        return self._label.state
+
     def configure(self, settings: PublisherSettings, *, rules: StateRules | None = None) -> None:
         """Go by other settings, and other rules of the label, from the next result on."""
         self.settings = settings

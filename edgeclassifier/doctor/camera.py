@@ -101,8 +101,10 @@ BUSY = Problem(
 NO_PYAV = Problem(
     id="camera.no_pyav",
     level=Level.FAILURE,
-    title="PyAV is not installed",
-    meaning='`camera.source` is "stream", which reads with FFmpeg.',
+    exit_code=EXIT_CONFIG,
+    title="PyAV is not installed, or too old",
+    meaning='`camera.source` is "stream", which reads with FFmpeg. The daemon ends with '
+    "exit code 78.",
     remedy="`{python} -m pip install 'av>=14'`; in an environment on the system's packages `sudo "
     "apt install python3-av`",
     remedy_of_release="`sudo deploy/install.sh --reinstall --no-picamera2`, in a clone; it brings "
@@ -144,7 +146,6 @@ FAILS = Problem(
 
 _BY_WORDS = (
     (("in use", "busy", "another program"), BUSY),
-    (("needs PyAV",), NO_PYAV),
     (("permission denied",), PERMISSION),
     (("finds no camera",), NONE),
     (("no camera ", "no such file or device"), NO_SUCH),
@@ -172,6 +173,10 @@ def check_camera(subject: Subject) -> Iterator[Finding]:
     trial = subject.trial("camera")
     if "missing" in trial.results:
         yield _without_picamera2(subject, str(trial.results["missing"]))
+    elif "no_package" in trial.results:
+        yield NO_PYAV.found(
+            str(trial.results["no_package"]), python=subject.machine.python.executable
+        )
     elif "numpy_clash" in trial.results:
         python = subject.machine.python.executable
         yield NUMPY.found(str(trial.results["numpy_clash"]), python=python)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeclassifier.compose.names import NO_FOLDER
 from edgeclassifier.config import Config, load_config, to_toml
 from edgeclassifier.config.loader import config_files
 from edgeclassifier.config.options import is_path
@@ -36,6 +37,25 @@ UNREADABLE = Problem(
     title="The configuration is not open to this user",
     meaning="On an installed device root and the service alone read it. What depends on it is not "
     "examined.",
+    remedy="`sudo edgeclassifier doctor`",
+)
+
+
+OVERRIDDEN = Problem(
+    id="config.overridden",
+    level=Level.NOTE,
+    title="A key was changed on request",
+    meaning="A client, the page or Home Assistant changed it. That outlives a restart of the "
+    "daemon, until it is taken back or the key is changed in the configuration. The other findings "
+    "are about the configuration as its files have it.",
+    remedy="nothing if that is meant; otherwise send the request that the finding names with "
+    "`null`, or change the key in the configuration",
+)
+OVERRIDES_CLOSED = Problem(
+    id="config.overrides_closed",
+    level=Level.NOTE,
+    title="What was changed on request is not open to this user",
+    meaning="The service keeps it in its state directory, which root and the service alone read.",
     remedy="`sudo edgeclassifier doctor`",
 )
 
@@ -75,10 +95,35 @@ def report_config(reading: Reading, subject: Subject) -> Iterator[Finding]:
             level = Level.FAILURE if subject.as_daemon else None
             yield UNREADABLE.found(f"{each}: permission denied", level=level)
         return
-    for problem in reading.problems:
+    problems = [*reading.problems, *_of_the_place(reading.config, subject)]
+    for problem in problems:
         yield INVALID.found(problem, file=file or "FILE")
-    if not reading.problems:
+    if not problems:
         yield fine("config", f"{file or 'no file, the defaults'}: valid")
+        yield from _changed_on_request(reading.config, subject)
+
+
+def _of_the_place(config: Config, subject: Subject) -> Iterator[str]:
+    """Name what is wrong with it at this place alone."""
+    if config.buffer.storage == "disk" and not config.buffer.path and not subject.state_directory:
+        yield NO_FOLDER
+
+
+def _changed_on_request(config: Config, subject: Subject) -> Iterator[Finding]:
+    from edgeclassifier.compose.clients import take_back_command
+    from edgeclassifier.config.overrides import kept_changes
+
+    try:
+        changes = kept_changes(subject.state_directory, config)
+    except PermissionError:
+        yield OVERRIDES_CLOSED.found(f"{subject.state_directory}: permission denied")
+        return
+    for each in changes:
+        finding = OVERRIDDEN.found(str(each))
+        if command := take_back_command(config, each):
+            remedy = f"nothing if that is meant; otherwise take it back: `{command}`"
+            finding = dataclasses.replace(finding, remedy=remedy)
+        yield finding
 
 
 def _usable(file: Path | None, overrides: Sequence[str]) -> Config:

@@ -19,6 +19,8 @@ class Level(StrEnum):
     """How bad it is. Only a failure keeps the daemon from doing what it is configured to do."""
 
     OK = "ok"
+    NOTE = "note"
+    """Nothing is wrong, but it is something that a person may have forgotten."""
     WARNING = "warning"
     FAILURE = "failure"
 

@@ -1,6 +1,5 @@
 """The machine as a check sees it: files below a root, programs, users. Tests bring their own."""
 
-import importlib
 import os
 import platform
 import shutil
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from edgeclassifier.compose.packages import RELEASES, Try, import_problem
 from edgeclassifier.host import children
 from edgeclassifier.host.children import Outcome
 from edgeclassifier.host.system import System
@@ -21,7 +21,6 @@ _CHUNK_BYTES = 1 << 16
 _COLUMNS = 4
 """Of /etc/passwd (name, password, id, group id, …) and /etc/group (…, id, members)."""
 _SENSELESS = 19
-_RELEASES = "/opt/edgeclassifier"
 SERVICE_USER = "edgeclassifier"
 
 
@@ -46,7 +45,7 @@ class Python:
     @property
     def is_of_release(self) -> bool:
         """Whether deploy/ has made its environment."""
-        return Path(self.prefix).is_relative_to(_RELEASES)
+        return Path(self.prefix).is_relative_to(RELEASES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,15 +78,6 @@ class Process:
         )
 
 
-def _import_problem(module: str) -> str | None:
-    """Say why a module cannot be imported; None if it can."""
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        return str(error)
-    return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """Files below `root`, and everything else that differs from machine to machine."""
@@ -101,7 +91,7 @@ class Machine:
     kernel_clock: Callable[[], bool] = field(default_factory=lambda: System().clock_synchronized)
     now_s: Callable[[], float] = time.time
     free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free
-    import_problem: Callable[[str], str | None] = _import_problem
+    import_problem: Try = import_problem
 
     def path(self, name: str) -> Path:
         """Return where the file `name`, such as /proc/mounts, is."""

@@ -137,7 +137,11 @@ def _try_camera(config: Config) -> None:
         listed = Picamera2.global_camera_info()
         tell(cameras=[str(each.get("Model")) for each in listed])
     from edgeclassifier.compose.camera import build_camera
+    from edgeclassifier.compose.packages import missing
 
+    if lacking := missing(config, check="camera"):
+        tell(no_package=lacking[0].reason)
+        return
     camera = build_camera(config.camera)
     try:
         camera.open()

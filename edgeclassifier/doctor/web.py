@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeclassifier.doctor.findings import REINSTALL, Finding, Level, Problem, fine
-from edgeclassifier.doctor.machine import Machine
+from edgeclassifier.doctor.machine import Machine, number
 from edgeclassifier.doctor.subject import Subject
 from edgeclassifier.errors import EXIT_CONFIG, ConfigError
 
-_PAGE = "edgeclassifier.web.server"
-_METRICS = "prometheus_client"
+_LOWEST_OPEN_PORT = 1024
 
 PASSWORD = Problem(
     id="web.password",
@@ -22,14 +21,23 @@ PASSWORD = Problem(
     remedy="fix what the finding names; `sudo install -o {user} -m 600 /dev/stdin {file}` "
     "takes a new one, up to Ctrl-D",
 )
+PORT = Problem(
+    id="web.port",
+    level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
+    title="The page's port is for root only",
+    meaning="Linux keeps the ports below 1024 for root, and the daemon does not run as root. It "
+    "ends with exit code 78.",
+    remedy="set `web.port` to one from 1024 on, such as 8080; a proxy can serve it on 80 or 443",
+)
 NO_PACKAGE = Problem(
     id="web.no_package",
     level=Level.FAILURE,
     exit_code=EXIT_CONFIG,
     title="The packages for the page are not installed",
     meaning="The page needs starlette and uvicorn, and prometheus-client for the metrics that it "
-    "shows. The daemon ends with exit code 78.",
-    remedy="`{python} -m pip install 'starlette>=1.0' 'uvicorn>=0.40' 'prometheus-client>=0.21'`",
+    "shows; the finding names those that are missing. The daemon ends with exit code 78.",
+    remedy="`{python} -m pip install {packages}`",
     remedy_of_release=REINSTALL,
 )
 NAME = Problem(
@@ -47,7 +55,7 @@ NO_METRICS_PACKAGE = Problem(
     title="The package for the metrics is not installed",
     meaning="`metrics.textfile` and the page need prometheus-client. The daemon ends with exit "
     "code 78.",
-    remedy="`{python} -m pip install 'prometheus-client>=0.21'`",
+    remedy="`{python} -m pip install {packages}`",
     remedy_of_release=REINSTALL,
 )
 FOLDER = Problem(
@@ -70,13 +78,11 @@ def check_web(subject: Subject) -> Iterator[Finding]:
     if not web.enabled:
         yield fine("web", "the page is off")
         return
-    for module in (_PAGE, _METRICS):
-        if problem := machine.import_problem(module):
-            yield NO_PACKAGE.found(problem, python=machine.python.executable)
-            return
+    yield from (barred := [*_missing(subject, NO_PACKAGE), *_closed_port(subject)])
     said = f"the page is at {web.host}, port {web.port}"
     if not web.password_file:
-        yield fine("web", f"{said}, without a password")
+        if not barred:
+            yield fine("web", f"{said}, without a password")
         return
     file = Path(web.password_file).absolute()
     try:
@@ -88,7 +94,8 @@ def check_web(subject: Subject) -> Iterator[Finding]:
         for problem in error.problems:
             yield PASSWORD.found(problem, file=file, user=machine.user().name)
     else:
-        yield fine("web", f"{said}, with a password")
+        if not barred:
+            yield fine("web", f"{said}, with a password")
 
 
 def check_metrics(subject: Subject) -> Iterator[Finding]:
@@ -98,15 +105,35 @@ def check_metrics(subject: Subject) -> Iterator[Finding]:
     file, machine = subject.config.metrics.textfile, subject.machine
     if not file:
         yield fine("metrics", "no file is configured")
-    elif problem := name_problem(Path(file)):
+        return
+    yield from (barred := list(_missing(subject, NO_METRICS_PACKAGE)))
+    if problem := name_problem(Path(file)):
         yield NAME.found(problem)
-    elif problem := machine.import_problem(_METRICS):
-        yield NO_METRICS_PACKAGE.found(problem, python=machine.python.executable)
     elif problem := _closed_folder(file, machine):
         user = machine.user().name
         yield FOLDER.found(problem, folder=Path(file).absolute().parent, user=user)
-    else:
+    elif not barred:
         yield fine("metrics", file)
+
+
+def _closed_port(subject: Subject) -> Iterator[Finding]:
+    machine, port = subject.machine, subject.config.web.port
+    lowest = number(machine.text("/proc/sys/net/ipv4/ip_unprivileged_port_start"))
+    if machine.user().uid and port < (_LOWEST_OPEN_PORT if lowest < 0 else lowest):
+        yield PORT.found(f"web.port = {port}, as {machine.user().name}")
+
+
+def _missing(subject: Subject, problem: Problem) -> Iterator[Finding]:
+    """Report the packages that the daemon would miss, by the table that it goes by itself."""
+    from edgeclassifier.compose.packages import missing, requirements
+
+    machine = subject.machine
+    for each in missing(subject.config, check=problem.check, attempt=machine.import_problem):
+        yield problem.found(
+            f"{each}: {each.reason}",
+            python=machine.python.executable,
+            packages=requirements([each]),
+        )
 
 
 def _closed_folder(file: str, machine: Machine) -> str | None:

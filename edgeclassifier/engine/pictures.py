@@ -100,8 +100,8 @@ def find_pictures(spec: str) -> list[Path]:
     Folders are not searched recursively and hidden files are left out.
     Raises PictureError if there is none.
     """
-    place = Path(spec).expanduser()
     try:
+        place = Path(spec).expanduser()
         if place.is_file():
             return [place]
         if place.is_dir():
@@ -115,6 +115,8 @@ def find_pictures(spec: str) -> list[Path]:
         found = sorted(p for p in candidates if p.suffix.lower() in SUFFIXES and p.is_file())
     except OSError as error:
         raise PictureError(f"{spec}: cannot be read: {error.strerror}") from None
+    except RuntimeError:
+        raise PictureError(f"{spec}: there is no such user's home") from None
     if not found:
         kinds = " ".join(sorted(SUFFIXES))
         raise PictureError(f"{spec}: no picture found (looked for {kinds})")

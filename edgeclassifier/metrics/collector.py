@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from edgeclassifier.contract.status import Status
-from edgeclassifier.errors import ConfigError
 from edgeclassifier.metrics import probes
 from edgeclassifier.metrics.families import Identity, Snapshot, families, running
 from edgeclassifier.metrics.tally import Counts, Tally
@@ -36,15 +35,8 @@ class Metrics:
         """Take what tells of the other parts, from any thread.
 
         The time from one answered frame to the next is at most `deadline_s()`, that from the start
-        to the first `start_deadline_s`; `started_s` is on the monotonic clock. Raises ConfigError
-        if the package prometheus_client is not installed.
+        to the first `start_deadline_s`; `started_s` is on the monotonic clock.
         """
-        try:
-            import prometheus_client  # noqa: F401 - reports a missing one at the start
-        except ImportError as error:
-            raise ConfigError(
-                [f"metrics: {error}: it needs the package prometheus-client"]
-            ) from None
         self.tally = tally
         self._status = status
         self._identity = identity

@@ -77,12 +77,17 @@ def test_every_command_explains_itself(env: dict[str, str], command: tuple[str, 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ((), "the following arguments are required: COMMAND"),
-        (("clasify",), "invalid choice: 'clasify'"),
+        (("clasify",), "'clasify' is no command: did you mean classify?"),
+        (("chekc",), "'chekc' is no command: did you mean check?"),
+        (("status",), "'status' is no command: there are run, classify, evaluate, check, doctor, "),
+        (("models", "lst"), "'lst' is no action: did you mean list?"),
+        (("models", "remove"), "'remove' is no action: there are list, fetch, add, verify, path"),
         (("--bogus",), "required: COMMAND"),
         (("config", "--bogus"), "unrecognized arguments: --bogus"),
+        (("run", "--confg", "x"), "unrecognized arguments: --confg x: did you mean --config?"),
+        (("models", "fetch", "x", "--mirror=y"), "unrecognized arguments: --mirror=y"),
         (("run", "surplus"), "unrecognized arguments: surplus"),
-        (("classify",), "required: IMAGE"),
+        (("classify",), "required: PATH"),
         (("evaluate", "."), "required: --labels"),
         (("models",), "required: ACTION"),
         (("models", "fetch"), "required: NAME"),
@@ -99,6 +104,11 @@ def test_wrong_usage_is_explained(
     assert done.stderr.startswith("usage: ")
     assert reason in done.stderr.splitlines()[-1]
     assert done.stdout == ""
+
+
+def test_a_command_that_is_not_named_is_chosen_from_the_help(env: dict[str, str]) -> None:
+    bare, asked = run_cli(env=env), run_cli("--help", env=env)
+    assert (bare.returncode, bare.stdout, bare.stderr) == (USAGE, asked.stdout, "")
 
 
 # Configuration
@@ -254,9 +264,47 @@ def test_results_and_complaints_go_separate_ways(tmp_path: Path, env: dict[str, 
     assert "Egyptian cat" in done.stdout
     assert "espresso" in done.stdout
     assert "missing.png" not in done.stdout
-    assert done.stderr == (
-        f"edgeclassifier: {missing}: cannot be read: No such file or directory\n"
-    )
+    assert done.stderr == (f"edgeclassifier: {missing}: no such file or folder\n")
+
+
+def classified(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [Path(each["file"]).name for each in json.loads(done.stdout)]
+
+
+def test_classify_takes_folders_and_patterns_as_the_demo_does(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    folder = tmp_path / "my [pictures]"
+    (folder / "deeper").mkdir(parents=True)
+    for name in ("b.png", "a.png", ".hidden.png", "deeper/c.png", "odd*name"):
+        (folder / name).write_bytes(CAT.read_bytes())
+    (folder / "notes.txt").write_text("not a picture")
+    found = run_cli("classify", "--json", folder, env=env)
+    assert (found.returncode, classified(found)) == (0, ["a.png", "b.png"])
+    given = (str(SAMPLES / "c*.png"), folder / "odd*name", COFFEE)
+    found = run_cli("classify", "--json", *given, env=env)
+    assert classified(found) == ["chelsea.png", "coffee.png", "odd*name", "coffee.png"]
+
+
+def test_a_picture_in_a_folder_that_cannot_be_read_does_not_stop_the_rest(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff broken")
+    (tmp_path / "b.png").write_bytes(CAT.read_bytes())
+    found = run_cli("classify", "--json", tmp_path, env=env)
+    assert (found.returncode, classified(found)) == (1, ["b.png"])
+    assert f"{tmp_path / 'a.jpg'}: " in found.stderr
+
+
+@pytest.mark.parametrize("where", ["nothing", "none/*.jpg", "~no-such-user/a.jpg"])
+def test_a_place_without_pictures_is_explained(
+    tmp_path: Path, env: dict[str, str], where: str
+) -> None:
+    (tmp_path / "nothing").mkdir()
+    found = run_cli("classify", where, env=env)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr.startswith(f"edgeclassifier: {where}: ")
+    assert len(found.stderr.splitlines()) == 1
 
 
 @pytest.fixture

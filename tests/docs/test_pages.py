@@ -77,7 +77,8 @@ def test_there_is_a_row_for_each_problem() -> None:
     for problem, row in zip(problems(), table, strict=True):
         first, meaning, remedy = re.split(r"(?<!\\) \| ", row.removeprefix("| ").removesuffix(" |"))
         assert problem.id in first
-        assert ("warning" in first) == (problem.level is Level.WARNING)
+        assert ("(warning)" in first) == (problem.level is Level.WARNING)
+        assert ("(note)" in first) == (problem.level is Level.NOTE)
         assert problem.title in meaning
         assert remedy
         assert "{" not in re.sub(r"`[^`]*`", "", remedy)

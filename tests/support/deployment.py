@@ -43,17 +43,18 @@ def run_tool(name: str, *arguments: str, home: Path) -> "subprocess.CompletedPro
     return run([program, *arguments], cwd=DEPLOY, env={**os.environ, **given})
 
 
-def make_wheel(folder: Path, name: str, *, content: str) -> Path:
-    """Make a wheel of one module and one command."""
-    info = f"{name}-1.0.dist-info"
+def make_wheel(folder: Path, name: str, *, content: str, distribution: str = "") -> Path:
+    """Make a wheel of one module and one command; the distribution's name may be another."""
+    distribution = distribution or name
+    info = f"{distribution}-1.0.dist-info"
     files = {
         f"{name}.py": content,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": f"[console_scripts]\n{name} = {name}:main\n",
     }
     record = "".join(f"{path},{digest(text)},{len(text)}\n" for path, text in files.items())
-    wheel = folder / f"{name}-1.0-py3-none-any.whl"
+    wheel = folder / f"{distribution}-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for path, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
             # At a fixed time, so that the same content gives the same wheel.
@@ -70,7 +71,12 @@ def make_archive(folder: Path, *, own: str) -> Path:
     """Make what a release is pushed as, of two wheels, the one of the project with `own` in it."""
     made = [
         make_wheel(folder, "dependency", content="def main(): print('dependency')\n"),
-        make_wheel(folder, "edgeclassifier", content=f"def main(): print({own!r})\n"),
+        make_wheel(
+            folder,
+            "edgeclassifier",
+            content=f"def main(): print({own!r})\n",
+            distribution="edgeclassifier_daemon",
+        ),
     ]
     wheelhouse = load(DEPLOY / "wheelhouse.py")
     (folder / "share").mkdir()

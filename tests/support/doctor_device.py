@@ -70,7 +70,7 @@ class Device:
         self.kernel_clock = False
         self.missing: set[str] = set()
         self.fifo = folder / "state/last-exit.json"
-        self.settings: dict[str, str | bool] = {
+        self.settings: dict[str, Any] = {
             "device.state_directory": str(folder / "state"),
             "model.name": BUNDLED_MODEL,
         }
@@ -211,4 +211,5 @@ def ids(findings: Sequence[Finding]) -> set[str]:
 
 def worst(findings: Sequence[Finding]) -> Level:
     levels = [each.level for each in findings]
-    return next((each for each in (Level.FAILURE, Level.WARNING) if each in levels), Level.OK)
+    by_weight = (Level.FAILURE, Level.WARNING, Level.NOTE)
+    return next((each for each in by_weight if each in levels), Level.OK)

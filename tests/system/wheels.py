@@ -34,7 +34,7 @@ def build_wheelhouse(folder: Path, *, architecture: Architecture) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     fetch(RUN_REQUIREMENTS, folder, architecture=architecture)
     _pip("wheel", "--no-deps", "--no-build-isolation", f"--wheel-dir={folder}", str(REPOSITORY))
-    return next(folder.glob("edgeclassifier-*.whl"))
+    return next(folder.glob("edgeclassifier_daemon-*.whl"))
 
 
 def _pip(*arguments: str) -> None:

@@ -158,4 +158,5 @@ def a_usb_camera_that_the_driver_denies(device: Device) -> None:
 
 @case("camera.no_pyav")
 def a_stream_without_pyav(device: Device) -> None:
-    stream(device, "rtsp://camera/: needs PyAV (No module named 'av')")
+    device.settings |= {"camera.source": "stream", "camera.stream.url": "rtsp://camera/"}
+    device.trials["camera"] = lines({"no_package": "No module named 'av'"})

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgeclassifier.doctor.findings import Level
 from support.doctor_cases.registry import case, fine, warns
 from support.doctor_device import ABSENT, Device, lines
 
@@ -59,6 +60,44 @@ def a_drop_in_that_is_root_s_alone(device: Device) -> None:
 @case("config.invalid")
 def an_override_that_is_none(device: Device) -> None:
     device.overrides = ["mqtt.keepalive_s"]
+
+
+def keep_a_change(device: Device) -> Path:
+    """Have a service that keeps a change of state.threshold in the folder from systemd."""
+    device.install()
+    device.settings["device.state_directory"] = ""
+    kept = '{"state.threshold": {"value": 0.75, "instead_of": 0.3}}'
+    return device.write("/var/lib/edgeclassifier/overrides.json", kept)
+
+
+@case("config.overridden", level=Level.NOTE)
+def a_threshold_that_was_set_at_the_page(device: Device) -> None:
+    keep_a_change(device)
+
+
+@case("config.overridden", level=Level.NOTE)
+def a_threshold_that_no_request_takes_back(device: Device) -> None:
+    device.settings["commands.allow"] = ["health"]
+    keep_a_change(device)
+
+
+@fine
+def a_threshold_that_was_set_before_the_configuration_was_edited(device: Device) -> None:
+    device.settings["state.threshold"] = 0.4
+    keep_a_change(device)
+
+
+@case("config.overrides_closed", level=Level.NOTE)
+def a_state_directory_that_is_the_service_s(device: Device) -> None:
+    kept = keep_a_change(device)
+    read = Path.read_text
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> str:
+        if path == kept:
+            raise PermissionError(13, "Permission denied")
+        return read(path, *arguments, **options)
+
+    device.monkeypatch.setattr(Path, "read_text", refuse)
 
 
 # Python, NumPy, runtime

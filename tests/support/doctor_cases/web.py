@@ -38,8 +38,27 @@ def a_page_whose_password_is_not_the_service_s(device: Device) -> None:
     show_page(device, "open sesame\n")
 
 
+@case("web.port")
+def a_page_at_a_port_of_root_s(device: Device) -> None:
+    device.install()
+    device.settings |= {"web.enabled": True, "web.port": 80}
+
+
+@fine
+def a_page_at_a_low_port_that_the_system_opens(device: Device) -> None:
+    device.install()
+    device.settings |= {"web.enabled": True, "web.port": 80}
+    device.write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "80\n")
+
+
 @case("web.no_package")
 def a_page_without_its_server(device: Device) -> None:
+    device.settings["web.enabled"] = True
+    device.missing = {"uvicorn.server"}
+
+
+@case("web.no_package")
+def a_page_whose_server_is_too_old(device: Device) -> None:
     device.settings["web.enabled"] = True
     device.missing = {"edgeclassifier.web.server"}
 
@@ -47,13 +66,25 @@ def a_page_without_its_server(device: Device) -> None:
 @case("web.no_package")
 def a_page_without_its_metrics(device: Device) -> None:
     device.settings["web.enabled"] = True
-    device.missing = {"prometheus_client"}
+    device.missing = {"prometheus_client.core"}
+
+
+@case("web.no_package", "web.password")
+def a_page_without_its_server_or_its_password(device: Device) -> None:
+    show_page(device, None)
+    device.missing = {"starlette.applications", "uvicorn.server"}
+
+
+@case("metrics.no_package", "metrics.name")
+def metrics_without_their_package_or_their_name(device: Device) -> None:
+    write_metrics(device, "/var/lib/metrics/edgeclassifier.txt")
+    device.missing = {"prometheus_client.core"}
 
 
 @case("metrics.no_package")
 def metrics_without_their_package(device: Device) -> None:
     write_metrics(device, "/var/lib/metrics/edgeclassifier.prom")
-    device.missing = {"prometheus_client"}
+    device.missing = {"prometheus_client.core"}
 
 
 def write_metrics(device: Device, file: str, *, mode: int = 0o777) -> None:

@@ -22,7 +22,7 @@ import venv
 import zipfile
 from pathlib import Path
 
-_OWN = "edgeclassifier"
+_OWN = "edgeclassifier_daemon"
 _LIST = "install.txt"
 _WHEEL = re.compile(r"^\./([^-/]+)-([^-/]+)-\S+\.whl ")
 

@@ -1,0 +1,56 @@
+"""Says in the log that it works: the first prediction, then each change of the state."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from edgeclassifier.contract.results import UNKNOWN, Result, State
+from edgeclassifier.host.terminal import one_line
+
+_PAUSE_MIN_S = 1.0
+"""From one change to the next, if the state may change with every frame."""
+
+log = logging.getLogger(__name__)
+
+
+class Commentary:
+    """Writes few lines, whatever the frames show: at most one each `hold_s`, or each second."""
+
+    def __init__(
+        self, *, started_s: float, watch: Callable[[], str], hold_s: Callable[[], float]
+    ) -> None:
+        """Take `watch`, which says where predictions go and how to see them there.
+
+        `started_s` is on the monotonic clock.
+        """
+        self._started_s = started_s
+        self._watch = watch
+        self._hold_s = hold_s
+        self._said: str | None = None
+        """The label of the newest state in the log."""
+        self._due_s = float("-inf")
+
+    def first(self, result: Result) -> None:
+        """Say that predictions come."""
+        best = next(iter(result.predictions), None)
+        found = f"{_name(best.label)} ({best.score:.1%})" if best else "no label has enough score"
+        after_s = time.monotonic() - self._started_s
+        log.info("first prediction after %.1f s: %s; %s", after_s, found, self._watch())
+
+    def follow(self, state: State | None) -> None:
+        """Say what the state is now, if that has changed and it is time."""
+        if state is None or state.label == self._said:
+            return
+        now_s = time.monotonic()
+        if now_s < self._due_s:
+            return
+        self._due_s = now_s + max(self._hold_s(), _PAUSE_MIN_S)
+        before, self._said = self._said, state.label
+        origin = "" if before is None else f"{_name(before)} -> "
+        of = "best average " if state.label == UNKNOWN else ""
+        log.info("state: %s%s (%s%.1f%%)", origin, _name(state.label), of, 100 * state.score)
+
+
+def _name(label: str) -> str:
+    """Return the first of a label's synonyms, so that a terminal can show it."""
+    return one_line(label.partition(",")[0])
