@@ -1,9 +1,11 @@
 """How a picture has to be turned to be upright. Turning costs nothing until pixels are read."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from edgeclassifier.contract.frame import Pixels
+if TYPE_CHECKING:
+    # The configuration knows the angles, and is read without NumPy.
+    from edgeclassifier.contract.frame import Pixels
 
 ROTATIONS: Final = (0, 90, 180, 270)
 FLIPS: Final = ("none", "horizontal", "vertical")
@@ -20,7 +22,7 @@ class Orientation:
     upside_down: bool = False
     """Swap top and bottom."""
 
-    def turn(self, pixels: Pixels) -> Pixels:
+    def turn(self, pixels: "Pixels") -> "Pixels":
         """Return a view of H x W x 3, or of W x H x 3 if it is transposed."""
         turned = pixels.transpose(1, 0, 2) if self.transpose else pixels
         if self.upside_down:
@@ -45,7 +47,7 @@ def orientation(rotation: int, flip: str) -> Orientation:
     )
 
 
-def as_stored(pixels: Pixels) -> tuple[Pixels, Orientation]:
+def as_stored(pixels: "Pixels") -> "tuple[Pixels, Orientation]":
     """Return a turned picture as it lies in memory, and what turns it back: stored, orientation.
 
     Reading memory in its own order is several times as fast as copying a turned frame, and what is
