@@ -56,6 +56,12 @@ class CameraError(EdgeclassifierError):
     """The camera is absent, busy or broken."""
 
 
+class CameraSettingError(CameraError):
+    """The configuration asks for something that the camera does not have."""
+
+    exit_code = EXIT_CONFIG
+
+
 class CameraTimeout(CameraError):  # noqa: N818 - as in TimeoutError, named for what happened
     """The camera is open but delivered no frame in time."""
 

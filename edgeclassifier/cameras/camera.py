@@ -8,25 +8,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeclassifier.contract.frame import Frame
+from edgeclassifier.contract.orientation import UPRIGHT, Orientation
 
 
 class FrameFactory:
-    """Numbers and time-stamps the frames of one camera."""
+    """Numbers and time-stamps the frames of one camera, and turns them upright."""
 
-    def __init__(self, *, camera_id: str) -> None:
+    def __init__(self, *, camera_id: str, orientation: Orientation = UPRIGHT) -> None:
         self._camera_id = camera_id
+        self.orientation = orientation
+        """How `pixels` of frame() are turned; a camera that turns them itself may change it."""
         self._next_seq = 0
 
     def frame(
         self, pixels: NDArray[np.uint8], *, origin: str, monotonic_s: float | None = None
     ) -> Frame:
-        """Make the next frame, captured now or at `monotonic_s` on the monotonic clock."""
+        """Make the next frame, captured now or at `monotonic_s` on the monotonic clock.
+
+        `pixels` are as the camera gives them, H x W x 3; those of the frame are upright, as a view.
+        """
         now = time.monotonic()
         captured = now if monotonic_s is None else monotonic_s
         seq = self._next_seq
         self._next_seq += 1
         return Frame(
-            pixels=pixels,
+            pixels=pixels if self.orientation == UPRIGHT else self.orientation.turn(pixels),
             seq=seq,
             monotonic_s=captured,
             utc=datetime.now(UTC) - timedelta(seconds=now - captured),

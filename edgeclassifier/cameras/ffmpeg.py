@@ -3,14 +3,17 @@
 import builtins
 import errno
 import re
+import struct
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeclassifier.contract.orientation import UPRIGHT, Orientation, orientation
 from edgeclassifier.errors import CameraError
 
 if TYPE_CHECKING:
@@ -19,6 +22,13 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 _BROKEN_IN_A_ROW = 100
+_FULL_HD = 1920 * 1080
+_ODDEST_ASPECT = 4
+_HD_HEIGHT = 720
+# FFmpeg's numbers of colour matrices: PyAV has had other names for them.
+_BT709, _UNSPECIFIED, _BT601 = 1, 2, 5
+_PRIMARIES = {1: _BT709, 5: _BT601, 6: _BT601}
+_UNCOMPRESSED = frozenset(("yuyv422", "yvyu422", "uyvy422", "nv12", "nv21"))
 # A user name and password before the @; the second form is for a password with a bare / ? or #.
 _USER_INFO = re.compile(r"(?<=://)(?:[^/?#]*@|[^/?#:@]*:(?!\d*(?:[/?#]|$)).*@)")
 _SECRET_FIELD = re.compile(
@@ -109,23 +119,83 @@ def decode(container: "InputContainer", *, name: str) -> Iterator["VideoFrame | 
     raise CameraError(f"{name}: too much of its data is damaged")
 
 
-def to_rgb(frame: "VideoFrame") -> NDArray[np.uint8]:
-    """Convert a decoded frame to height x width x 3 in RGB, upright, colours in full range."""
+def pixel_aspect(container: "InputContainer") -> Fraction | None:
+    """Return how wide a pixel of the first video stream is for its height; None if not stated.
+
+    What would make a picture more than four times as wide or as high is taken for a mistake.
+    """
+    aspect = container.streams.video[0].sample_aspect_ratio
+    return aspect if aspect and 1 / _ODDEST_ASPECT <= aspect <= _ODDEST_ASPECT else None
+
+
+def to_rgb(frame: "VideoFrame", *, aspect: Fraction | None = None) -> NDArray[np.uint8]:
+    """Convert a decoded frame to height x width x 3 in RGB, colours in full range.
+
+    Its pixels, `aspect` times as wide as high, become square. A frame that its stream says lies on
+    its side, or is mirrored, comes as an upright view.
+    """
     from av.video.reformatter import ColorRange
 
+    width, height = _with_square_pixels(frame.width, frame.height, aspect)
     if frame.format.is_rgb:
-        pixels = frame.to_ndarray(format="rgb24")
+        pixels = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
     else:
-        # Stated for both sides: older PyAV does not take the source's range from the frame.
+        # Stated for both sides: older PyAV does not take the source's range from the frame, and
+        # takes no notice of what is the same on both sides.
+        matrix = _matrix(frame)
         full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith(("yuvj", "gr"))
         pixels = frame.reformat(
+            width=width,
+            height=height,
             format="rgb24",
+            src_colorspace=matrix,
+            dst_colorspace=_BT601 if matrix != _BT601 else _BT709,
             src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
         ).to_ndarray()
-    # Degrees counterclockwise, from the file's display matrix. PyAV before 14.1 has no rotation.
-    turns = round(getattr(frame, "rotation", 0) / 90)
-    return np.ascontiguousarray(np.rot90(pixels, turns), dtype=np.uint8)
+    return _orientation(frame).turn(np.asarray(pixels, np.uint8))
+
+
+def _with_square_pixels(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+    """Stretch the shorter side, so that nothing is lost, unless that is more than Full HD."""
+    if aspect is None or aspect == 1:
+        return width, height
+    if aspect > 1:
+        wider = round(width * aspect)
+        larger, smaller = (wider, height), (width, round(height / aspect))
+    else:
+        higher = round(height / aspect)
+        larger, smaller = (width, higher), (round(width * aspect), height)
+    return larger if larger[0] * larger[1] <= _FULL_HD else smaller
+
+
+def _matrix(frame: "VideoFrame") -> int:
+    """Say by which matrix a frame became YUV, if need be by its size: FFmpeg's number."""
+    if frame.colorspace != _UNSPECIFIED:
+        return int(frame.colorspace)
+    primaries = int(getattr(frame, "color_primaries", 0))  # PyAV 14 does not have it
+    if primaries in _PRIMARIES:
+        return _PRIMARIES[primaries]
+    # What a camera gives uncompressed is BT.601 at any size, says V4L2.
+    high = min(frame.width, frame.height) >= _HD_HEIGHT
+    return _BT709 if high and frame.format.name not in _UNCOMPRESSED else _BT601
+
+
+def _orientation(frame: "VideoFrame") -> Orientation:
+    """Read the display matrix, which FFmpeg also makes of a JPEG's EXIF orientation."""
+    try:
+        stated: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV 18 does not know the EXIF data beside it, but still the angle, counterclockwise.
+        return orientation(90 * round(-frame.rotation / 90) % 360, "none")
+    data = bytes(stated) if stated is not None else b""
+    if len(data) != 9 * 4:  # nine numbers of four bytes
+        return UPRIGHT
+    # A pixel at (x, y) is shown at (a x + c y, b x + d y).
+    a, b, _, c, d = struct.unpack("=5i", data[:20])
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return Orientation(mirror=a < 0, upside_down=d < 0)
+    return Orientation(transpose=True, mirror=c < 0, upside_down=b < 0)
 
 
 def explain(error: "FFmpegError") -> str:

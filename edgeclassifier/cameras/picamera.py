@@ -2,18 +2,24 @@
 
 import atexit
 import logging
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeclassifier.cameras.camera import FrameFactory
+from edgeclassifier.cameras.controls import TABLE, Value, chosen_controls
 from edgeclassifier.cameras.pixels import to_rgb
+from edgeclassifier.cameras.sensor import as_transform, full_view_mode, left_to_turn, view_controls
 from edgeclassifier.contract.frame import Frame
-from edgeclassifier.errors import CameraError, CameraTimeout
+from edgeclassifier.contract.orientation import UPRIGHT, Orientation
+from edgeclassifier.errors import CameraError, CameraSettingError, CameraTimeout
 from edgeclassifier.host import threads
 
 # Multiples of 32, so that no row is padded; a little more than the models take.
@@ -38,20 +44,35 @@ class PiCamera:
     live = True
 
     def __init__(
-        self, *, camera_id: str, index: int, frame_rate_hz: float, close_timeout_s: float = 5.0
+        self,
+        *,
+        camera_id: str,
+        index: int,
+        frame_rate_hz: float,
+        focus: float | str = "continuous",
+        tuning_file: str = "",
+        controls: Mapping[str, Value] = MappingProxyType({}),
+        orientation: Orientation = UPRIGHT,
+        close_timeout_s: float = 5.0,
     ) -> None:
         """Prepare to use camera number `index`, as `rpicam-hello --list-cameras` counts them.
 
-        A libcamera that does not close within `close_timeout_s` is left behind.
+        `focus` and `controls` are as for chosen_controls(); `tuning_file` is one of libcamera's,
+        empty for that of the sensor. A libcamera that does not close within `close_timeout_s` is
+        left behind.
         """
         if index < 0:
             raise ValueError(f"index is {index}, must be 0 or more")
         if frame_rate_hz <= 0:
             raise ValueError(f"frame_rate_hz is {frame_rate_hz}, must be more than 0")
-        self._frames = FrameFactory(camera_id=camera_id)
+        self._frames = FrameFactory(camera_id=camera_id, orientation=orientation)
         self._camera_id = camera_id
         self._index = index
         self._frame_rate_hz = frame_rate_hz
+        self._focus = focus
+        self._tuning_file = tuning_file
+        self._controls = dict(controls)
+        self._orientation = orientation
         self._close_timeout_s = close_timeout_s
         self._origin = f"picamera2:{index}"
         self._camera: Any = None
@@ -69,18 +90,23 @@ class PiCamera:
     def open(self) -> None:
         """Find, configure and start the camera.
 
-        Raises CameraError if picamera2 or the camera is absent, or another program uses it.
+        Raises CameraError if picamera2 or the camera is absent, or another program uses it, and
+        CameraSettingError if the camera does not have what is set.
         """
         if self._release is not None and self._release.is_alive():
             raise CameraError(
                 f"{self._camera_id}: libcamera still holds the camera; restart the service"
             )
         picamera2_class = self._import()
+        tuning = self._tuning()
         try:
-            self._check_present(picamera2_class.global_camera_info())
-            self._camera = picamera2_class(self._index)
-            self._configure(self._camera)
+            model = self._check_present(picamera2_class.global_camera_info())
+            self._camera = picamera2_class(self._index, **tuning)
+            self._configure(self._camera, model=model)
             self._camera.start()
+        except CameraError:
+            self.close()
+            raise
         except (RuntimeError, OSError, LookupError) as error:
             self.close()
             raise CameraError(
@@ -142,7 +168,21 @@ class PiCamera:
             ) from None
         return Picamera2
 
-    def _check_present(self, cameras: Sequence[Mapping[str, Any]]) -> None:
+    def _tuning(self) -> dict[str, str]:
+        file = self._tuning_file
+        if not file:
+            return {}
+        if not Path(file).is_file():
+            raise CameraSettingError(
+                f"{self._camera_id}: camera.picamera2.tuning_file: {file}: no such file; those of "
+                "libcamera are in /usr/share/libcamera/ipa/rpi/vc4, and pisp for a Pi 5"
+            )
+        # picamera2 sets this as well, but libcamera may read it when cameras are listed before.
+        os.environ["LIBCAMERA_RPI_TUNING_FILE"] = file
+        return {"tuning": file}
+
+    def _check_present(self, cameras: Sequence[Mapping[str, Any]]) -> str:
+        """Return the model of the camera. Raises CameraError if it is not there."""
         if not cameras:
             raise CameraError(
                 f"{self._camera_id}: libcamera finds no camera: check the cable, then "
@@ -151,12 +191,17 @@ class PiCamera:
         if self._index >= len(cameras):
             names = ", ".join(f"{i}: {camera.get('Model')}" for i, camera in enumerate(cameras))
             raise CameraError(f"{self._camera_id}: no camera {self._index}, there is {names}")
+        return str(cameras[self._index].get("Model"))
 
-    def _configure(self, camera: Any) -> None:
+    def _configure(self, camera: Any, *, model: str) -> None:
         # Only sensors behind the Pi's image processor have a colour filter for libcamera, and
         # modes to choose from.
         has_isp = "ColorFilterArrangement" in camera.camera_properties
-        sensor = _full_view_mode(camera.sensor_modes, self._frame_rate_hz) if has_isp else {}
+        sensor = (
+            full_view_mode(camera.sensor_modes, rate_hz=self._frame_rate_hz, least=max(_ISP_SIZE))
+            if has_isp
+            else {}
+        )
         # The preview's colour space is sYCC: BT.601 in full range, like the JPEGs that models are
         # trained on. No raw stream: its buffers would take memory for nothing.
         camera.configure(
@@ -168,17 +213,40 @@ class PiCamera:
                 queue=True,
                 display=None,
                 encode=None,
+                **(as_transform(self._orientation) if has_isp else {}),
             )
         )
-        # libcamera may have chosen another format and size, without an error.
-        main = camera.camera_configuration()["main"]
+        # libcamera may have chosen another format, size and transform, without an error.
+        configured = camera.camera_configuration()
+        self._frames.orientation = left_to_turn(self._orientation, configured.get("transform"))
+        main = configured["main"]
         self._format, self._size = str(main["format"]), main["size"]
         # Not camera_configuration()["colour_space"]: that is a standard one with the same
         # primaries only, and says "full" for the limited range of USB cameras.
         colour_space = camera.libcamera_config.at(0).color_space
         self._full_range = colour_space is not None and colour_space.range.name == "Full"
-        camera.set_controls(_controls(camera.camera_controls, self._frame_rate_hz))
+        offered = camera.camera_controls
+        camera.set_controls(
+            view_controls(offered, self._frame_rate_hz) | self._chosen(offered, model)
+        )
         log.info("%s: %s %dx%d", self._camera_id, self._format, *self._size)
+
+    def _chosen(self, offered: Mapping[str, tuple[Any, Any, Any]], model: str) -> dict[str, Any]:
+        try:
+            chosen = chosen_controls(
+                focus=self._focus, controls=self._controls, offered=offered, camera=model
+            )
+        except CameraSettingError as error:
+            raise CameraSettingError(f"{self._camera_id}: {error}") from None
+        exposure_us, longest_us = chosen.get("ExposureTime", 0), 1e6 / self._frame_rate_hz
+        if exposure_us > longest_us:
+            # libcamera would cut it short without a word.
+            raise CameraSettingError(
+                f"{self._camera_id}: {TABLE}.ExposureTime = {exposure_us}: a frame takes "
+                f"{longest_us:.0f} µs at camera.picamera2.frame_rate_hz = {self._frame_rate_hz:g}: "
+                f"lower that to {1e6 / exposure_us:.2g}"
+            )
+        return chosen
 
     def _to_rgb(self, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
         width, height = self._size
@@ -194,39 +262,6 @@ class PiCamera:
             camera.close()
         except (RuntimeError, OSError, LookupError) as error:
             log.warning("%s: closing: %s", self._camera_id, _root_cause(error))
-
-
-def _full_view_mode(modes: Sequence[Mapping[str, Any]], rate_hz: float) -> dict[str, Any]:
-    """Choose the mode that sees the largest square, then one fast enough, then the smallest."""
-
-    def rank(mode: Mapping[str, Any]) -> tuple[bool, int, bool, int, int]:
-        width, height = mode["size"]
-        side = min(mode["crop_limits"][2:])
-        too_small = min(width, height) < max(_ISP_SIZE)
-        return too_small, -side, mode["fps"] < rate_hz, width * height, -mode["bit_depth"]
-
-    known = [mode for mode in modes if "crop_limits" in mode]  # picamera2 ignores some formats
-    if not known:
-        return {}
-    mode = min(known, key=rank)
-    return {"output_size": mode["size"], "bit_depth": mode["bit_depth"]}
-
-
-def _controls(available: Mapping[str, tuple[Any, Any, Any]], rate_hz: float) -> dict[str, Any]:
-    """Set the rate and the centred square if the camera can. `available`: min, max, default."""
-    controls: dict[str, Any] = {}
-    if "FrameDurationLimits" in available:
-        shortest_us, longest_us, _ = available["FrameDurationLimits"]
-        duration_us = min(max(round(1e6 / rate_hz), shortest_us), longest_us)
-        controls["FrameDurationLimits"] = (duration_us, duration_us)
-    if "ScalerCrop" in available:
-        x, y, width, height = available["ScalerCrop"][1]
-        side = min(width, height)
-        square = (x + (width - side) // 2, y + (height - side) // 2, side, side)
-        controls["ScalerCrop"] = square
-        if "ScalerCrops" in available:  # the crop of each stream, which overrides the common one
-            controls["ScalerCrops"] = [square]
-    return controls
 
 
 def _capture_time_s(metadata: Mapping[str, Any]) -> float:

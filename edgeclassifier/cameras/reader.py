@@ -106,5 +106,5 @@ def no_frame(silent_s: float, deadline_s: float) -> CameraError:
     """Return the error of a camera that missed its deadline."""
     return CameraError(
         f"no frame for {silent_s:.1f} s, more than camera.deadline_s "
-        f"({deadline_s:g}): check the camera and its cable"
+        f"({deadline_s:g}): check the camera and its connection"
     )

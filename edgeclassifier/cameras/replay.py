@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edgeclassifier.cameras.camera import FrameFactory, Pace
 from edgeclassifier.contract.frame import Frame
+from edgeclassifier.contract.orientation import UPRIGHT, Orientation
 from edgeclassifier.engine.pictures import find_pictures, load_picture
 from edgeclassifier.errors import CameraError, CameraTimeout, PictureError
 
@@ -22,11 +23,19 @@ class ReplayCamera:
 
     live = False
 
-    def __init__(self, *, camera_id: str, path: str, loop: bool, rate_hz: float) -> None:
+    def __init__(
+        self,
+        *,
+        camera_id: str,
+        path: str,
+        loop: bool,
+        rate_hz: float,
+        orientation: Orientation = UPRIGHT,
+    ) -> None:
         """Prepare to replay `path`, for ever if `loop`; `rate_hz` 0: as fast as it is read."""
         self._pace = Pace(rate_hz=rate_hz)
         self._rate_hz = rate_hz
-        self._frames = FrameFactory(camera_id=camera_id)
+        self._frames = FrameFactory(camera_id=camera_id, orientation=orientation)
         self._camera_id = camera_id
         self._path = path
         self._loop = loop

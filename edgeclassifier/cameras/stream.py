@@ -3,12 +3,21 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from edgeclassifier.cameras.camera import FrameFactory, Pace
-from edgeclassifier.cameras.ffmpeg import decode, local_file, open_video, redact, to_rgb
+from edgeclassifier.cameras.ffmpeg import (
+    decode,
+    local_file,
+    open_video,
+    pixel_aspect,
+    redact,
+    to_rgb,
+)
 from edgeclassifier.cameras.live import LiveReader
 from edgeclassifier.contract.frame import Frame
+from edgeclassifier.contract.orientation import UPRIGHT, Orientation
 from edgeclassifier.errors import CameraError, CameraTimeout
 
 if TYPE_CHECKING:
@@ -37,6 +46,7 @@ class StreamCamera:
         timeout_s: float,
         reconnect_max_s: float,
         loop: bool,
+        orientation: Orientation = UPRIGHT,
     ) -> None:
         """Prepare to read `url`.
 
@@ -51,7 +61,7 @@ class StreamCamera:
         if reconnect_max_s <= 0:
             raise ValueError(f"reconnect_max_s is {reconnect_max_s}, must be more than 0")
         self._pace = Pace(rate_hz=max_rate_hz)
-        self._frames = FrameFactory(camera_id=camera_id)
+        self._frames = FrameFactory(camera_id=camera_id, orientation=orientation)
         self._url = url
         self._name = redact(url)
         self._max_rate_hz = max_rate_hz
@@ -61,6 +71,7 @@ class StreamCamera:
         self._loop = loop
         self._source: LiveReader | _VideoFile | None = None
         self._unreadable_before = 0
+        self._aspect: Fraction | None = None
 
     @property
     def live(self) -> bool:
@@ -99,7 +110,9 @@ class StreamCamera:
         """
         if isinstance(self._source, _VideoFile):
             frame = self._source.next()
-            return self._frames.frame(to_rgb(frame), origin=self._name) if frame else None
+            if frame is None:
+                return None
+            return self._frames.frame(to_rgb(frame, aspect=self._aspect), origin=self._name)
         if self._source is None:
             raise CameraError(f"{self._name}: is not open")
         deadline_s = time.monotonic() + timeout_s
@@ -110,7 +123,9 @@ class StreamCamera:
         captured = self._source.next(max(0.0, deadline_s - time.monotonic()))
         self._pace.taken()
         return self._frames.frame(
-            to_rgb(captured.frame), origin=self._name, monotonic_s=captured.monotonic_s
+            to_rgb(captured.frame, aspect=self._aspect),
+            origin=self._name,
+            monotonic_s=captured.monotonic_s,
         )
 
     def close(self) -> None:
@@ -121,7 +136,9 @@ class StreamCamera:
             self._unreadable_before += source.unreadable
 
     def _connect(self) -> "InputContainer":
-        return open_video(self._url, options=self._options, timeout_s=self._timeout_s)
+        container = open_video(self._url, options=self._options, timeout_s=self._timeout_s)
+        self._aspect = pixel_aspect(container)
+        return container
 
 
 class _VideoFile:

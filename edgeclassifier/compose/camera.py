@@ -6,6 +6,7 @@ from typing import Any
 
 from edgeclassifier.cameras import Camera
 from edgeclassifier.config import CameraConfig, Config
+from edgeclassifier.contract.orientation import orientation
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.pipeline.capture import CameraSettings
 from edgeclassifier.pipeline.idle import IdleSettings
@@ -15,8 +16,8 @@ _KINDS = {
     "stream": "edgeclassifier.cameras.stream:StreamCamera",
     "replay": "edgeclassifier.cameras.replay:ReplayCamera",
 }
-"""The class of each `camera.source`. It takes `camera_id` and the keys of its section by keyword,
-and is imported if it is used: it may need what is not installed."""
+"""The class of each `camera.source`. It takes `camera_id`, `orientation` and the keys of its
+section by keyword, and is imported if it is used: it may need what is not installed."""
 
 
 def camera_settings(config: CameraConfig) -> CameraSettings:
@@ -59,6 +60,7 @@ def _build(source: str, **keywords: Any) -> Camera:
 def _keywords(config: CameraConfig) -> dict[str, Any]:
     """Return the keys of the source's section, with user name and password in the URL."""
     keywords = dict(vars(getattr(config, config.source)))
+    keywords["orientation"] = orientation(config.rotation, config.flip)
     if "password_file" in keywords:
         username, password_file = keywords.pop("username"), keywords.pop("password_file")
         keywords["url"] = _with_credentials(keywords["url"], username, password_file)

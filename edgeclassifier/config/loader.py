@@ -5,12 +5,12 @@ import difflib
 import re
 import tomllib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from edgeclassifier.config.contradictions import contradictions
-from edgeclassifier.config.options import finite, is_path
+from edgeclassifier.config.options import ControlValue, finite, is_path
 from edgeclassifier.config.render import quoted, quoted_key
 from edgeclassifier.config.schema import Config
 from edgeclassifier.errors import ConfigError
@@ -200,24 +200,12 @@ _WORDS: Mapping[type[Any], str] = {
 
 def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
     """Return `value` as the type `hint`, or what would have been expected."""
-    if hint == tuple[float, ...]:
-        if isinstance(value, list) and all(_is_number(x) for x in value):
-            return tuple(float(x) for x in value), None
-        return None, "a list of numbers"
-    if hint == tuple[str, ...]:
-        if isinstance(value, list) and all(isinstance(x, str) for x in value):
-            return tuple(value), None
-        return None, "a list of strings"
-    if hint == dict[str, float]:
-        if isinstance(value, dict) and all(_is_number(x) for x in value.values()):
-            return {key: float(x) for key, x in value.items()}, None
-        return None, "a table of numbers"
-    if hint == dict[str, str]:
-        if isinstance(value, dict) and all(
-            isinstance(x, str) and "\0" not in key + x for key, x in value.items()
-        ):
-            return dict(value), None
-        return None, "a table of strings"
+    if hint in _COLLECTIONS:
+        kind, convert, expected = _COLLECTIONS[hint]
+        converted = convert(value) if isinstance(value, kind) else None
+        return converted, expected if converted is None else None
+    if hint == float | str:
+        return _convert(value, str if isinstance(value, str) else float)
     if hint is float and _is_number(value):
         return float(value), None
     if type(value) is not hint or hint is float or (hint is int and value not in _INTEGERS):
@@ -225,6 +213,38 @@ def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
     if hint is str and "\0" in value:
         return None, "a string without NUL"
     return value, None
+
+
+def _numbers(values: list[Any]) -> tuple[float, ...] | None:
+    return tuple(float(x) for x in values) if all(map(_is_number, values)) else None
+
+
+def _strings(values: list[Any]) -> tuple[str, ...] | None:
+    return tuple(values) if all(isinstance(x, str) for x in values) else None
+
+
+def _number_table(table: dict[str, Any]) -> dict[str, float] | None:
+    fits = all(map(_is_number, table.values()))
+    return {key: float(x) for key, x in table.items()} if fits else None
+
+
+def _string_table(table: dict[str, Any]) -> dict[str, str] | None:
+    fits = all(isinstance(x, str) and "\0" not in key + x for key, x in table.items())
+    return dict(table) if fits else None
+
+
+def _control_table(table: dict[str, Any]) -> dict[str, ControlValue] | None:
+    converted = {key: each for key, x in table.items() if (each := _control(x)) is not None}
+    return converted if len(converted) == len(table) else None
+
+
+def _control(value: Any) -> ControlValue | None:
+    if isinstance(value, list):
+        return tuple(value) if all(map(_is_number, value)) else None
+    if isinstance(value, str):
+        return None if "\0" in value else value
+    # A whole number stays one: some controls take no other.
+    return value if isinstance(value, bool) or _is_number(value) else None
 
 
 def _is_number(value: Any) -> bool:
@@ -243,3 +263,16 @@ def _as_toml(value: Any) -> str:
 def _shortened(text: str) -> str:
     text = one_line(text[: _LONGEST_SHOWN + 1])
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
+
+
+_COLLECTIONS: Mapping[Any, tuple[type[Any], Callable[[Any], Any], str]] = {
+    tuple[float, ...]: (list, _numbers, "a list of numbers"),
+    tuple[str, ...]: (list, _strings, "a list of strings"),
+    dict[str, float]: (dict, _number_table, "a table of numbers"),
+    dict[str, str]: (dict, _string_table, "a table of strings"),
+    dict[str, ControlValue]: (
+        dict,
+        _control_table,
+        "a table of words, numbers, lists of numbers, true and false",
+    ),
+}

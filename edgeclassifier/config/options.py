@@ -8,6 +8,9 @@ from typing import Any, Final, Literal, TypeVar
 
 T = TypeVar("T")
 
+ControlValue = bool | float | str | tuple[float, ...]
+"""What a control of libcamera may be set to."""
+
 Check = Callable[[Any], str | None]
 """Returns what was expected where a value is not acceptable, else None."""
 
@@ -87,6 +90,14 @@ def number_table(check: Check, *, applies: Place | tuple[Place, ...]) -> dict[st
     return field
 
 
+def control_table(*, applies: Place | tuple[Place, ...]) -> dict[str, ControlValue]:
+    """Declare a key that holds a table of a camera's controls, empty by default."""
+    field: dict[str, ControlValue] = dataclasses.field(
+        default_factory=dict, metadata=_metadata((), applies)
+    )
+    return field
+
+
 def at_least(minimum: float) -> Check:
     """Accept numbers from `minimum` up."""
     return lambda value: None if value >= minimum else f"a number of at least {minimum:g}"
@@ -108,6 +119,19 @@ def one_of(*choices: str) -> Check:
     """Accept one of the words."""
     expected = "one of " + ", ".join(f'"{choice}"' for choice in choices)
     return lambda value: None if value in choices else expected
+
+
+def one_of_numbers(*choices: int) -> Check:
+    """Accept one of the numbers."""
+    expected = "one of " + ", ".join(map(str, choices))
+    return lambda value: None if value in choices else expected
+
+
+def focus(value: float | str) -> str | None:
+    """Accept how a lens finds its distance, or the distance in dioptres."""
+    words = ("continuous", "auto", "manual")
+    fits = value in words if isinstance(value, str) else value >= 0
+    return None if fits else '"continuous", "auto", "manual", or a number of dioptres from 0 up'
 
 
 def words_of(*choices: str) -> Check:

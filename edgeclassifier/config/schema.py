@@ -10,22 +10,27 @@ from edgeclassifier.config.options import (
     PUBLISHING,
     SESSION,
     START,
+    ControlValue,
     above,
     at_least,
     between,
     channels,
+    control_table,
+    focus,
     local_file,
     matching,
     model_file,
     non_zero_channels,
     number_table,
     one_of,
+    one_of_numbers,
     option,
     region,
     string_table,
     words_of,
 )
 from edgeclassifier.contract.commands import COMMANDS
+from edgeclassifier.contract.orientation import FLIPS, ROTATIONS
 from edgeclassifier.contract.plain import Plain, plain_data
 
 TOPIC_ID = r"[a-zA-Z0-9_-]+"
@@ -53,6 +58,9 @@ class PiCameraConfig(Plain):
 
     index: int = option(0, at_least(0), applies=CAMERA)
     frame_rate_hz: float = option(10.0, between(0.01, 120), applies=CAMERA)
+    focus: float | str = option("continuous", focus, applies=CAMERA)
+    tuning_file: str = option("", path=True, applies=CAMERA)
+    controls: dict[str, ControlValue] = control_table(applies=CAMERA)
 
 
 @plain_data
@@ -84,6 +92,8 @@ class CameraConfig(Plain):
 
     id: str = option("cam0", _topic_id, applies=(CAMERA, SESSION))
     source: str = option("picamera2", one_of("picamera2", "stream", "replay"), applies=CAMERA)
+    rotation: int = option(0, one_of_numbers(*ROTATIONS), applies=CAMERA)
+    flip: str = option("none", one_of(*FLIPS), applies=CAMERA)
     deadline_s: float = option(10.0, above(0), applies=CAMERA)
     max_recoveries: int = option(5, at_least(0), applies=CAMERA)
     frozen_after_s: float = option(60.0, at_least(0), applies=CAMERA)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgeclassifier.contract.frame import Pixels
+from edgeclassifier.contract.orientation import as_stored
 from edgeclassifier.engine.quantizer import InputSpec, Normalization, Quantizer
 
 _REDUCING_GAP = 1.5
@@ -79,6 +80,21 @@ def _reach(start: float, length: float, *, target: int, end: int) -> tuple[int, 
     return max(0, math.floor(start - margin)), min(end, math.ceil(start + length + margin))
 
 
+def _crop_turned(pixels: Pixels, box: Box, *, width: int, height: int) -> Pixels:
+    """Do the same for a turned frame: crop it as it lies in memory, and turn the small crop."""
+    stored, upright = as_stored(pixels)
+    full_height, full_width = pixels.shape[:2]
+    x = full_width - box.x - box.width if upright.mirror else box.x
+    y = full_height - box.y - box.height if upright.upside_down else box.y
+    if upright.transpose:
+        box = Box(x=y, y=x, width=box.height, height=box.width)
+        width, height = height, width
+    else:
+        box = Box(x=x, y=y, width=box.width, height=box.height)
+    small = crop_and_resize(stored, box, width=width, height=height)
+    return np.ascontiguousarray(upright.turn(small))
+
+
 class Preprocessor:
     """All steps from a frame to a tensor, for one model and one choice of crop."""
 
@@ -100,5 +116,6 @@ class Preprocessor:
         """Return the crop, h x w x 3 RGB, and the tensor made of it, for a frame H x W x 3."""
         height, width = pixels.shape[:2]
         box = crop_box(width, height, crop_fraction=self._crop_fraction, region=self._region)
-        crop = crop_and_resize(pixels, box, width=self.spec.width, height=self.spec.height)
+        crop_it = crop_and_resize if pixels.flags.c_contiguous else _crop_turned
+        crop = crop_it(pixels, box, width=self.spec.width, height=self.spec.height)
         return crop, self.quantizer(crop)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgeclassifier.contract.frame import Pixels
+from edgeclassifier.contract.orientation import as_stored
 from edgeclassifier.contract.status import View
 
 GRID: Final = 32
@@ -41,11 +42,12 @@ def mean_colours(pixels: Pixels, *, rows: int) -> Cells:
 
     Samples about `rows` rows; more rows average out more noise.
     """
-    some = pixels[:: max(1, len(pixels) // rows)]
+    stored, upright = as_stored(pixels)
+    some = stored[:: max(1, len(stored) // rows)]
     # Whole blocks of pixels first, the rest of each cell's size afterwards.
     small = Image.fromarray(some).resize((GRID, GRID), Image.Resampling.BOX, reducing_gap=1.0)
     # Planes of one colour each are what NumPy is fast with.
-    return np.asarray(small).transpose(2, 0, 1).astype(np.float32, order="C")
+    return upright.turn(np.asarray(small)).transpose(2, 0, 1).astype(np.float32, order="C")
 
 
 class FreezeDetector:
@@ -64,7 +66,7 @@ class FreezeDetector:
     def update(self, picture: Pixels) -> None:
         """Take the next picture, H x W x 3."""
         now_s = time.monotonic()
-        if not self._is_same(picture):
+        if not self._is_same(as_stored(picture)[0]):
             self._since_s = now_s
         self._newest_s = now_s
 

@@ -7,7 +7,10 @@ import time
 from concurrent.futures import Executor
 from typing import NamedTuple
 
+import numpy as np
+
 from edgeclassifier.contract.frame import Pixels
+from edgeclassifier.contract.orientation import as_stored
 from edgeclassifier.contract.results import Result, State
 
 _CHANGES_KEPT = 20
@@ -123,8 +126,9 @@ def encode(pixels: Pixels) -> bytes:
     """Encode H x W x 3 RGB as a JPEG of at most 960 pixels a side."""
     from PIL import Image
 
-    image = Image.fromarray(pixels)
+    stored, upright = as_stored(pixels)
+    image = Image.fromarray(stored)
     image.thumbnail((_LONG_SIDE, _LONG_SIDE), Image.Resampling.BILINEAR, _REDUCING_GAP)
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_QUALITY)
+    Image.fromarray(upright.turn(np.asarray(image))).save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()

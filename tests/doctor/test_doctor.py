@@ -169,7 +169,9 @@ def test_without_broker_and_pictures_people_get_lines_in_colour_with_remedies(
     begin = "\x1b[1;31mFAILURE\x1b[0m  broker       No broker runs on this machine: MQTT broker"
     failure = next(number for number, line in enumerate(lines) if line.startswith(begin))
     assert lines[failure + 1].startswith(" " * 22 + "set `mqtt.host`")
-    assert any("FAILURE\x1b[0m  camera       The camera cannot be used: " in line for line in lines)
+    assert any(
+        "FAILURE\x1b[0m  camera       There are no pictures to replay: " in line for line in lines
+    )
     assert lines[-1].startswith("2 failures, ")
 
 

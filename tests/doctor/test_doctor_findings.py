@@ -116,6 +116,27 @@ def test_the_remedy_for_a_model_that_was_damaged_names_its_labels(device: Device
     assert command[2:6] == ["add", "FILE", "--labels", str(labels)]
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a_network_camera_that_does_not_answer", "porch.example"),
+        ("a_network_camera_that_hangs", "rtsp://porch.example:8554/live"),
+        ("a_network_camera_that_is_off", "ping -c 3 porch.example"),
+        ("a_usb_camera_without_frames", "v4l2-ctl -d /dev/video0"),
+        ("a_video_file_that_is_not_there", "ls -l /srv/clip.mp4"),
+        ("a_video_file_that_is_closed", "ls -l /srv/clip.mp4"),
+        ("a_folder_of_pictures_that_is_not_there", "ls -l /srv/pictures"),
+    ],
+)
+def test_the_remedy_for_a_camera_fits_where_it_is(device: Device, name: str, shown: str) -> None:
+    CASES[name].happens(device)
+    (found,) = (each for each in device.examine() if each.check == "camera")
+    assert shown in str(found.remedy)
+    assert "hunter2" not in f"{found.remedy} {found.detail}"
+    if "usb" not in name:
+        assert not re.search("dmesg|reboot|cable|dev/video", str(found.remedy))
+
+
 def commands(found: Sequence[Finding], problem: str) -> list[list[str]]:
     """Return the commands of the remedy for a problem, each as its words."""
     (remedy,) = (each.remedy or "" for each in found if each.problem and each.problem.id == problem)

@@ -138,7 +138,7 @@ def test_a_picamera2_that_fails(
 
 @pytest.mark.parametrize(
     ("url", "expected"),
-    [("/dev/video97", "camera.no_such"), ("http://127.0.0.1:1/video", "camera.fails")],
+    [("/dev/video97", "camera.no_such"), ("http://127.0.0.1:1/video", "camera.unreachable")],
 )
 def test_a_stream_that_is_not_there(tmp_path: Path, url: str, expected: str) -> None:
     pytest.importorskip("av", reason="PyAV is not installed: it reads streams")

@@ -160,3 +160,96 @@ def a_usb_camera_that_the_driver_denies(device: Device) -> None:
 def a_stream_without_pyav(device: Device) -> None:
     device.settings |= {"camera.source": "stream", "camera.stream.url": "rtsp://camera/"}
     device.trials["camera"] = lines({"no_package": "No module named 'av'"})
+
+
+def network(device: Device, error: str) -> None:
+    device.settings |= {
+        "camera.source": "stream",
+        "camera.stream.url": "rtsp://porch.example:8554/live?token=hunter2",
+        "camera.stream.username": "me",
+    }
+    device.trials["camera"] = lines({"error": f"rtsp://porch.example:8554/live?token=***: {error}"})
+
+
+@case("camera.unreachable")
+def a_network_camera_that_is_off(device: Device) -> None:
+    network(device, "cannot be read: check the host name and that it sends video (Input/output)")
+
+
+@case("camera.unreachable")
+def a_network_camera_at_another_port(device: Device) -> None:
+    network(device, "connection refused: is the camera on and its port right?")
+
+
+@case("camera.stream_silent")
+def a_network_camera_that_does_not_answer(device: Device) -> None:
+    network(device, "does not answer within 20 s")
+    device.settings["camera.stream.url"] = "rtsp://porch.example:8401/?password=hunter2"
+    error = "rtsp://porch.example:8401/?password=***: does not answer within 20 s"
+    device.trials["camera"] = lines({"error": error})
+
+
+@case("camera.stream_silent")
+def a_network_camera_that_sends_no_picture(device: Device) -> None:
+    network(device, "no frame for 10 s")
+
+
+@case("camera.stream_silent")
+def a_network_camera_that_hangs(device: Device) -> None:
+    network(device, "")
+    device.trials["camera"] = LATE
+
+
+@case("camera.login")
+def a_network_camera_that_refuses_the_password(device: Device) -> None:
+    network(device, "user name or password not accepted (HTTP 401)")
+
+
+@case("camera.login")
+def a_network_camera_that_lets_this_user_see_nothing(device: Device) -> None:
+    network(device, "access denied (HTTP 403)")
+
+
+@case("camera.wrong_path")
+def a_network_camera_without_this_page(device: Device) -> None:
+    network(device, "no such page on this server (HTTP 404)")
+
+
+@case("camera.wrong_path")
+def the_page_of_a_network_camera_in_place_of_its_stream(device: Device) -> None:
+    network(device, "not a video that FFmpeg can read")
+
+
+@case("camera.stream_crashes")
+def a_network_camera_that_crashes_ffmpeg(device: Device) -> None:
+    network(device, "")
+    device.trials["camera"] = lines({}, crash=KILLED, errors="FATAL assertion\n")
+
+
+@case("camera.device_silent")
+def a_usb_camera_without_frames(device: Device) -> None:
+    stream(device, "/dev/video0: no frame for 10.0 s")
+
+
+@case("camera.no_video")
+def a_video_file_that_is_not_there(device: Device) -> None:
+    stream(device, "/srv/clip.mp4: no such file or device")
+    device.settings["camera.stream.url"] = "/srv/clip.mp4"
+
+
+@case("camera.no_video")
+def a_video_file_that_is_closed(device: Device) -> None:
+    stream(device, "/srv/clip.mp4: permission denied (a camera needs the group video: 'sudo …')")
+    device.settings["camera.stream.url"] = "file:///srv/clip.mp4"
+
+
+@case("camera.no_pictures")
+def a_folder_of_pictures_that_is_not_there(device: Device) -> None:
+    device.settings |= {"camera.source": "replay", "camera.replay.path": "/srv/pictures"}
+    device.trials["camera"] = lines({"error": "cam0: /srv/pictures: no such file or folder"})
+
+
+@case("camera.settings")
+def a_control_that_the_camera_lacks(device: Device) -> None:
+    error = "cam0: camera.picamera2.controls.AwbMod: did you mean AwbMode? imx708 offers AwbMode"
+    device.trials["camera"] = lines({"cameras": ["imx708"]}, {"error": error, "exit_code": 78})
