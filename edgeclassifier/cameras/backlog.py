@@ -36,9 +36,12 @@ class Backlog:
             self._bytes += piece.size
             self.newest_s = piece.arrived_s
 
-    def take(self) -> tuple[Piece, bool] | None:
-        """Return the oldest piece, and whether others before it were left out; None if empty."""
-        if not self._pieces:
+    def take(self, before_s: float) -> tuple[Piece, bool] | None:
+        """Return the oldest piece, and whether others before it were left out.
+
+        None if it came after `before_s`, or there is none.
+        """
+        if not self._pieces or self._pieces[0].arrived_s > before_s:
             return None
         piece, after_gap = self._pieces.popleft(), self._gap
         self._bytes -= piece.size

@@ -46,7 +46,10 @@ def open_video(url: str, *, options: Mapping[str, str], timeout_s: float) -> "In
     try:
         container = _open(url, options, timeout_s)
     except av.FFmpegError as error:
-        raise CameraError(f"{redact(url)}: {explain(error)}") from None
+        reason = explain(error)
+        if isinstance(error, builtins.PermissionError) and "://" in url:
+            reason = "what it sends refers to what it may not"
+        raise CameraError(f"{redact(url)}: {reason}") from None
     if not container.streams.video:
         container.close()
         raise CameraError(f"{redact(url)}: has no video in it")

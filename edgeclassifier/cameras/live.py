@@ -1,6 +1,7 @@
 """Keeps the newest frame of a live source, and connects again when the connection is lost."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -79,11 +80,14 @@ class LiveReader:
         deadline_s = time.monotonic() + timeout_s
         self._wanted.set()
         newest: Captured | None = None
-        while True:
-            taken = self._take(0 if newest else deadline_s - time.monotonic())
-            if taken is not None:
-                newest = self._decode(*taken) or newest
-            if taken is None or time.monotonic() >= deadline_s:
+        first_s = math.inf
+        while (taken := self._take(deadline_s if newest is None else 0, first_s)) is not None:
+            # What comes after the first of them is for the next call.
+            first_s = min(first_s, time.monotonic())
+            newest = self._decode(*taken) or newest
+            if newest is None:
+                first_s = math.inf
+            if time.monotonic() >= deadline_s:
                 break
         if newest is None:
             raise self._timeout(timeout_s)
@@ -105,14 +109,13 @@ class LiveReader:
 
     # In the thread that asks for frames
 
-    def _take(self, timeout_s: float) -> tuple[Source, Piece, bool] | None:
-        deadline_s = time.monotonic() + timeout_s
+    def _take(self, deadline_s: float, before_s: float) -> tuple[Source, Piece, bool] | None:
         while True:
             self.note_alive()
             with self._changed:
                 left_s = max(0.0, deadline_s - time.monotonic())
                 self._changed.wait_for(self._has_news, min(left_s, _TICK_S))
-                taken = self._backlog.take()
+                taken = self._backlog.take(before_s)
                 if self._source is not None and taken is not None:
                     return self._source, *taken
                 if self._died:

@@ -93,16 +93,16 @@ class JpegScanner:
         buffer = self._buffer
         start = buffer.find(_START)
         gap_end = start if start >= 0 else len(buffer)
-        while (part := _HEADERS.search(buffer, 0, gap_end)) is not None:
-            # What the headers announce as a picture is something else.
-            self.unreadable += 1
-            self._drop(part.end())
-            start, gap_end = start - part.end(), gap_end - part.end()
         stated = [int(found) for found in _LENGTH.findall(buffer[:gap_end])]
         if stated and stated[-1] > MAX_PICTURE_BYTES:
             raise CameraError(
                 f"states a picture of {stated[-1]} bytes, more than {MAX_PICTURE_BYTES}"
             )
+        while (part := _HEADERS.search(buffer, 0, gap_end)) is not None:
+            # What the headers announce as a picture is something else.
+            self.unreadable += 1
+            self._drop(part.end())
+            start, gap_end = start - part.end(), gap_end - part.end()
         if start < 0:
             self._drop(max(0, len(buffer) - _MAX_GAP_BYTES))
             if self._without_picture > MAX_PICTURE_BYTES:

@@ -1,5 +1,6 @@
 """Video through FFmpeg: frames that are whole, and how late they are."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ _PATIENCE_PACKETS = 300
 _MOST_WAITING = 200
 _WINDOW_S = 30.0
 _JUMP_S = 10.0
+_AT_ONCE_S = 0.02
+_MOST_EARLY = 500
 
 
 def packets(
@@ -71,6 +74,8 @@ class WholeFrames:
         self.all_keys: bool = codec.intra_only
         """Whether each packet can be decoded by itself."""
         self._order = h264.Order(context.extradata) if codec.name.startswith("h264") else None
+        # Its decoder gives no frame that refers to a missing one, and says nothing.
+        self._awaited: set[int] | None = set() if codec.name == "hevc" else None
         options = {"max_pixels": str(limit.max_pixels)}
         if self._is_jpeg:
             # FFmpeg would fill up what is missing of a picture with grey.
@@ -95,8 +100,11 @@ class WholeFrames:
         except FFmpegError:
             self._lose()
             return []
+        if self._awaited is not None and packet.pts is not None:
+            self._awaited.add(packet.pts)
         whole = []
         for frame in frames:
+            self._count_missing(frame)
             if frame.is_corrupt:
                 self._lose()
             elif self._waits_for_key or self._is_before_key(frame):
@@ -133,6 +141,12 @@ class WholeFrames:
         self._skipped += 1
         return not self._any_key and self._skipped >= _PATIENCE_PACKETS
 
+    def _count_missing(self, frame: "VideoFrame") -> None:
+        if self._awaited and frame.pts is not None:
+            missing = {each for each in self._awaited if each < frame.pts}
+            self.unreadable += len(missing)
+            self._awaited -= missing | {frame.pts}
+
     def _lose(self) -> None:
         self.unreadable += 1
         self._waits_for_key = not self.all_keys
@@ -150,23 +164,23 @@ class StreamClock:
     """
 
     def __init__(self) -> None:
-        self._least: float | None = None
-        self._least_before: float | None = None
+        self._least = self._least_before = math.inf
         self._window_ends_s = 0.0
 
-    def captured_s(self, stamp_s: float, arrived_s: float) -> float:
-        """Return when a frame of this stamp was captured, on the clock of `arrived_s`."""
-        lead = arrived_s - stamp_s
-        known = [each for each in (self._least, self._least_before) if each is not None]
-        if known and lead - min(known) > _JUMP_S:
+    def note(self, stamp_s: float, arrived_s: float) -> None:
+        """Note when a packet of this stamp came."""
+        delay = arrived_s - stamp_s
+        if delay - min(self._least, self._least_before) > _JUMP_S:
             # The camera has set its clock, or has begun to count again.
-            self._least = self._least_before = None
-            known = []
+            self._least = self._least_before = math.inf
         if arrived_s >= self._window_ends_s:
             self._window_ends_s = arrived_s + _WINDOW_S
-            self._least_before, self._least = self._least, None
-        self._least = lead if self._least is None else min(self._least, lead)
-        return stamp_s + min([*known, lead])
+            self._least_before, self._least = self._least, math.inf
+        self._least = min(self._least, delay)
+
+    def captured_s(self, stamp_s: float) -> float:
+        """Return when a frame of this stamp was captured, on the clock of the arrivals."""
+        return stamp_s + min(self._least, self._least_before)
 
 
 class VideoSource:
@@ -195,14 +209,22 @@ class VideoSource:
 
     def pieces(self, wait: Callable[[float], bool]) -> Iterator[Piece]:  # noqa: ARG002  # it flows
         """Receive until the stream ends. Raises CameraError if the connection breaks."""
+        early: list[Piece] = []
+        settled = False
+        asked_s = time.monotonic()
         for packet in packets(self._container, name=self._name, broken=self._note_broken):
             if packet.size:
-                yield Piece(
-                    data=packet,
-                    arrived_s=time.monotonic(),
-                    size=packet.size,
-                    is_key=packet.is_keyframe or self._decoder.all_keys,
-                )
+                piece = self._piece(packet)
+                # What came while FFmpeg looked into the stream is there at once, and is old.
+                settled = settled or piece.arrived_s - asked_s > _AT_ONCE_S
+                if settled or len(early) >= _MOST_EARLY:
+                    yield from early
+                    early = []
+                    yield piece
+                else:
+                    early = [piece] if piece.is_key else [*early, piece]
+            asked_s = time.monotonic()
+        yield from early
 
     def decode(self, piece: Piece, *, after_gap: bool) -> list[Captured]:
         """Decode the next packet; after a gap it is a key frame."""
@@ -210,13 +232,25 @@ class VideoSource:
             self._decoder.skip()
         packet: Packet[VideoStream] = piece.data
         arrived = self._arrived
-        if packet.pts is not None and packet.time_base is not None:
-            stamp_s = float(packet.pts * packet.time_base)
-            arrived[packet.pts] = self._clock.captured_s(stamp_s, piece.arrived_s)
+        if packet.pts is not None:
+            arrived[packet.pts] = piece.arrived_s
             while len(arrived) > _MOST_WAITING:
                 arrived.pop(next(iter(arrived)))
-        frames = self._decoder.decode(packet)
-        return [Captured(each, arrived.pop(each.pts or 0, piece.arrived_s)) for each in frames]
+        return [self._captured(frame, piece) for frame in self._decoder.decode(packet)]
+
+    def _captured(self, frame: "VideoFrame", piece: Piece) -> Captured:
+        if frame.pts is None:
+            return Captured(frame, piece.arrived_s)
+        arrived_s = self._arrived.pop(frame.pts, piece.arrived_s)
+        stamp_s = _seconds(frame.pts, piece.data)
+        return Captured(frame, min(arrived_s, self._clock.captured_s(stamp_s)))
+
+    def _piece(self, packet: "Packet[VideoStream]") -> Piece:
+        arrived_s = time.monotonic()
+        if packet.pts is not None:
+            self._clock.note(_seconds(packet.pts, packet), arrived_s)
+        is_key = packet.is_keyframe or self._decoder.all_keys
+        return Piece(data=packet, arrived_s=arrived_s, size=packet.size, is_key=is_key)
 
     def abort(self) -> None:
         """Do nothing: FFmpeg ends its wait itself."""
@@ -227,3 +261,7 @@ class VideoSource:
 
     def _note_broken(self) -> None:
         self._broken += 1
+
+
+def _seconds(stamp: int, packet: "Packet[VideoStream]") -> float:
+    return float(stamp * (packet.time_base or 0))
