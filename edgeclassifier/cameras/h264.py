@@ -9,6 +9,7 @@ _IDR, _SPS = 5, 7
 _HIGH = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 _FOUR_FOUR_FOUR = 3
 _SLICE_HEADER_BYTES = 32
+_MOST_PARAMETER_BYTES = 1024
 _ESCAPED = re.compile(rb"\x00\x00\x03")
 
 
@@ -62,7 +63,7 @@ class Order:
         if not self._length_bytes:
             starts = [found.end() for found in _START_CODE.finditer(packet)]
             ends = [*(start - 3 for start in starts[1:]), len(packet)]
-            pairs = zip(starts, ends, strict=True)
+            pairs = zip(starts, ends, strict=False)
             return [packet[start:end] for start, end in pairs if end > start]
         units, at = [], 0
         while at + self._length_bytes < len(packet):
@@ -90,7 +91,7 @@ class Order:
 
     def _read_parameters(self, unit: bytes) -> None:
         profile = unit[1]
-        bits = _Bits(unit[4:])
+        bits = _Bits(unit[4:_MOST_PARAMETER_BYTES])
         bits.golomb()
         self._planes_apart = False
         if profile in _HIGH:

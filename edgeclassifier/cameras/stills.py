@@ -69,8 +69,11 @@ class StillDecoder:
             return None
         if codec not in self._contexts:
             self._contexts[codec] = self._context(codec)
+        # Of a size, so that FFmpeg adds the padding that its decoders may read.
+        packet = Packet(len(picture.data))
+        packet.update(picture.data)
         try:
-            frames = self._contexts[codec].decode(Packet(picture.data))
+            frames = self._contexts[codec].decode(packet)
         except FFmpegError:
             return None
         whole = [frame for frame in frames if not frame.is_corrupt]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -76,18 +77,21 @@ def decode(path: Path, damage: Damage) -> tuple[dict[int, NDArray[np.uint8]], in
         limit = SizeLimit(name="x", max_pixels=MAX_PIXELS)
         decoder = WholeFrames(stream, name="x", limit=limit)
         for number, packet in enumerate(container.demux(stream)):
-            given = packet
+            given: av.Packet[Any] = packet
             if packet.size:
                 data = damage(number, bytes(packet))
                 if data is None:
                     continue
-                given = av.Packet(data)
+                given = av.Packet(len(data))
+                given.update(data)
                 given.pts, given.dts = packet.pts, packet.dts
                 given.time_base, given.is_keyframe = packet.time_base, packet.is_keyframe
                 given.stream = stream
             for frame in decoder.decode(given):
                 assert frame.time is not None
-                found[round(frame.time * 10)] = frame.to_ndarray(format="rgb24")
+                found[round(frame.time * 10)] = np.asarray(
+                    frame.to_ndarray(format="rgb24"), np.uint8
+                )
     return found, decoder.unreadable
 
 
