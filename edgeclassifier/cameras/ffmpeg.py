@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeclassifier.cameras.rtsplogin import unknown_login
 from edgeclassifier.errors import CameraError
 from edgeclassifier.host.redaction import redact
 
@@ -49,11 +50,22 @@ def open_video(url: str, *, options: Mapping[str, str], timeout_s: float) -> "In
         reason = explain(error)
         if isinstance(error, builtins.PermissionError) and "://" in url:
             reason = "what it sends refers to what it may not"
+        if isinstance(error, av.error.HTTPUnauthorizedError):
+            unknown = unknown_login(url, timeout_s=timeout_s)
+            reason = not_for_ffmpeg(unknown) if unknown else reason
         raise CameraError(f"{redact(url)}: {reason}") from None
     if not container.streams.video:
         container.close()
         raise CameraError(f"{redact(url)}: has no video in it")
     return container
+
+
+def not_for_ffmpeg(login: str) -> str:
+    """Say that a log-in of this kind cannot be answered."""
+    return (
+        f"wants a log-in that FFmpeg cannot answer ({login}): choose Basic or Digest with MD5 "
+        "in the camera's settings"
+    )
 
 
 def _open(url: str, options: Mapping[str, str], timeout_s: float) -> "InputContainer":

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from edgeclassifier.cameras.httpauth import Challenge, Credentials, best, challenges
+from edgeclassifier.cameras.httpauth import Credentials, best, challenges
 from edgeclassifier.errors import CameraError
 from edgeclassifier.host.redaction import redact
 
@@ -73,6 +73,11 @@ class HttpClient:
                 return answer
             else:
                 raise CameraError(f"{self.name}: {_reason(answer.status)}")
+
+    @property
+    def unknown_to_ffmpeg(self) -> str | None:
+        """The log-in that the server wanted, if FFmpeg could not answer it."""
+        return self._credentials.unknown_to_ffmpeg
 
     def abort(self) -> None:
         """End a read that goes on in another thread."""
@@ -170,7 +175,7 @@ class HttpClient:
                 "to the server of camera.stream.url only, so name the other one there"
             )
         if chosen is None and offered:
-            names = ", ".join(sorted({_plain(each) for each in offered}))
+            names = ", ".join(sorted({each.shown for each in offered}))
             raise CameraError(
                 f"{self.name}: wants a log-in of a kind that is not supported ({names}): choose "
                 "Basic or Digest with MD5 or SHA-256 in the camera's settings"
@@ -232,11 +237,6 @@ def _reason(status: int) -> str:
     if status >= 500:  # noqa: PLR2004  # as everybody knows it
         return f"the server reports an error (HTTP 5xx, here {status})"
     return _REASONS.get(status, f"the server refuses (HTTP {status})")
-
-
-def _plain(challenge: Challenge) -> str:
-    """Name it without what a server may put into a terminal."""
-    return "".join(each for each in challenge.name if each.isprintable())[:40]
 
 
 def _explain(error: Exception, timeout_s: float) -> str:

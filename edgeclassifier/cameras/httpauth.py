@@ -34,11 +34,12 @@ class Challenge:
         return self.parameters.get("stale", "").lower() == "true"
 
     @property
-    def name(self) -> str:
-        """What to call it in a message."""
-        if self.scheme != "digest":
-            return self.scheme.capitalize()
-        return f"Digest with {self._stated_algorithm}"
+    def shown(self) -> str:
+        """What to call it in a message, without what a server may put into a terminal."""
+        name = self.scheme.capitalize()
+        if self.scheme == "digest":
+            name += f" with {self._stated_algorithm}"
+        return "".join(each for each in name if each.isprintable())[:40]
 
     @property
     def known(self) -> bool:
@@ -79,6 +80,14 @@ class Credentials:
         self._password = password
         self._challenge: Challenge | None = None
         self._uses = 0
+
+    @property
+    def unknown_to_ffmpeg(self) -> str | None:
+        """What was asked for, if FFmpeg could not answer it."""
+        asked = self._challenge
+        if asked is None or asked.scheme == "basic" or asked.algorithm == "MD5":
+            return None
+        return asked.shown
 
     def answer(self, challenge: Challenge) -> None:
         """Answer this challenge from now on."""

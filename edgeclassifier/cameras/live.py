@@ -46,7 +46,7 @@ class LiveReader:
         self._died = False
         self._lost_since_s: float | None = None
         self._asked_s = self._stopped_until_s = self._received_s = 0.0
-        self._unreadable_before = 0
+        self._unreadable_before = self._unreadable_at_last = 0
 
     @property
     def unreadable(self) -> int:
@@ -92,6 +92,7 @@ class LiveReader:
         if newest is None:
             raise self._timeout(timeout_s)
         self._wanted.clear()
+        self._unreadable_at_last = self.unreadable
         self._note_back()
         return newest
 
@@ -136,7 +137,9 @@ class LiveReader:
     def _timeout(self, timeout_s: float) -> CameraTimeout:
         source = self._source
         if source is not None and source.refusal is not None:
-            return CameraTimeout(f"{self._name}: no frame: {source.refusal}")
+            return CameraTimeout(f"{self._name}: {source.refusal}")
+        if broken := self.unreadable - self._unreadable_at_last:
+            return CameraTimeout(f"{self._name}: no whole frame, {broken} came damaged")
         state = "no frame" if self._lost_since_s is None else "lost, no frame"
         return CameraTimeout(f"{self._name}: {state} for {timeout_s:.1f} s")
 

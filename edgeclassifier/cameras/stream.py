@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from edgeclassifier.cameras.camera import FrameFactory, Pace
-from edgeclassifier.cameras.ffmpeg import local_file, open_video, to_rgb
+from edgeclassifier.cameras.ffmpeg import local_file, not_for_ffmpeg, open_video, to_rgb
 from edgeclassifier.cameras.httpcamera import HttpCamera, open_http
 from edgeclassifier.cameras.live import LiveReader
 from edgeclassifier.cameras.source import MAX_PIXELS, Source
@@ -146,6 +146,8 @@ class StreamCamera:
             )
             if isinstance(found, HttpCamera):
                 return found
+            if found.unknown_to_ffmpeg is not None:
+                raise CameraError(f"{self._name}: {not_for_ffmpeg(found.unknown_to_ffmpeg)}")
         container = self._open_video()
         try:
             return VideoSource(container, name=self._name, limit=self._limit)

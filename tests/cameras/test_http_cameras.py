@@ -208,7 +208,7 @@ def test_a_truncated_picture_is_refused_and_the_next_one_taken(
 ) -> None:
     server.picture = NOISY[: len(NOISY) // 2]
     camera = opened(server.url("still"), max_rate_hz=20)
-    with pytest.raises(CameraTimeout):
+    with pytest.raises(CameraTimeout, match=r"no whole frame, \d+ came damaged"):
         camera.read(0.5)
     assert camera.unreadable > 0
     server.picture = NOISY

@@ -4,10 +4,11 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from support.mjpeg_forms import CameraServer, Lock
+from support.mjpeg_forms import OK, CameraServer, Lock
 
 from edgeclassifier.cameras.http import HttpClient
 from edgeclassifier.cameras.httpauth import best, challenges
+from edgeclassifier.cameras.stream import StreamCamera
 from edgeclassifier.errors import CameraError
 
 NONCE = 'realm="cam, \\"x\\"", nonce="NONCE"'
@@ -100,6 +101,25 @@ def test_an_unknown_way_is_named_and_no_wrong_password(
     assert named in str(caught.value)
     assert "not accepted" not in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_what_ffmpeg_is_to_read_but_cannot_log_in_to_is_said(server: CameraServer) -> None:
+    server.lock = LOCKS["sha-256"]
+    server.answers["live.m3u8"] = lambda connection: connection.sendall(
+        OK + b"Content-Type: application/vnd.apple.mpegurl\r\n\r\n#EXTM3U\n"
+    )
+    camera = StreamCamera(
+        camera_id="cam0",
+        url=server.url("live.m3u8", "admin:hunter2@"),
+        max_rate_hz=0,
+        options={},
+        timeout_s=5,
+        reconnect_max_s=1,
+        loop=False,
+    )
+    with pytest.raises(CameraError, match=r"FFmpeg cannot answer \(Digest with SHA-256\)"):
+        camera.open()
+    camera.close()
 
 
 def test_without_a_password_it_is_asked_for(server: CameraServer) -> None:

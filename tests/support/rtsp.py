@@ -25,6 +25,7 @@ class RtspServer:
     def __init__(self, *, transports: Iterable[str] = ("tcp", "udp"), refusal: int = 461) -> None:
         self.asked: list[str] = []
         self.lose: set[int] = set()  # numbers of pictures that are lost on the way
+        self.challenge = ""  # refuses everybody with it
         self.delay_s = 0.0  # how long pictures wait before they are sent
         self._transports = frozenset(transports)
         self._refusal = refusal
@@ -104,6 +105,8 @@ class RtspServer:
     def _answer(self, method: str, request: str) -> tuple[str, str]:
         if method == "OPTIONS":
             return "200 OK", "Public: DESCRIBE, SETUP, PLAY, TEARDOWN\r\n"
+        if method == "DESCRIBE" and self.challenge:
+            return "401 Unauthorized", f"WWW-Authenticate: {self.challenge}\r\n"
         if method == "DESCRIBE":
             text = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\na=control:*\r\n"
             text += "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
