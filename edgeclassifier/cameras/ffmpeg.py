@@ -2,9 +2,8 @@
 
 import builtins
 import errno
-import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +12,16 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeclassifier.cameras.rtsplogin import unknown_login
 from edgeclassifier.contract.orientation import UPRIGHT, Orientation, orientation
 from edgeclassifier.errors import CameraError
+from edgeclassifier.host.redaction import redact
 
 if TYPE_CHECKING:
     from av import FFmpegError
     from av.container import InputContainer
     from av.video.frame import VideoFrame
 
-_BROKEN_IN_A_ROW = 100
 _FULL_HD = 1920 * 1080
 _ODDEST_ASPECT = 4
 _HD_HEIGHT = 720
@@ -29,19 +29,6 @@ _HD_HEIGHT = 720
 _BT709, _UNSPECIFIED, _BT601 = 1, 2, 5
 _PRIMARIES = {1: _BT709, 5: _BT601, 6: _BT601}
 _UNCOMPRESSED = frozenset(("yuyv422", "yvyu422", "uyvy422", "nv12", "nv21"))
-# A user name and password before the @; the second form is for a password with a bare / ? or #.
-_USER_INFO = re.compile(r"(?<=://)(?:[^/?#]*@|[^/?#:@]*:(?!\d*(?:[/?#]|$)).*@)")
-_SECRET_FIELD = re.compile(
-    r"(?i)(?<=[?&;])([^=&;#]*(?:user|usr|login|pass|pwd|token|key|auth|secret)[^=&;#]*=)[^&;#]*"
-)
-# A token by another name, or without one, is longer than the number of a channel.
-_LONG_FIELD = re.compile(r"(?<=[?&;])(?:([^=&;#]*=)[^&;#]{9,}|[^=&;#]{9,}(?=[&;#]|$))")
-
-
-def redact(url: str) -> str:
-    """Take user name, password, and secret-looking or long query values out of a URL."""
-    shown = _SECRET_FIELD.sub(r"\1***", _USER_INFO.sub("", url))
-    return _LONG_FIELD.sub(r"\1***", shown) if "://" in url else shown
 
 
 def local_file(url: str) -> Path | None:
@@ -68,55 +55,64 @@ def open_video(url: str, *, options: Mapping[str, str], timeout_s: float) -> "In
             "run 'pip install \"av>=14\"' in its environment"
         ) from None
 
-    file = local_file(url)
-    is_device = file is None and url.startswith("/dev/")
-    defaults = {"rtsp_transport": "tcp"} if url.startswith("rtsp") else {}
     try:
-        container = av.open(
-            f"file:{file}" if file else url,
-            mode="r",
-            format="v4l2" if is_device else None,
-            options=defaults | dict(options),
-            timeout=timeout_s,
-        )
+        container = _open(url, options, timeout_s)
     except av.FFmpegError as error:
-        raise CameraError(f"{redact(url)}: {explain(error)}") from None
+        reason = explain(error)
+        if isinstance(error, builtins.PermissionError) and "://" in url:
+            reason = "what it sends refers to what it may not"
+        if isinstance(error, av.error.HTTPUnauthorizedError):
+            unknown = unknown_login(url, timeout_s=timeout_s)
+            reason = not_for_ffmpeg(unknown) if unknown else reason
+        raise CameraError(f"{redact(url)}: {reason}") from None
     if not container.streams.video:
         container.close()
         raise CameraError(f"{redact(url)}: has no video in it")
     return container
 
 
-def decode(container: "InputContainer", *, name: str) -> Iterator["VideoFrame | None"]:
-    """Decode the first video stream to its end: None stands for data that cannot be decoded.
+def not_for_ffmpeg(login: str) -> str:
+    """Say that a log-in of this kind cannot be answered."""
+    return (
+        f"wants a log-in that FFmpeg cannot answer ({login}): choose Basic or Digest with MD5 "
+        "in the camera's settings"
+    )
 
-    Raises CameraError if the source breaks.
-    """
-    from av import FFmpegError
-    from av.error import InvalidDataError
 
-    stream = container.streams.video[0]
-    broken_in_a_row = 0
-    while broken_in_a_row < _BROKEN_IN_A_ROW:
+def _open(url: str, options: Mapping[str, str], timeout_s: float) -> "InputContainer":
+    import av
+
+    file = local_file(url)
+    stated = dict(options)
+    is_device = file is None and url.startswith("/dev/")
+    container_format = stated.pop("format", "v4l2" if is_device else None)
+    where = f"file:{file}" if file else url
+    ways: list[dict[str, str]] = [{}]
+    if url.lower().startswith("rtsp") and not {"rtsp_transport", "rtsp_flags"} & set(stated):
+        # FFmpeg takes another way only if the first is refused as the standard says.
+        ways = [{"rtsp_flags": "prefer_tcp"}, {"rtsp_transport": "udp"}]
+    for way in ways:
         try:
-            for packet in container.demux(stream):
-                try:
-                    frames = packet.decode()
-                except InvalidDataError:
-                    yield None
-                    continue
-                broken_in_a_row = 0
-                for frame in frames:
-                    yield None if frame.is_corrupt else frame
-        except InvalidDataError:
-            # Of the demuxer, which can go on after the damage.
-            broken_in_a_row += 1
-            yield None
-        except FFmpegError as error:
-            raise CameraError(f"{name}: {explain(error)}") from None
-        else:
-            return
-    raise CameraError(f"{name}: too much of its data is damaged")
+            return av.open(
+                where, mode="r", format=container_format, options=way | stated, timeout=timeout_s
+            )
+        except av.FFmpegError as error:
+            if way == ways[-1] or isinstance(error, _final_errors()):
+                raise
+    raise AssertionError("one way is the last")
+
+
+def _final_errors() -> tuple[type[Exception], ...]:
+    """Name the errors after which another transport would not do better."""
+    from av import error as av_error
+
+    return (
+        builtins.ConnectionRefusedError,
+        av_error.ExitError,
+        av_error.HTTPUnauthorizedError,
+        av_error.HTTPForbiddenError,
+        av_error.HTTPNotFoundError,
+    )
 
 
 def pixel_aspect(container: "InputContainer") -> Fraction | None:

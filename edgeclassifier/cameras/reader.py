@@ -84,7 +84,8 @@ class Reader:
             except CameraTimeout:
                 silent_s = time.monotonic() - last_s
                 if silent_s > self._deadline_s:
-                    raise no_frame(silent_s, self._deadline_s) from None
+                    broken = self.camera.unreadable - self.unreadable_at_last_frame
+                    raise no_frame(silent_s, self._deadline_s, broken=broken) from None
                 continue
             finally:
                 self.call = None
@@ -102,9 +103,14 @@ class Reader:
             last_s = time.monotonic()
 
 
-def no_frame(silent_s: float, deadline_s: float) -> CameraError:
-    """Return the error of a camera that missed its deadline."""
+def no_frame(silent_s: float, deadline_s: float, *, broken: int = 0) -> CameraError:
+    """Return the error of a camera that missed its deadline, with `broken` frames meanwhile."""
+    what = "no whole frame" if broken else "no frame"
+    advice = (
+        f"{broken} came damaged or were refused"
+        if broken
+        else "check the camera and its connection"
+    )
     return CameraError(
-        f"no frame for {silent_s:.1f} s, more than camera.deadline_s "
-        f"({deadline_s:g}): check the camera and its connection"
+        f"{what} for {silent_s:.1f} s, more than camera.deadline_s ({deadline_s:g}): {advice}"
     )

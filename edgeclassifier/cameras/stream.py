@@ -2,35 +2,40 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from edgeclassifier.cameras.camera import FrameFactory, Pace
 from edgeclassifier.cameras.ffmpeg import (
-    decode,
     local_file,
+    not_for_ffmpeg,
     open_video,
     pixel_aspect,
-    redact,
     to_rgb,
 )
+from edgeclassifier.cameras.httpcamera import HttpCamera, open_http
 from edgeclassifier.cameras.live import LiveReader
+from edgeclassifier.cameras.source import MAX_PIXELS, Source
+from edgeclassifier.cameras.stills import SizeLimit
+from edgeclassifier.cameras.video import VideoSource, WholeFrames, packets
 from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.orientation import UPRIGHT, Orientation
 from edgeclassifier.errors import CameraError, CameraTimeout
+from edgeclassifier.host.redaction import redact
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
 
 _CLOSE_TIMEOUT_S = 2.0
+_TICK_S = 0.2
 # Time stamps are rounded to the container's time base; that must not drop a frame.
 _ROUNDING_PERIODS = 0.01
 
 
 class StreamCamera:
-    """Frames of what FFmpeg reads: /dev/video0, rtsp://…, http://… (MJPEG), a video file.
+    """Frames of /dev/video0, rtsp://…, http://… (MJPEG, pictures, video), a video file.
 
     Of a live source only the newest frame counts, and a lost connection is made again. A file is
     read in order, as fast as it is asked for; `max_rate_hz` drops frames by its own time stamps.
@@ -46,13 +51,15 @@ class StreamCamera:
         timeout_s: float,
         reconnect_max_s: float,
         loop: bool,
+        max_pixels: int = MAX_PIXELS,
         orientation: Orientation = UPRIGHT,
     ) -> None:
         """Prepare to read `url`.
 
         `max_rate_hz` 0: every frame; `options`: FFmpeg's, for opening; `timeout_s`: how long
         connecting and waiting for data may each take; `reconnect_max_s`: the longest pause
-        between two attempts to connect; `loop`: begin a file again at its end.
+        between two attempts to connect; `loop`: begin a file again at its end; `max_pixels`:
+        frames that have more are refused before they are decoded.
         """
         if not url:
             raise ValueError("url is empty")
@@ -69,6 +76,7 @@ class StreamCamera:
         self._timeout_s = timeout_s
         self._reconnect_max_s = reconnect_max_s
         self._loop = loop
+        self._limit = SizeLimit(name=self._name, max_pixels=max_pixels)
         self._source: LiveReader | _VideoFile | None = None
         self._unreadable_before = 0
         self._aspect: Fraction | None = None
@@ -80,7 +88,7 @@ class StreamCamera:
 
     @property
     def unreadable(self) -> int:
-        """How many packets could not be decoded."""
+        """How many frames were damaged, refer to such, or were too large."""
         return self._unreadable_before + (self._source.unreadable if self._source else 0)
 
     def open(self) -> None:
@@ -91,7 +99,11 @@ class StreamCamera:
         self.close()
         if not self.live:
             self._source = _VideoFile(
-                name=self._name, connect=self._connect, rate_hz=self._max_rate_hz, loop=self._loop
+                name=self._name,
+                connect=self._open_video,
+                limit=self._limit,
+                rate_hz=self._max_rate_hz,
+                loop=self._loop,
             )
             return
         reader = LiveReader(
@@ -116,10 +128,12 @@ class StreamCamera:
         if self._source is None:
             raise CameraError(f"{self._name}: is not open")
         deadline_s = time.monotonic() + timeout_s
-        if not self._pace.sleep(timeout_s):
-            raise CameraTimeout(
-                f"{self._name}: the next frame is due in {self._pace.wait_s():.1f} s"
-            )
+        while not self._pace.sleep(min(_TICK_S, max(0.0, deadline_s - time.monotonic()))):
+            self._source.note_alive()
+            if time.monotonic() >= deadline_s:
+                raise CameraTimeout(
+                    f"{self._name}: the next frame is due in {self._pace.wait_s():.1f} s"
+                )
         captured = self._source.next(max(0.0, deadline_s - time.monotonic()))
         self._pace.taken()
         return self._frames.frame(
@@ -135,7 +149,27 @@ class StreamCamera:
             source.stop(_CLOSE_TIMEOUT_S)
             self._unreadable_before += source.unreadable
 
-    def _connect(self) -> "InputContainer":
+    def _connect(self) -> Source:
+        if self._url.lower().startswith(("http://", "https://")):
+            found = open_http(
+                self._url,
+                options=self._options,
+                timeout_s=self._timeout_s,
+                max_rate_hz=self._max_rate_hz,
+                limit=self._limit,
+            )
+            if isinstance(found, HttpCamera):
+                return found
+            if found.unknown_to_ffmpeg is not None:
+                raise CameraError(f"{self._name}: {not_for_ffmpeg(found.unknown_to_ffmpeg)}")
+        container = self._open_video()
+        try:
+            return VideoSource(container, name=self._name, limit=self._limit)
+        except CameraError:
+            container.close()
+            raise
+
+    def _open_video(self) -> "InputContainer":
         container = open_video(self._url, options=self._options, timeout_s=self._timeout_s)
         self._aspect = pixel_aspect(container)
         return container
@@ -145,26 +179,38 @@ class _VideoFile:
     """The frames of a file, in order."""
 
     def __init__(
-        self, *, name: str, connect: "Callable[[], InputContainer]", rate_hz: float, loop: bool
+        self,
+        *,
+        name: str,
+        connect: "Callable[[], InputContainer]",
+        limit: SizeLimit,
+        rate_hz: float,
+        loop: bool,
     ) -> None:
         self._name = name
         self._connect = connect
+        self._limit = limit
         self._rate_hz = rate_hz
         self._loop = loop
-        self.unreadable = 0
+        self._unreadable_before = 0
+        self._broken = 0
         self._begin()
+
+    @property
+    def unreadable(self) -> int:
+        return self._unreadable_before + self._broken + self._decoder.unreadable
 
     def next(self) -> "VideoFrame | None":
         while True:
-            for frame in self._decoded:
-                if frame is None:
-                    self.unreadable += 1
-                elif self._is_due(frame):
+            for frame in self._frames:
+                if self._is_due(frame):
                     return frame
             if not self._any_decoded:
-                raise CameraError(f"{self._name}: not one frame of it can be decoded")
+                reason = self._limit.refusal or "not one frame of it can be decoded"
+                raise CameraError(f"{self._name}: {reason}")
             if not self._loop:
                 return None
+            self._unreadable_before += self._decoder.unreadable
             self._container.close()
             self._begin()
 
@@ -173,9 +219,22 @@ class _VideoFile:
 
     def _begin(self) -> None:
         self._container = self._connect()
-        self._decoded = decode(self._container, name=self._name)
+        try:
+            stream = self._container.streams.video[0]
+            self._decoder = WholeFrames(stream, name=self._name, limit=self._limit)
+        except CameraError:
+            self._container.close()
+            raise
+        self._frames = self._decoded()
         self._any_decoded = False
         self._last_period = -math.inf
+
+    def _decoded(self) -> "Iterator[VideoFrame]":
+        for packet in packets(self._container, name=self._name, broken=self._note_broken):
+            yield from self._decoder.decode(packet)
+
+    def _note_broken(self) -> None:
+        self._broken += 1
 
     def _is_due(self, frame: "VideoFrame") -> bool:
         """Say whether a frame is the first in its period of the rate."""

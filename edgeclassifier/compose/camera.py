@@ -72,8 +72,8 @@ def _with_credentials(url: str, username: str, password_file: str) -> str:
         return url
     from urllib.parse import quote
 
-    from edgeclassifier.cameras.ffmpeg import redact
     from edgeclassifier.host.credentials import read_password
+    from edgeclassifier.host.redaction import redact
 
     password = f":{quote(read_password(Path(password_file)), safe='')}" if password_file else ""
     scheme, separator, rest = url.partition("://")

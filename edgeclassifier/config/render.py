@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgeclassifier.config.schema import Config
+from edgeclassifier.host.redaction import redact
 from edgeclassifier.host.terminal import one_line
 
 MASK = "***"
@@ -15,13 +16,12 @@ def masked(config: Config) -> dict[str, Any]:
     """Return the configuration as plain nested data, with what may be secret replaced.
 
     Passwords live in files and are never here; FFmpeg's options may hold headers and tokens,
-    and a stream's query string often does.
+    and a stream's URL often does.
     """
     data = dataclasses.asdict(config)
     stream = data["camera"]["stream"]
     stream["options"] = dict.fromkeys(stream["options"], MASK)
-    base, question, _query = stream["url"].partition("?")
-    stream["url"] = base + (question and f"?{MASK}")
+    stream["url"] = redact(stream["url"])
     return data
 
 

@@ -65,7 +65,7 @@ class PiCameraConfig(Plain):
 
 @plain_data
 class StreamConfig(Plain):
-    """A V4L2 device, a network stream or a video file, through FFmpeg."""
+    """A V4L2 device, a network camera or a video file."""
 
     url: str = option("", path=local_file, applies=CAMERA)
     username: str = option("", applies=CAMERA)
@@ -74,6 +74,7 @@ class StreamConfig(Plain):
     loop: bool = option(False, applies=CAMERA)
     timeout_s: float = option(10.0, above(0), applies=CAMERA)
     reconnect_max_s: float = option(60.0, at_least(1), applies=CAMERA)
+    max_pixels: int = option(12_500_000, at_least(1), applies=CAMERA)
     options: dict[str, str] = string_table(applies=CAMERA)
 
 

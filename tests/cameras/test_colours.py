@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.clips import BT601, BT709, BT2020, clip, yuv_clip
 
-from edgeclassifier.cameras.ffmpeg import decode, open_video, pixel_aspect, to_rgb
+from edgeclassifier.cameras.ffmpeg import open_video, pixel_aspect, to_rgb
 from edgeclassifier.cameras.stream import StreamCamera
 from edgeclassifier.contract.frame import Pixels
 
@@ -113,7 +113,7 @@ def test_the_colours_of_stretched_pixels_are_the_same(tmp_path: Path) -> None:
     path = yuv_clip(tmp_path / "clip.mp4", COLOURS[0], size=HD, weights=BT709)
     with open_video(str(path), options={}, timeout_s=5) as container:
         assert pixel_aspect(container) in (None, 1)
-        frame = next(decode(container, name="clip"))
+        frame = next(container.decode(video=0))
         assert frame is not None
         pixels = to_rgb(frame, aspect=Fraction(3, 4))
     assert pixels.shape == (960, 1280, 3)

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from support.mjpeg import MjpegServer, jpeg
 
 from edgeclassifier.cameras import Camera
-from edgeclassifier.cameras.ffmpeg import explain, local_file, redact
+from edgeclassifier.cameras.ffmpeg import explain, local_file
+from edgeclassifier.cameras.http import HttpClient
 from edgeclassifier.cameras.stream import StreamCamera
 from edgeclassifier.contract.frame import Frame
 from edgeclassifier.errors import CameraError, CameraTimeout
@@ -237,7 +238,7 @@ def test_a_live_stream_gives_the_newest_frame_once(server: MjpegServer, opened: 
     read_until(camera, is_grey(100))
     server.picture = jpeg(200)
     frame = read_until(camera, is_grey(200))
-    assert frame.origin == f"http://127.0.0.1:{server.http.server_port}/stream"
+    assert frame.origin == f"http://127.0.0.1:{server.http.server_port}/***"
     assert frame.monotonic_s <= time.monotonic()
     server.on.clear()
     # What is still on its way comes, and then nothing comes twice.
@@ -295,7 +296,7 @@ def test_a_stream_that_dies_comes_back(
     ] * 2
     assert "hunter2" not in caplog.text
     assert "admin" not in caplog.text
-    assert "channel=1" in caplog.text
+    assert f"http://127.0.0.1:{server.port}/***" in caplog.text
 
 
 def test_a_fault_of_the_reader_is_an_error_of_the_camera(
@@ -303,19 +304,19 @@ def test_a_fault_of_the_reader_is_an_error_of_the_camera(
 ) -> None:
     camera = opened(server.url())
     read_until(camera, is_grey(100))
-    opens = av.open
+    get = HttpClient.get
 
-    def broken_open(*args: Any, **kwargs: Any) -> Any:
+    def broken_get(*args: Any, **kwargs: Any) -> Any:
         del args, kwargs
         raise ZeroDivisionError("hunter2")
 
-    monkeypatch.setattr(av, "open", broken_open)
+    monkeypatch.setattr(HttpClient, "get", broken_get)
     server.cut.set()
     with pytest.raises(CameraError, match=r"its reader has ended unexpectedly$"):
         read_until(camera, lambda _frame: False)
     with pytest.raises(CameraError, match=r"its reader has ended unexpectedly$"):
         make(server.url()).open()
-    monkeypatch.setattr(av, "open", opens)
+    monkeypatch.setattr(HttpClient, "get", get)
     server.cut.clear()
     camera.open()
     read_until(camera, is_grey(100))
@@ -338,7 +339,7 @@ def test_a_silent_source_blocks_neither_open_nor_close(server: MjpegServer) -> N
 
 
 def test_a_hanging_ffmpeg_blocks_neither_open_nor_close(
-    server: MjpegServer, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As a V4L2 device does whose driver hangs: FFmpeg's own time-outs do not reach it."""
     hang = threading.Event()
@@ -349,7 +350,7 @@ def test_a_hanging_ffmpeg_blocks_neither_open_nor_close(
         raise av.error.ExitError(1, "let go by the test")
 
     monkeypatch.setattr(av, "open", hanging_open)
-    camera = make(server.url(), timeout_s=0.1)
+    camera = make("/dev/video0", timeout_s=0.1)
     with pytest.raises(CameraError, match=r"does not answer within 0\.2 s"):
         camera.open()
     assert not hang.is_set()
@@ -380,7 +381,7 @@ def test_what_servers_answer(server: MjpegServer, path: str, message: str) -> No
         camera.open()
     shown = f"{caught.value} {caught.value.__cause__}"
     assert "hunter2" not in shown
-    assert f"127.0.0.1:{server.http.server_port}{path}: " in shown
+    assert f"127.0.0.1:{server.http.server_port}/***: " in shown
     camera.close()
     with pytest.raises(CameraError, match="not open"):
         camera.read(1)
@@ -393,7 +394,7 @@ def test_a_refused_connection(protocol: str) -> None:
         port = probe.getsockname()[1]
         with pytest.raises(CameraError, match="connection refused") as caught:
             make(f"{protocol}://admin:hunter2@127.0.0.1:{port}/x").open()
-    assert str(caught.value).startswith(f"{protocol}://127.0.0.1:{port}/x: ")
+    assert str(caught.value).startswith(f"{protocol}://127.0.0.1:{port}/***: ")
 
 
 def test_files_that_are_no_video(tmp_path: Path) -> None:
@@ -448,27 +449,6 @@ def test_without_pyav(monkeypatch: pytest.MonkeyPatch, clip: Path) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(CameraError, match='pip install "av>=14"'):
         make(clip).open()
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("rtsp://u:p@host:554/a", "rtsp://host:554/a"),
-        ("rtsp://u@host/a", "rtsp://host/a"),
-        ("rtsp://u:p@ss@host/a", "rtsp://host/a"),
-        ("rtsp://u:p/a#s?s@host/a", "rtsp://host/a"),
-        ("rtsp://host:554/a@b", "rtsp://host:554/a@b"),
-        ("rtsp://host/media.amp@x", "rtsp://host/media.amp@x"),
-        ("http://h/v?user=me&pwd=x&channel=2", "http://h/v?user=***&pwd=***&channel=2"),
-        ("http://h/v?access_token=abc", "http://h/v?access_token=***"),
-        ("http://h/v?channel=1&sig=0123456789#x", "http://h/v?channel=1&sig=***#x"),
-        ("http://h/v?0123456789abcdef", "http://h/v?***"),
-        ("/dev/video0", "/dev/video0"),
-        ("clips/a@b.mp4", "clips/a@b.mp4"),
-    ],
-)
-def test_redaction(url: str, shown: str) -> None:
-    assert redact(url) == shown
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_no_file_gives_the_defaults() -> None:
 
 def test_what_is_shown_can_be_read_again(tmp_path: Path) -> None:
     text = (
-        '[camera]\nsource = "stream"\n[camera.stream]\nurl = "rtsp://h/é\\"x"\n'
+        '[camera]\nsource = "stream"\n[camera.stream]\nurl = "é\\"x.mp4"\n'
         "[model]\nmean = [1]\nstd = [2]\n"
     )
     config = load_config(write(tmp_path / "a.toml", text))
@@ -65,7 +65,7 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
     )
     shown = to_toml(masked(load_config(write(tmp_path / "a.toml", text))))
     assert "hunter2" not in shown
-    assert 'url = "http://h/v?***"' in shown
+    assert 'url = "http://h/***"' in shown
     assert 'headers = "***"' in shown
 
 
