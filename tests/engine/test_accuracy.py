@@ -1,13 +1,20 @@
 """Right answers on real pictures: that is what all the preprocessing is for."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.daemon import isolated, run_cli
+from support.plain_loop import best, plain_scores
 from support.shared_data import FOLDER, needs_shared_data
 
+from edgeclassifier.engine.runtime import load_model
+from edgeclassifier.models.catalogue import BUNDLED_FOLDER
+
 LABELS = f"model.labels={FOLDER / 'models' / 'imagenet_labels.txt'}"
+
+NORMALIZED = ("--set", "model.mean=[127]", "--set", "model.std=[128]")
 
 
 def accuracy(tmp_path: Path, model: str, *options: str) -> tuple[float, float]:
@@ -21,6 +28,7 @@ def accuracy(tmp_path: Path, model: str, *options: str) -> tuple[float, float]:
         "--json",
         *options,
         env=isolated(tmp_path),
+        timeout_s=110,
     )
     assert finished.returncode == 0, finished.stderr
     figures = json.loads(finished.stdout)
@@ -35,7 +43,7 @@ def accuracy(tmp_path: Path, model: str, *options: str) -> tuple[float, float]:
         ("mobilenet_v2_1.0_224_quant", (), 0.885, 0.965),
         (
             "efficientnet_edgetpu_m_quant",
-            ("--set", LABELS, "--set", "model.mean=[127]", "--set", "model.std=[128]"),
+            ("--set", LABELS, *NORMALIZED),
             0.935,
             0.985,
         ),
@@ -52,6 +60,40 @@ def test_accuracy_is_within_one_point_of_the_reference(
 
 
 @needs_shared_data
+@pytest.mark.parametrize(
+    ("model", "options", "normalization"),
+    [
+        ("mobilenet_v2_1.0_224_quant", (), None),
+        ("efficientnet_edgetpu_m_quant", ("--set", LABELS, *NORMALIZED), (127.0, 128.0)),
+        ("efficientnet_lite2_260_int8", (), None),
+    ],
+)
+def test_the_answers_are_those_of_a_plain_loop(
+    tmp_path: Path,
+    figures: Callable[[str], None],
+    model: str,
+    options: tuple[str, ...],
+    normalization: tuple[float, float] | None,
+) -> None:
+    pictures = sorted((FOLDER / "images").glob("*.JPEG"))
+    file = FOLDER / "models" / f"{model}.tflite"
+    file = file if file.exists() else BUNDLED_FOLDER / f"{model}.tflite"
+    # A file of the bundled model has its labels from the package.
+    named = file if file.parent != BUNDLED_FOLDER else model
+    runtime = load_model(file).runtime.module.partition(".")[0]
+    done = run_cli(
+        "classify", "--json", *pictures, "--model", named, *options,
+        env=isolated(tmp_path), timeout_s=110,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ours = [each["predictions"][0]["class_id"] for each in json.loads(done.stdout)]
+    plain = plain_scores(file, pictures, normalization=normalization, runtime=runtime)
+    same = sum(best(scores, 1) == [one] for scores, one in zip(plain, ours, strict=True))
+    figures(f"{model}: {same} of {len(pictures)} as in the plain loop")
+    assert same >= 0.99 * len(pictures)
+
+
+@needs_shared_data
 def test_wrong_normalization_shows(tmp_path: Path) -> None:
     """Raw pixels into a model that wants them normalized: no error, only worse answers."""
     file = FOLDER / "models" / "efficientnet_edgetpu_m_quant.tflite"
@@ -61,7 +103,9 @@ def test_wrong_normalization_shows(tmp_path: Path) -> None:
 
 
 @needs_shared_data
-def test_a_model_that_is_silent_about_normalization_gets_the_usual_one(tmp_path: Path) -> None:
+def test_a_model_that_is_silent_shows_its_normalization_by_the_span_of_its_input(
+    tmp_path: Path,
+) -> None:
     file = FOLDER / "models" / "efficientnet_edgetpu_m_quant.tflite"
     top1, _top3 = accuracy(tmp_path, str(file), "--set", LABELS)
     assert top1 >= 0.92
