@@ -117,7 +117,7 @@ DEVICE_SILENT = Problem(
     remedy="`v4l2-ctl -d {url} --stream-mmap --stream-count=1 --stream-to=/dev/null` tries it "
     "without the daemon; unplug it and plug it in again, at a port of its own or a powered hub; "
     "`sudo dmesg | grep -iE 'uvc|usb'` has the kernel's words; a smaller picture with "
-    "`camera.stream.options.video_size`",
+    "`video_size` in `[camera.stream.options]`",
 )
 UNREACHABLE = Problem(
     id="camera.unreachable",
