@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
                 {
                     "rank": p.rank,
                     "class_id": p.class_id,
+                    "name": p.name,
                     "label": p.label,
                     "score": round(p.score, 5),
                 }
@@ -72,8 +73,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_table(answer: dict[str, Any]) -> None:
+    from edgeclassifier.engine.names import further_synonyms
+
     sys.stdout.write(f"{answer['file']}  ({answer['model']}, {answer['latency_ms']:.1f} ms)\n")
     for each in answer["predictions"]:
-        sys.stdout.write(f"  {each['score']:6.1%}  {each['label']}\n")
+        further = further_synonyms(each["name"], each["label"])
+        shown = f"{each['name']}  ({further})" if further else each["name"]
+        sys.stdout.write(f"  {each['score']:6.1%}  {shown}\n")
     if not answer["predictions"]:
         sys.stdout.write("  no label reaches the threshold\n")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edgeclassifier.contract.results import Prediction
 from edgeclassifier.engine.labels import fit_labels
+from edgeclassifier.engine.names import Names
 from edgeclassifier.engine.preprocess import InputSpec
 from edgeclassifier.engine.runtime import Interpreter, LoadedModel
 from edgeclassifier.engine.tensors import TensorLayout
@@ -49,6 +50,7 @@ class Classifier:
         self._output_index: int = output_details["index"]
         self._stored_scores = _dequantization_table(output_details)
         self.labels = fit_labels(labels, int(output_details["shape"][-1]), source=labels_source)
+        self.names = Names(self.labels)
         self._top_k = top_k
         self._threshold = threshold
         self.applies_softmax = self._is_logits(output)
@@ -90,6 +92,7 @@ class Classifier:
             Prediction(
                 rank=rank,
                 class_id=int(class_id),
+                name=self.names.all[class_id],
                 label=self.labels[class_id],
                 score=float(scores[class_id]),
             )

@@ -1,0 +1,39 @@
+"""Which classes the configuration means, once the model is known."""
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from edgeclassifier.config import StateConfig
+from edgeclassifier.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgeclassifier.engine.names import Names
+
+
+def check_names(config: StateConfig, names: "Names") -> None:
+    """Raise ConfigError if the configuration names a class that the model does not have."""
+    if problems := [*name_problems(config, names)]:
+        raise ConfigError(problems)
+
+
+def name_problems(config: StateConfig, names: "Names") -> Iterator[str]:
+    """Say what is wrong with the classes that the configuration names."""
+    for key, words in (("exclude", config.exclude), ("thresholds", config.thresholds)):
+        for word in words:
+            if not names.find(word):
+                yield f"state.{key}: {names.unknown(word)}"
+    chosen: dict[int, str] = {}
+    for word, threshold in config.thresholds.items():
+        for class_id in names.find(word):
+            other = chosen.setdefault(class_id, word)
+            if config.thresholds[other] != threshold:
+                both = f"{json.dumps(other, ensure_ascii=False)} and "
+                both += json.dumps(word, ensure_ascii=False)
+                yield f"state.thresholds: {both} are one class: it can have one threshold"
+                break
+
+
+def named(words: tuple[str, ...], names: "Names") -> frozenset[str]:
+    """Return the names of the classes that `words` mean; unknown ones mean none."""
+    return frozenset(names.all[class_id] for word in words for class_id in names.find(word))
