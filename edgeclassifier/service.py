@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 
 from edgeclassifier.compose.daemon import run_daemon
-from edgeclassifier.compose.names import state_directory
+from edgeclassifier.compose.identity import state_directory
 from edgeclassifier.config import Config
 from edgeclassifier.daemon.exit_record import ExitRecord
 from edgeclassifier.errors import EXIT_FAILURE, EdgeclassifierError

@@ -32,8 +32,10 @@ def handle(device: str, kind: str, payload: dict[str, Any], age_s: float | None)
     """Do something with a new message; `age_s` is None if the device's clock is not set."""
     found = next(iter(payload["predictions"]), {}) if kind == "predictions" else payload
     age = "clock not set" if age_s is None else f"{age_s:.1f} s late" if age_s > LATE_S else "new"
-    label = f"{found['label']} {found['score']:.0%}" if found else "nothing"
-    columns = payload["timestamp"], device, kind, payload["seq"], age, label
+    # A device with version 0.1.0 sends no name.
+    name = found.get("name") or found.get("label")
+    seen = f"{name} {found['score']:.0%}" if found else "unknown"
+    columns = payload["timestamp"], device, kind, payload["seq"], age, seen
     print(*columns, sep="\t", flush=True)  # noqa: T201 - its output
 
 

@@ -97,7 +97,7 @@ class Rig:
         self._publisher = Publisher(
             publish=self._session.publish,
             payloads=Payloads(camera="memory"),
-            label=StableLabel(state_rules(config.state)),
+            label=StableLabel(state_rules(config.state, engine.classifier.names)),
             settings=PublisherSettings(
                 topics=Topics(root="edgeclassifier", device="bench", camera="memory"),
                 max_rate_hz=0,

@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
                 {
                     "rank": p.rank,
                     "class_id": p.class_id,
+                    "name": p.name,
                     "label": p.label,
                     "score": round(p.score, 5),
                 }
@@ -99,9 +100,13 @@ def _pictures(name: str) -> list[Path]:
 
 
 def _print_table(answer: dict[str, Any]) -> None:
+    from edgeclassifier.engine.names import further_synonyms
+
     name = one_line(f"{answer['file']}  ({answer['model']}")
     sys.stdout.write(f"{name}, {answer['latency_ms']:.1f} ms)\n")
     for each in answer["predictions"]:
-        sys.stdout.write(f"  {each['score']:6.1%}  {one_line(each['label'])}\n")
+        further = further_synonyms(each["name"], each["label"])
+        shown = f"{each['name']}  ({further})" if further else each["name"]
+        sys.stdout.write(f"  {each['score']:6.1%}  {one_line(shown)}\n")
     if not answer["predictions"]:
         sys.stdout.write("  no label reaches the threshold\n")

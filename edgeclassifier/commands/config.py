@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _changes(configured: "Config", file: Path | None) -> "tuple[Change, ...]":
-    from edgeclassifier.compose.names import state_directory
+    from edgeclassifier.compose.identity import state_directory
     from edgeclassifier.config.overrides import kept_changes
 
     directory = state_directory(configured.device, os.environ)

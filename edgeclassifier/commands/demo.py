@@ -26,6 +26,7 @@ _SILENCE_S = 5.0
 _STOP_TIMEOUT_S = 10.0
 _FIRST_PREDICTION_S = 60.0
 _POLL_S = 0.2
+_COLUMN = 24
 
 
 def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -167,11 +168,8 @@ def _show(
 
 
 def _print_prediction(payload: dict[str, Any]) -> None:
-    # A label lists synonyms; the first one is enough to look at.
-    best = "  ".join(
-        f"{each['score']:6.1%} {each['label'].partition(',')[0]:<22.22}"
-        for each in payload["predictions"]
-    )
+    shown = [f"{each['name']} {each['score']:.1%}" for each in payload["predictions"]]
+    best = "  ".join(f"{each:<{_COLUMN}}" for each in shown)
     _say(f"{payload['origin']:<20.20} {best} {payload['latency_ms']['inference']:7.1f} ms")
 
 

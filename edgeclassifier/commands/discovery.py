@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _remove(config: "Config") -> None:
     from edgeclassifier.compose.broker import broker_access
-    from edgeclassifier.compose.names import device_id
+    from edgeclassifier.compose.identity import device_id
     from edgeclassifier.compose.publisher import discovery_removal
     from edgeclassifier.mqtt.once import deliver
 

@@ -18,6 +18,7 @@ from edgeclassifier.host.terminal import one_line
 
 if TYPE_CHECKING:
     from edgeclassifier.engine.evaluation import Evaluation
+    from edgeclassifier.engine.names import Names
 
 _WORST = 10
 
@@ -36,7 +37,8 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
         type=Path,
         required=True,
         metavar="CSV",
-        help="lines of FILE,CLASS; a class is an index from 0, without a background, or a label",
+        help="lines of FILE,CLASS; a class is an index from 0, without a background, or its "
+        "name, its label, or a synonym",
     )
     parser.add_argument(
         "--short-side",
@@ -63,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     engine = build_engine(config)
     if engine.pixels.reason:
         report(f"{engine.model.path}: {engine.pixels.reason}")
-    expected = class_ids(truth, engine.classifier.labels, source=str(args.labels))
+    names = engine.classifier.names
+    expected = class_ids(truth, names, source=str(args.labels))
 
     def classify(path: Path) -> tuple[Prediction, ...]:
         pixels = load_picture(path)
@@ -73,20 +76,21 @@ def run(args: argparse.Namespace) -> int:
         found = evaluate(
             args.folder,
             expected,
-            labels=engine.classifier.labels,
+            names=names,
             classify=classify,
             advance=advance,
         )
     for problem in found.unreadable:
         report(problem)
     if args.json:
-        sys.stdout.write(json.dumps(_as_data(engine.model.name, found), indent=2) + "\n")
+        sys.stdout.write(json.dumps(_as_data(engine.model.name, found, names), indent=2) + "\n")
     else:
         _print_figures(engine.model.name, found)
     return EXIT_FAILURE if found.unreadable or not found.pictures else 0
 
 
-def _as_data(model: str, found: "Evaluation") -> dict[str, Any]:
+def _as_data(model: str, found: "Evaluation", names: "Names") -> dict[str, Any]:
+    labels = dict(zip(names.all, names.labels, strict=True))
     return {
         "model": model,
         "pictures": found.pictures,
@@ -94,8 +98,14 @@ def _as_data(model: str, found: "Evaluation") -> dict[str, Any]:
         "top1": round(found.top1_accuracy, 4),
         "top3": round(found.top3_accuracy, 4),
         "confusions": [
-            {"label": label, "instead": instead, "count": count}
-            for (label, instead), count in found.confusions.most_common()
+            {
+                "name": right,
+                "label": labels[right],
+                "instead_name": instead,
+                "instead": labels.get(instead, instead),
+                "count": count,
+            }
+            for (right, instead), count in found.confusions.most_common()
         ],
     }
 
@@ -107,5 +117,5 @@ def _print_figures(model: str, found: "Evaluation") -> None:
         f"top-1     {found.top1_accuracy:.3f}\n"
         f"top-3     {found.top3_accuracy:.3f}\n"
     )
-    for (label, instead), count in found.confusions.most_common(_WORST):
-        sys.stdout.write(one_line(f"  {count} x {label}  taken for  {instead}") + "\n")
+    for (right, instead), count in found.confusions.most_common(_WORST):
+        sys.stdout.write(one_line(f"  {count} x {right}  taken for  {instead}") + "\n")

@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeclassifier.compose.accelerator import compiled_model
 from edgeclassifier.compose.broker import broker_access, subscriptions
@@ -11,6 +12,7 @@ from edgeclassifier.compose.camera import camera_settings, idle_settings
 from edgeclassifier.compose.engine import build_inference
 from edgeclassifier.compose.golden import judge, try_model
 from edgeclassifier.compose.model import find_model
+from edgeclassifier.compose.names import check_names, name_problems
 from edgeclassifier.compose.packages import require_packages
 from edgeclassifier.compose.publisher import publisher_settings, state_rules
 from edgeclassifier.config import Config
@@ -26,6 +28,9 @@ from edgeclassifier.errors import ModelError
 from edgeclassifier.host.credentials import password_path
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from edgeclassifier.engine.inference import Inference
 
 Step = Callable[[], None]
 Version = tuple[str, int, int]
@@ -59,9 +64,16 @@ class Changes(Plain):
         if at(CAMERA, changed):
             camera = camera_settings(new.camera)
             steps.append(lambda: self.pipeline.replace_camera(camera))
+        names = self.pipeline.inference.classifier.names
         if model_keys := at(MODEL, changed):
             tried = not any(key.startswith("model.") for key in model_keys)
-            steps.append(self._new_model(new, tried=tried))
+            inference = _new_model(new, tried=tried)
+            names = inference.classifier.names
+            steps.append(lambda: self.pipeline.swap(inference))
+        if model_keys or at(PUBLISHING, changed):
+            check_names(new.state, names)
+            rules = state_rules(new.state, names)
+            steps.append(lambda: self.publisher.follow(rules))
         if at(IDLE, changed):
             idle = idle_settings(new)
             steps.append(lambda: self.pipeline.configure_idle(idle))
@@ -69,14 +81,12 @@ class Changes(Plain):
             steps.append(lambda: logging.getLogger().setLevel(new.log.level.upper()))
         return steps
 
-    def _new_model(self, config: Config, *, tried: bool) -> Step:
-        model = find_model(config.model)
-        answers = None if tried else try_model(config, model)
-        inference = build_inference(config, model)
-        if answers is not None:
-            judge(model.name, answers, labels=inference.classifier.labels)
-        log.info("model %s: %s", model.name, model.reason)
-        return lambda: self.pipeline.swap(inference)
+    def model_returned(self, config: Config) -> None:
+        """Follow the model before, which is in use again, with `config`."""
+        names = self.pipeline.inference.classifier.names
+        for problem in name_problems(config.state, names):
+            log.warning("%s", problem)
+        self.publisher.follow(state_rules(config.state, names))
 
     def _new_session(self, old: Config, new: Config) -> Step:
         before, topics = (publisher_settings(each).topics for each in (old, new))
@@ -100,8 +110,18 @@ class Changes(Plain):
     def _configure(self, config: Config) -> None:
         settings = publisher_settings(config)
         self.requests.base = settings.topics.base
-        self.publisher.configure(settings, rules=state_rules(config.state))
+        self.publisher.configure(settings)
         self.reporter.configure(topics=settings.topics, interval_s=config.mqtt.health_interval_s)
+
+
+def _new_model(config: Config, *, tried: bool) -> "Inference":
+    model = find_model(config.model)
+    answers = None if tried else try_model(config, model)
+    inference = build_inference(config, model)
+    if answers is not None:
+        judge(model.name, answers, labels=inference.classifier.labels)
+    log.info("model %s: %s", model.name, model.reason)
+    return inference
 
 
 class Planner:

@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from edgeclassifier.compose.names import broker_port, topics_of
+from edgeclassifier.compose.identity import broker_port, topics_of
 from edgeclassifier.config import Config, MqttConfig
 from edgeclassifier.config.overrides import Change
 from edgeclassifier.host.credentials import password_path

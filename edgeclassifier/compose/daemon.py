@@ -30,6 +30,7 @@ from edgeclassifier.daemon.reporter import Reporter
 from edgeclassifier.daemon.requests import RequestHandler
 from edgeclassifier.daemon.stable_label import StableLabel
 from edgeclassifier.daemon.watchdog import Watchdog
+from edgeclassifier.engine.names import Names
 from edgeclassifier.host.lifecycle import Running
 from edgeclassifier.host.signals import StopSignal
 from edgeclassifier.host.system import System
@@ -90,10 +91,11 @@ def run_daemon(
         idle=idle_settings(config),
     )
     payloads = Payloads(camera=config.camera.id)
+    label = StableLabel(state_rules(config.state, Names(())))
     publisher = Publisher(
         publish=session.publish,
         payloads=payloads,
-        label=StableLabel(state_rules(config.state)),
+        label=label,
         settings=settings,
     )
 
@@ -111,6 +113,7 @@ def run_daemon(
         config = load(models, chosen, overrides, last_crash=last_crash, stop=stop)
         if stop.wanted:
             return
+        label.rules = state_rules(config.state, models.current.classifier.names)
 
         tally = Tally(started_s=started_s)
         # A plan changes the parts that are built below.
@@ -181,6 +184,7 @@ def run_daemon(
             reporter=reporter,
             reload=reload,
             overrides=overrides,
+            model_returned=changes.model_returned,
             watchdog=watchdog,
             guests=guests,
             commentary=Commentary(

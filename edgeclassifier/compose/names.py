@@ -1,48 +1,39 @@
-"""The device's name, topics, broker and folder, as the configuration means them. Needs no NumPy."""
+"""Which classes the configuration means, once the model is known."""
 
-import re
-import socket
-from collections.abc import Mapping
-from pathlib import Path
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from edgeclassifier.config import Config, MqttConfig
-from edgeclassifier.config.schema import DeviceConfig
-from edgeclassifier.contract.messages import Topics
+from edgeclassifier.config import StateConfig
+from edgeclassifier.errors import ConfigError
 
-NO_FOLDER = (
-    'buffer.storage is "disk", but there is no folder for it: set buffer.path or '
-    "device.state_directory"
-)
-
-_PORT, _TLS_PORT = 1883, 8883
+if TYPE_CHECKING:
+    from edgeclassifier.engine.names import Names
 
 
-def topics_of(config: Config) -> Topics:
-    """Name the topics of the configured device."""
-    return Topics(
-        root=config.mqtt.root, device=device_id(config.device.id), camera=config.camera.id
-    )
+def check_names(config: StateConfig, names: "Names") -> None:
+    """Raise ConfigError if the configuration names a class that the model does not have."""
+    if problems := [*name_problems(config, names)]:
+        raise ConfigError(problems)
 
 
-def device_id(configured: str) -> str:
-    """Return the configured id, or the host name in the characters that a topic allows."""
-    host = socket.gethostname().partition(".")[0]
-    return configured or re.sub(r"[^a-zA-Z0-9_-]+", "-", host).strip("-") or "device"
+def name_problems(config: StateConfig, names: "Names") -> Iterator[str]:
+    """Say what is wrong with the classes that the configuration names."""
+    for key, words in (("exclude", config.exclude), ("thresholds", config.thresholds)):
+        for word in words:
+            if not names.find(word):
+                yield f"state.{key}: {names.unknown(word)}"
+    chosen: dict[int, str] = {}
+    for word, threshold in config.thresholds.items():
+        for class_id in names.find(word):
+            other = chosen.setdefault(class_id, word)
+            if config.thresholds[other] != threshold:
+                both = f"{json.dumps(other, ensure_ascii=False)} and "
+                both += json.dumps(word, ensure_ascii=False)
+                yield f"state.thresholds: {both} are one class: it can have one threshold"
+                break
 
 
-def broker_port(config: MqttConfig) -> int:
-    """Return the configured port, or the usual one."""
-    return config.port or (_TLS_PORT if config.tls.enabled else _PORT)
-
-
-def state_directory(config: DeviceConfig, environment: Mapping[str, str]) -> Path | None:
-    """Return the configured folder, or the systemd unit's, or the user's; None if there is none."""
-    if config.state_directory:
-        return Path(config.state_directory)
-    if of_the_unit := environment.get("STATE_DIRECTORY"):
-        return Path(of_the_unit.partition(":")[0])
-    if base := environment.get("XDG_STATE_HOME"):
-        return Path(base) / "edgeclassifier"
-    if home := environment.get("HOME"):
-        return Path(home) / ".local" / "state" / "edgeclassifier"
-    return None
+def named(words: tuple[str, ...], names: "Names") -> frozenset[str]:
+    """Return the names of the classes that `words` mean; unknown ones mean none."""
+    return frozenset(names.all[class_id] for word in words for class_id in names.find(word))

@@ -1,12 +1,18 @@
 """Where messages go, how often, when the label changes, and what Home Assistant is told."""
 
+from typing import TYPE_CHECKING
+
 from edgeclassifier import __version__
+from edgeclassifier.compose.identity import topics_of
 from edgeclassifier.compose.model import model_names
-from edgeclassifier.compose.names import topics_of
+from edgeclassifier.compose.names import named
 from edgeclassifier.config import Config, StateConfig
 from edgeclassifier.contract.messages import Message
 from edgeclassifier.daemon.publisher import PublisherSettings
 from edgeclassifier.daemon.stable_label import StateRules
+
+if TYPE_CHECKING:
+    from edgeclassifier.engine.names import Names
 
 _LEAVE_FRACTION = 2 / 3
 
@@ -23,15 +29,19 @@ def publisher_settings(config: Config) -> PublisherSettings:
     )
 
 
-def state_rules(config: StateConfig) -> StateRules:
-    """Say when the label changes."""
+def state_rules(config: StateConfig, names: "Names") -> StateRules:
+    """Say when the label changes, of a model with these names: others are passed over."""
     return StateRules(
         threshold=config.threshold,
         leave_threshold=config.leave_threshold or config.threshold * _LEAVE_FRACTION,
         window_s=config.window_s,
         hold_s=config.hold_s,
-        thresholds=config.thresholds,
-        exclude=frozenset(config.exclude),
+        thresholds={
+            name: threshold
+            for word, threshold in config.thresholds.items()
+            for name in named((word,), names)
+        },
+        exclude=named(config.exclude, names),
     )
 
 

@@ -6,6 +6,7 @@ from edgeclassifier.compose.clients import how_to_take_back
 from edgeclassifier.compose.engine import build_inference
 from edgeclassifier.compose.golden import try_model
 from edgeclassifier.compose.model import ModelFile, find_model
+from edgeclassifier.compose.names import check_names
 from edgeclassifier.config import Config
 from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.contract.plain import Plain, plain_data
@@ -55,13 +56,14 @@ def load(
 ) -> Config:
     """Load the model, or the configured one if the one that was chosen on request fails.
 
-    Returns the configuration in use then. After `stop` there may be no model. Raises ModelError.
+    Returns the configuration in use then. After `stop` there may be no model. Raises ModelError,
+    or ConfigError if that names a class that the model does not have.
     """
     # Perhaps it was the model: a damaged one can take the process with it.
     unexplained = last_crash is not None and last_crash.exit_code is None
     try:
         _load(models, chosen, on_trial=unexplained, stop=stop)
-    except ModelError as error:
+    except (ConfigError, ModelError) as error:
         chosen = _without_chosen_model(error, chosen.configured, chosen.config, overrides)
         _load(models, chosen, on_trial=False, stop=stop)
     if not stop.wanted:
@@ -75,7 +77,9 @@ def _load(models: ModelSlot, chosen: Chosen, *, on_trial: bool, stop: StopSignal
     if on_trial:
         _try(chosen, stop)
     if not stop.wanted:
-        models.load(build_inference(chosen.config, chosen.model))
+        inference = build_inference(chosen.config, chosen.model)
+        check_names(chosen.config.state, inference.classifier.names)
+        models.load(inference)
         log.info("model %s: %s", chosen.model.name, chosen.model.reason)
 
 
@@ -91,7 +95,7 @@ def _try(chosen: Chosen, stop: StopSignal) -> None:
 
 
 def _without_chosen_model(
-    error: ModelError, configured: Config, config: Config, overrides: Overrides
+    error: ConfigError | ModelError, configured: Config, config: Config, overrides: Overrides
 ) -> Chosen:
     """Return to the configured model; to be saved once that is loaded.
 
@@ -99,7 +103,8 @@ def _without_chosen_model(
     """
     if config.model.name == configured.model.name:
         raise error
-    log.warning("the model that was chosen on request is taken back: %s", error)
+    reason = "; ".join(str(error).splitlines())
+    log.warning("the model that was chosen on request is taken back: %s", reason)
     overrides.set(configured, "model.name", None)
     config = overrides.apply(configured)
     return Chosen(configured=configured, config=config, model=find_model(config.model))

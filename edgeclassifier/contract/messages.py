@@ -151,6 +151,7 @@ class Payloads:
         """Describe the label that holds."""
         return {
             **self._head(newest.frame.utc, clock_synchronized=clock_synchronized),
+            "name": state.name,
             "label": state.label,
             "class_id": state.class_id,
             "score": round(state.score, 5),
@@ -162,6 +163,7 @@ class Payloads:
         return {
             **self.state(state, newest, clock_synchronized=clock_synchronized),
             "event_type": "label_changed",
+            "previous_name": state.previous_name,
             "previous_label": state.previous_label,
         }
 
@@ -200,6 +202,7 @@ def _predictions(result: Result) -> list[dict[str, Any]]:
         {
             "rank": each.rank,
             "class_id": each.class_id,
+            "name": each.name,
             "label": each.label,
             "score": round(each.score, 5),
         }

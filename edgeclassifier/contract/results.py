@@ -18,7 +18,10 @@ class Prediction:
     """1 is the most likely class."""
     class_id: int
     """Index of the model's output."""
+    name: str
+    """What the class is called: the first synonym of its label."""
     label: str
+    """What the model's labels say of the class, which may be a list of synonyms."""
     score: float
     """0 to 1."""
 
@@ -80,14 +83,17 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The label that holds."""
+    """The class that holds."""
 
+    name: str
+    """"unknown" if no class reached the threshold."""
     label: str
     class_id: int | None
-    """None if no label reached the threshold."""
+    """None if no class reached the threshold."""
     score: float
-    """The average of the label's score; of the best label where it is unknown."""
-    previous_label: str | None
+    """The average of the class's score; of the best class if it is unknown."""
+    previous_name: str | None
     """None for the first state."""
+    previous_label: str | None
     since_s: float
     """When the label took over, on the monotonic clock."""

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from edgeclassifier.contract.results import UNKNOWN, Result, State
+from edgeclassifier.contract.results import Result, State
 from edgeclassifier.host.terminal import one_line
 
 _PAUSE_MIN_S = 1.0
@@ -27,30 +27,25 @@ class Commentary:
         self._watch = watch
         self._hold_s = hold_s
         self._said: str | None = None
-        """The label of the newest state in the log."""
+        """The name of the newest state in the log."""
         self._due_s = float("-inf")
 
     def first(self, result: Result) -> None:
         """Say that predictions come."""
         best = next(iter(result.predictions), None)
-        found = f"{_name(best.label)} ({best.score:.1%})" if best else "no label has enough score"
+        found = f"{one_line(best.name)} ({best.score:.1%})" if best else "no label has enough score"
         after_s = time.monotonic() - self._started_s
         log.info("first prediction after %.1f s: %s; %s", after_s, found, self._watch())
 
     def follow(self, state: State | None) -> None:
         """Say what the state is now, if that has changed and it is time."""
-        if state is None or state.label == self._said:
+        if state is None or state.name == self._said:
             return
         now_s = time.monotonic()
         if now_s < self._due_s:
             return
         self._due_s = now_s + max(self._hold_s(), _PAUSE_MIN_S)
-        before, self._said = self._said, state.label
-        origin = "" if before is None else f"{_name(before)} -> "
-        of = "best average " if state.label == UNKNOWN else ""
-        log.info("state: %s%s (%s%.1f%%)", origin, _name(state.label), of, 100 * state.score)
-
-
-def _name(label: str) -> str:
-    """Return the first of a label's synonyms, so that a terminal can show it."""
-    return one_line(label.partition(",")[0])
+        before, self._said = self._said, state.name
+        origin = "" if before is None else f"{one_line(before)} -> "
+        of = "best average " if state.class_id is None else ""
+        log.info("state: %s%s (%s%.1f%%)", origin, one_line(state.name), of, 100 * state.score)

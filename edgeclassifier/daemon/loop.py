@@ -3,6 +3,7 @@
 import gc
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from edgeclassifier.cameras.reader import POLL_S
 from edgeclassifier.config.overrides import Overrides
@@ -19,6 +20,9 @@ from edgeclassifier.host.priority import be_nice
 from edgeclassifier.host.signals import StopSignal
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.pipeline import EndOfFrames, Pipeline
+
+if TYPE_CHECKING:
+    from edgeclassifier.config import Config
 
 _LOOK_S = 0.1
 """How often the parts are looked after while results come."""
@@ -40,6 +44,7 @@ class Daemon:
         reporter: Reporter,
         reload: Reload,
         overrides: Overrides,
+        model_returned: "Callable[[Config], None]",
         watchdog: Watchdog,
         guests: Guests,
         commentary: Commentary,
@@ -48,13 +53,18 @@ class Daemon:
         stop: StopSignal,
         nice: int,
     ) -> None:
-        """Take `nice`, the niceness of the calling thread while frames go through."""
+        """Take `nice`, the niceness of the calling thread while frames go through.
+
+        `model_returned` is called if the model before is in use again, with the configuration that
+        is in use then.
+        """
         self._pipeline = pipeline
         self._session = session
         self._publisher = publisher
         self._reporter = reporter
         self._reload = reload
         self._overrides = overrides
+        self._model_returned = model_returned
         self._watchdog = watchdog
         self._guests = guests
         self._commentary = commentary
@@ -137,6 +147,7 @@ class Daemon:
             in_use = self._pipeline.inference.model(CPU).name
             self._overrides.take_back("model.name", in_force=in_use)
             self._reload.model_refused(model)
+            self._model_returned(self._reload.config)
             self._reporter.changed()
         camera, before = self._pipeline.camera_refused, self._camera_refused
         self._camera_refused = camera

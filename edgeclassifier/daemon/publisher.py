@@ -87,17 +87,19 @@ class Publisher:
         """The label that holds; None before the first result."""
         return self._label.state
 
-    def configure(self, settings: PublisherSettings, *, rules: StateRules | None = None) -> None:
-        """Go by other settings, and other rules of the label, from the next result on."""
+    def configure(self, settings: PublisherSettings) -> None:
+        """Go by other settings from the next result on."""
         self.settings = settings
         self._topics = settings.topics
         self._payloads.camera = settings.topics.camera
-        if rules is not None:
-            self._label.rules = rules
         self._predictions = RateLimit(max_rate_hz=settings.max_rate_hz)
         rate_hz = settings.image_max_rate_hz
         self._images = None if rate_hz is None else RateLimit(max_rate_hz=rate_hz)
         self.repeat_state()
+
+    def follow(self, rules: StateRules) -> None:
+        """Go by other rules of the label from the next result on."""
+        self._label.rules = rules
 
     def repeat_state(self) -> None:
         """Publish the state with the next result, whether it changes or not."""

@@ -29,18 +29,19 @@ class StateRules(Plain):
     hold_s: float
     """The shortest time from one change to the next."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
-    """Enter thresholds of single labels; they leave at the same fraction of it as the others."""
+    """Enter thresholds of single classes, by their names; they leave at the same fraction of it as
+    the others."""
     exclude: Collection[str] = ()
-    """Labels that never take over."""
+    """Names of classes that never take over."""
 
-    def enters_at(self, label: str) -> float:
-        """Return the enter threshold of a label."""
-        return self.thresholds.get(label, self.threshold)
+    def enters_at(self, name: str) -> float:
+        """Return the enter threshold of a class."""
+        return self.thresholds.get(name, self.threshold)
 
-    def leaves_below(self, label: str) -> float:
-        """Return the leave threshold of a label."""
+    def leaves_below(self, name: str) -> float:
+        """Return the leave threshold of a class."""
         fraction = self.leave_threshold / self.threshold if self.threshold else 1.0
-        return self.enters_at(label) * fraction
+        return self.enters_at(name) * fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class StableLabel:
     def __init__(self, rules: StateRules) -> None:
         self.rules = rules
         self._state: State | None = None
+        self._holder: str | None = None
+        """Name of the class that holds. None is not the class that a model may call "unknown"."""
         self._seen: deque[_Seen] = deque()
 
     @property
@@ -65,50 +68,56 @@ class StableLabel:
     def update(self, predictions: Sequence[Prediction], *, now_s: float) -> State | None:
         """Take the predictions of a frame captured at `now_s`; return a changed state."""
         rules, current = self.rules, self._state
-        self._seen.append(_Seen(now_s, [p for p in predictions if p.label not in rules.exclude]))
+        self._seen.append(_Seen(now_s, [p for p in predictions if p.name not in rules.exclude]))
         while len(self._seen) > 1 and self._seen[0].at_s <= now_s - rules.window_s:
             self._seen.popleft()
         averages = self._averages()
-        label = self._choose(averages)
+        chosen = self._choose(averages)
         if current is not None:
             held_s = now_s - current.since_s
-            if label == current.label or held_s < rules.hold_s:
-                score = _score(current.label, averages)
-                self._state = replace(current, score=score)
+            if chosen == self._holder or held_s < rules.hold_s:
+                self._state = replace(current, score=_score(self._holder, averages))
                 return None
+        found = None if chosen is None else averages[chosen][1]
         self._state = State(
-            label=label,
-            class_id=averages[label][1] if label in averages else None,
-            score=_score(label, averages),
+            name=UNKNOWN if found is None else found.name,
+            label=UNKNOWN if found is None else found.label,
+            class_id=None if found is None else found.class_id,
+            score=_score(chosen, averages),
+            previous_name=current.name if current else None,
             previous_label=current.label if current else None,
             since_s=now_s,
         )
+        self._holder = chosen
         return self._state
 
-    def _averages(self) -> dict[str, tuple[float, int]]:
-        """Return the average score and the class id of every label in the window."""
-        sums: dict[str, tuple[float, int]] = {}
+    def _averages(self) -> dict[str, tuple[float, Prediction]]:
+        """Return the average score and the newest prediction of every class in the window."""
+        sums: dict[str, tuple[float, Prediction]] = {}
         for seen in self._seen:
             for each in seen.predictions:
-                before, _ = sums.get(each.label, (0.0, 0))
-                sums[each.label] = before + each.score, each.class_id
-        return {label: (total / len(self._seen), id_) for label, (total, id_) in sums.items()}
+                before = sums[each.name][0] if each.name in sums else 0.0
+                sums[each.name] = before + each.score, each
+        return {name: (total / len(self._seen), newest) for name, (total, newest) in sums.items()}
 
-    def _choose(self, averages: Mapping[str, tuple[float, int]]) -> str:
-        rules = self.rules
-        if self._state is not None and self._state.label in averages:
-            holder = self._state.label
-            if averages[holder][0] >= rules.leaves_below(holder):
-                return holder
+    def _choose(self, averages: Mapping[str, tuple[float, Prediction]]) -> str | None:
+        """Name the class that is to hold; None: no class reaches its threshold."""
+        rules, holder = self.rules, self._holder
+        if (
+            holder is not None
+            and holder in averages
+            and averages[holder][0] >= rules.leaves_below(holder)
+        ):
+            return holder
         entering = [
-            (-average, class_id, label)
-            for label, (average, class_id) in averages.items()
-            if average >= rules.enters_at(label)
+            (-average, newest.class_id, name)
+            for name, (average, newest) in averages.items()
+            if average >= rules.enters_at(name)
         ]
-        return min(entering)[2] if entering else UNKNOWN
+        return min(entering)[2] if entering else None
 
 
-def _score(label: str, averages: Mapping[str, tuple[float, int]]) -> float:
-    if label == UNKNOWN:
+def _score(name: str | None, averages: Mapping[str, tuple[float, Prediction]]) -> float:
+    if name is None:
         return max((average for average, _ in averages.values()), default=0.0)
-    return averages[label][0] if label in averages else 0.0
+    return averages[name][0] if name in averages else 0.0

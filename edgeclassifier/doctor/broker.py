@@ -96,7 +96,7 @@ SILENT = Problem(
 def check_broker(subject: Subject) -> Iterator[Finding]:
     """Read its secrets, then connect once, with another client id than the daemon's."""
     from edgeclassifier.compose.broker import broker_access, probe_broker
-    from edgeclassifier.compose.names import device_id
+    from edgeclassifier.compose.identity import device_id
 
     mqtt = subject.config.mqtt
     file = Path(mqtt.password_file)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeclassifier.compose.names import NO_FOLDER
+from edgeclassifier.compose.identity import NO_FOLDER
 from edgeclassifier.config import Config, load_config, to_toml
 from edgeclassifier.config.loader import config_files
 from edgeclassifier.config.options import is_path

@@ -94,6 +94,16 @@ LABELS_DOUBTFUL = Problem(
     remedy="set `model.labels` to the file that belongs to the model, and `model.mean` and "
     "`model.std` to what it was trained with",
 )
+CLASS_UNKNOWN = Problem(
+    id="labels.class_unknown",
+    level=Level.FAILURE,
+    exit_code=EXIT_CONFIG,
+    title="The configuration names a class that the model does not have",
+    meaning="A word of `state.exclude` or `state.thresholds` is neither the name of a class nor "
+    "one of its synonyms, or two words of `state.thresholds` are one class.",
+    remedy="write the class as the model's labels do: `edgeclassifier classify PICTURE` shows "
+    "names and synonyms",
+)
 
 
 def check_model(subject: Subject) -> Iterator[Finding]:
@@ -135,19 +145,25 @@ def check_labels(subject: Subject) -> Iterator[Finding]:
         yield NOT_TRIED.found("the model does not run", check="labels")
     elif "pixels_error" in results:
         yield NOT_TRIED.found("it is not clear what the model's pixels mean", check="labels")
-    elif count is None:
+        return
+    if count is None:
         reason = results.get("error") or subject.trial("model").outcome.last_words
         yield LABELS_UNFIT.found(str(reason))
-    elif "doubt" in results:
+        return
+    unknown = _listed(results.get("name_problems"))
+    yield from (CLASS_UNKNOWN.found(str(each)) for each in unknown)
+    if "doubt" in results:
         yield LABELS_DOUBTFUL.found(str(results["doubt"]))
     elif results.get("classified") is not True:
         reason = results.get("error") or subject.trial("model").outcome.last_words or "no answer"
         yield CRASHES.found(f"while it classified the sample pictures: {reason}")
-    else:
-        # A label lists synonyms; the first one is enough to know it by.
-        listed = results.get("first_labels")
-        first = [str(each).partition(",")[0] for each in listed] if isinstance(listed, list) else []
+    elif not unknown:
+        first = map(str, _listed(results.get("first_names")))
         yield fine("labels", f"{count}, one for each class: {', '.join([*first, '…'])}")
+
+
+def _listed(found: object) -> list[object]:
+    return found if isinstance(found, list) else []
 
 
 def _compared(subject: Subject, model: "ModelFile") -> Iterator[Finding]:

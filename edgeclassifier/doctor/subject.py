@@ -59,7 +59,7 @@ class Subject:
     @property
     def state_directory(self) -> Path | None:
         """The daemon's folder: the service's if that is installed, else this user's."""
-        from edgeclassifier.compose.names import state_directory
+        from edgeclassifier.compose.identity import state_directory
 
         device = self.config.device
         if not device.state_directory and self.is_service:

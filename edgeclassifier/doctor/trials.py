@@ -82,6 +82,7 @@ def _try_model(config: Config) -> None:
     from edgeclassifier.compose.engine import build_engine
     from edgeclassifier.compose.golden import GOLDEN_PICTURES, GOLDEN_TOP_K, SAMPLES, judge
     from edgeclassifier.compose.model import find_model
+    from edgeclassifier.compose.names import name_problems
     from edgeclassifier.engine.classifier import check_image_classifier
     from edgeclassifier.engine.pictures import load_picture
     from edgeclassifier.engine.runtime import load_model
@@ -107,8 +108,9 @@ def _try_model(config: Config) -> None:
     form = engine.classifier.input
     tell(
         labels=len(engine.classifier.labels),
-        first_labels=engine.classifier.labels[:3],
+        first_names=engine.classifier.names.all[:3],
         input=f"{form.width}x{form.height} {form.dtype}",
+        name_problems=[*name_problems(config.state, engine.classifier.names)],
     )
     answers = []
     for name in GOLDEN_PICTURES:

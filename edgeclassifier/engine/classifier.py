@@ -11,6 +11,7 @@ from edgeclassifier.contract.results import Prediction
 from edgeclassifier.engine.features import check_no_features
 from edgeclassifier.engine.graph import Graph
 from edgeclassifier.engine.labels import fit_labels
+from edgeclassifier.engine.names import Names
 from edgeclassifier.engine.outputs import OutputKind, puts_out_logits, trial_tensors
 from edgeclassifier.engine.quantizer import InputSpec
 from edgeclassifier.engine.runtime import Interpreter, LoadedModel, has_unset_sides
@@ -54,6 +55,7 @@ class Classifier:
         if self._is_sigmoid:
             _check_two_labels(path, labels, source=labels_source)
         self.labels = fit_labels(labels, max(2, outputs), source=labels_source)
+        self.names = Names(self.labels)
         self._top_k = top_k
         self._threshold = threshold
         self.applies_softmax = not self._is_sigmoid and puts_out_logits(
@@ -100,6 +102,7 @@ class Classifier:
             Prediction(
                 rank=rank,
                 class_id=int(class_id),
+                name=self.names.all[class_id],
                 label=self.labels[class_id],
                 score=float(scores[class_id]),
             )

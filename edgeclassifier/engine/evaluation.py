@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeclassifier.contract.results import Prediction
+from edgeclassifier.engine.names import Names
 from edgeclassifier.errors import PictureError, UsageError
 
 _FILE_COLUMNS = {"file", "filename", "image", "path"}
@@ -20,7 +21,7 @@ class Evaluation:
     top1: int = 0
     top3: int = 0
     confusions: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(the right label, the label in its place) of the wrong answers."""
+    """(name of the right class, name of the one in its place) of the wrong answers."""
     unreadable: list[str] = field(default_factory=list)
 
     @property
@@ -35,7 +36,7 @@ class Evaluation:
 
 
 def read_truth(path: Path) -> dict[str, int | str]:
-    """Read a CSV file of picture names and classes: an index, or the label's text.
+    """Read a CSV file of picture names and classes: an index, or a word for the class.
 
     A header is recognized by its first column (file, filename, image or path). Raises UsageError.
     """
@@ -60,35 +61,45 @@ def read_truth(path: Path) -> dict[str, int | str]:
 
 
 def class_ids(
-    truth: Mapping[str, int | str], labels: Sequence[str], *, source: str
-) -> dict[str, int]:
-    """Translate the classes of `truth` to the model's outputs.
+    truth: Mapping[str, int | str], names: Names, *, source: str
+) -> dict[str, tuple[int, ...]]:
+    """Translate the classes of `truth` to the model's outputs: several for an ambiguous word.
 
-    An index counts the classes without a background class, as data sets do. Raises UsageError
-    where a class is unknown.
+    An index counts the classes without a background class, as data sets do; a number that a class
+    is called is that class. Raises UsageError if a class is unknown.
     """
-    offset = 1 if labels[0].lower() == "background" else 0
-    ids = {label: index for index, label in reversed([*enumerate(labels)])}
+    count = len(names.labels)
+    offset = 1 if names.labels[0].lower() == "background" else 0
     found = {}
     for name, value in truth.items():
-        class_id = value + offset if isinstance(value, int) else ids.get(value)
-        if class_id is None or class_id >= len(labels):
-            raise UsageError(f"{source}: {name}: class {value} is not one of the model's")
-        found[name] = class_id
+        ids = names.find(str(value))
+        if not ids and isinstance(value, int):
+            if value + offset >= count:
+                raise UsageError(
+                    f"{source}: {name}: class {value}: the model has {count - offset} classes, "
+                    "counted from 0"
+                )
+            ids = (value + offset,)
+        if not ids:
+            raise UsageError(f"{source}: {name}: {names.unknown(str(value))}")
+        found[name] = ids
     return found
 
 
 def evaluate(
     folder: Path,
-    truth: Mapping[str, int],
+    truth: Mapping[str, Sequence[int]],
     *,
-    labels: Sequence[str],
+    names: Names,
     classify: Callable[[Path], tuple[Prediction, ...]],
     advance: Callable[[int], object],
 ) -> Evaluation:
-    """Classify every picture of `truth` with the best three, and compare."""
+    """Classify every picture of `truth` with the best three, and compare.
+
+    An answer is right if it is one of the picture's classes.
+    """
     evaluation = Evaluation()
-    for name, class_id in truth.items():
+    for name, right in truth.items():
         try:
             predictions = classify(folder / name)
         except PictureError as error:
@@ -96,11 +107,11 @@ def evaluate(
         else:
             evaluation.pictures += 1
             best = [each.class_id for each in predictions[:3]]
-            evaluation.top3 += class_id in best
-            if best[:1] == [class_id]:
+            evaluation.top3 += any(each in right for each in best)
+            if best and best[0] in right:
                 evaluation.top1 += 1
             else:
-                instead = predictions[0].label if predictions else "nothing"
-                evaluation.confusions[labels[class_id], instead] += 1
+                instead = predictions[0].name if predictions else "nothing"
+                evaluation.confusions[names.all[right[0]], instead] += 1
         advance(1)
     return evaluation

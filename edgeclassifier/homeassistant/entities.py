@@ -28,9 +28,9 @@ def labels(topics: Topics, *, heartbeat_s: float) -> dict[str, Entity]:
             **state,
             "name": "Label",
             "icon": "mdi:tag",
-            "value_template": f"{{{{ value_json.label[:{_LONGEST_STATE}] }}}}",
+            "value_template": f"{{{{ value_json.name[:{_LONGEST_STATE}] }}}}",
             "json_attributes_topic": topics.state,
-            "json_attributes_template": _fields("predictions"),
+            "json_attributes_template": _fields("label", "predictions"),
         },
         "score": {
             **state,
@@ -48,6 +48,8 @@ def labels(topics: Topics, *, heartbeat_s: float) -> dict[str, Entity]:
             "event_types": ["label_changed"],
             "value_template": _fields(
                 "event_type",
+                "name",
+                "previous_name",
                 "label",
                 "previous_label",
                 "score",

@@ -147,7 +147,12 @@ def shown_result(result: Result, crop: Box) -> dict[str, Any]:
             "total": round(latency.total_s * 1000, 2),
         },
         "predictions": [
-            {"rank": each.rank, "label": each.label, "score": round(each.score, 5)}
+            {
+                "rank": each.rank,
+                "name": each.name,
+                "label": each.label,
+                "score": round(each.score, 5),
+            }
             for each in result.predictions
         ],
     }
@@ -168,6 +173,7 @@ def shown_changes(changes: Sequence[State]) -> list[dict[str, Any]]:
     now_s = time.monotonic()
     return [
         {
+            "name": each.name,
             "label": each.label,
             "known": each.class_id is not None,
             "score": round(each.score, 5),

@@ -244,6 +244,8 @@ def test_the_bundled_model_knows_the_samples(env: dict[str, str]) -> None:
     answers = json.loads(succeeded(run_cli("classify", "--json", CAT, COFFEE, env=env)))
     assert [answer["file"] for answer in answers] == [str(CAT), str(COFFEE)]
     assert [answer["predictions"][0]["label"] for answer in answers] == ["Egyptian cat", "espresso"]
+    third = answers[0]["predictions"][2]
+    assert (third["name"], third["label"]) == ("tabby", "tabby, tabby cat")
     for answer in answers:
         scores = [each["score"] for each in answer["predictions"]]
         assert [each["rank"] for each in answer["predictions"]] == [1, 2, 3]
@@ -254,6 +256,7 @@ def test_classify_prints_a_table(env: dict[str, str]) -> None:
     lines = succeeded(run_cli("classify", CAT, env=env)).splitlines()
     assert lines[0].startswith(f"{CAT}  (efficientnet_lite2_260_int8, ")
     assert lines[1].endswith("%  Egyptian cat")
+    assert lines[3].endswith("%  tabby  (tabby cat)")
     assert len(lines) == 4
 
 
@@ -334,6 +337,8 @@ def test_evaluate_counts_what_is_right(env: dict[str, str], truth: Path) -> None
         "top3": 0.75,
     }
     assert (confusion["label"], confusion["count"]) == ("tabby, tabby cat", 1)
+    assert (confusion["name"], confusion["instead_name"]) == ("tabby", "suit")
+    assert confusion["instead"] == "suit, suit of clothes"
 
 
 def test_evaluate_prints_the_figures(env: dict[str, str], truth: Path) -> None:
@@ -352,14 +357,20 @@ def test_evaluate_names_pictures_that_cannot_be_read(env: dict[str, str], truth:
     assert (found["pictures"], found["unreadable"]) == (4, 1)
 
 
+NO_UNICORN = 'the model has no class "unicorn": it has "tench", "goldfish", "great white shark", …'
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (None, "cannot be read: No such file or directory"),
         ("", "no pictures in it; expected lines of FILE,CLASS"),
         ("chelsea.png\n", "line 1: expected FILE,CLASS"),
-        ("chelsea.png,unicorn\n", "chelsea.png: class unicorn is not one of the model's"),
-        ("chelsea.png,1000\n", "chelsea.png: class 1000 is not one of the model's"),
+        ("chelsea.png,unicorn\n", f"chelsea.png: {NO_UNICORN}"),
+        (
+            "chelsea.png,1000\n",
+            "chelsea.png: class 1000: the model has 1000 classes, counted from 0",
+        ),
     ],
 )
 def test_evaluate_explains_what_is_wrong_with_the_classes(

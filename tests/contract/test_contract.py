@@ -153,8 +153,8 @@ def result(*predictions: Prediction, latency_s: float = 0.0123456) -> Result:
 
 
 def found() -> Result:
-    cat = Prediction(rank=1, class_id=1, label='tabby, "tabby" cat', score=0.7000001)
-    dog = Prediction(rank=2, class_id=0, label="Spürhund", score=0.2)
+    cat = Prediction(rank=1, class_id=1, name="tabby", label='tabby, "tabby" cat', score=0.7000001)
+    dog = Prediction(rank=2, class_id=0, name="Spürhund", label="Spürhund", score=0.2)
     return result(cat, dog)
 
 
@@ -163,7 +163,15 @@ def prediction() -> Any:
 
 
 def some_state(label: str = "cat", class_id: int | None = 3, previous: str | None = "dog") -> State:
-    return State(label=label, class_id=class_id, score=0.5, previous_label=previous, since_s=9.0)
+    return State(
+        name=label,
+        label=label,
+        class_id=class_id,
+        score=0.5,
+        previous_name=previous,
+        previous_label=previous,
+        since_s=9.0,
+    )
 
 
 def state() -> Any:
@@ -305,11 +313,27 @@ def test_a_field_that_a_later_version_adds_breaks_nothing(good: dict[str, Any], 
     assert refusals(kind, {**good[kind], "later": 1}) == []
 
 
+@pytest.mark.parametrize("kind", ["prediction", "state", "event", "classification"])
+def test_a_payload_of_0_1_0_which_has_no_names_keeps_the_contract(
+    good: dict[str, Any], kind: str
+) -> None:
+    """Devices of both versions are on one broker while a fleet is upgraded."""
+    added = {"name", "previous_name"}
+    before = {key: value for key, value in good[kind].items() if key not in added}
+    before["predictions"] = [
+        {key: value for key, value in each.items() if key not in added}
+        for each in before["predictions"]
+    ]
+    assert before != good[kind]
+    assert problems(kind, before) == []
+
+
 PREDICTIONS = st.lists(
     st.builds(
         Prediction,
         rank=st.integers(1, 100),
         class_id=st.integers(0, 10_000),
+        name=st.text(st.characters(exclude_categories=["Cs"])),
         label=st.text(st.characters(exclude_categories=["Cs"])),
         score=st.floats(0, 1) | st.floats(1, 1 + 1e-6),
     ),
@@ -327,7 +351,9 @@ def test_every_prediction_keeps_the_contract(
     whole = result(*predictions, latency_s=latency_s)
     payload = decoded(payloads().prediction(whole, clock_synchronized=synchronized))
     assert problems("prediction", payload) == []
-    assert [each["label"] for each in payload["predictions"]] == [p.label for p in predictions]
+    assert [(each["name"], each["label"]) for each in payload["predictions"]] == [
+        (each.name, each.label) for each in predictions
+    ]
 
 
 def test_a_file_whose_name_is_no_text_can_still_be_told() -> None:
@@ -475,6 +501,7 @@ BROKEN: dict[str, list[tuple[str, object]]] = {
         ("predictions.0.rank", 0),
         ("predictions.0.class_id", -1),
         ("predictions.0.label", 7),
+        ("predictions.0.name", None),
         ("predictions.1.score", 1.01),
         ("predictions.1.score", -0.01),
         ("predictions.1.score", "0.5"),
@@ -484,6 +511,8 @@ BROKEN: dict[str, list[tuple[str, object]]] = {
     "state": [
         *BROKEN_HEAD,
         ("predictions.0.rank", 0),
+        ("predictions.0.name", 7),
+        ("name", None),
         ("label", None),
         ("class_id", -1),
         ("class_id", "3"),
@@ -492,10 +521,12 @@ BROKEN: dict[str, list[tuple[str, object]]] = {
     ],
     "event": [
         *BROKEN_HEAD,
+        ("name", 3),
         ("label", None),
         ("score", -1),
         ("event_type", "changed"),
         ("event_type", None),
+        ("previous_name", 3),
         ("previous_label", 3),
     ],
     "info": [

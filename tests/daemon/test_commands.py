@@ -195,6 +195,65 @@ def test_a_damaged_model_is_refused_and_the_old_one_kept(site: Site, watching: S
         assert (info["model"]["name"], info["overrides"]) == ("tiny", {})
 
 
+def test_a_model_without_a_class_that_the_configuration_names_is_refused(
+    site: Site, watching: Subscriber
+) -> None:
+    install(site, "another")
+    install(site, "birds")
+    (site.folder / "store" / "birds.labels.txt").write_text("\n".join(map(str, range(12))))
+    site.settings["state"]["exclude"] = ["label c"]
+    with remote(site, watching) as device:
+        assert device.get("set_model", model="another") == {"model": "another"}
+        answer = device.ask("set_model", model="birds")
+        assert answer["error"] == (
+            'state.exclude: the model has no class "label c": it has "0", "1", "2", …'
+        )
+        assert newest(watching.messages, "info")["overrides"] == {"model.name": "another"}
+        assert continues(watching)
+
+
+def test_a_chosen_model_that_lacks_a_class_of_a_new_configuration_is_taken_back_at_the_start(
+    site: Site, watching: Subscriber
+) -> None:
+    install(site, "birds")
+    (site.folder / "store" / "birds.labels.txt").write_text("\n".join(map(str, range(12))))
+    with remote(site, watching) as device:
+        device.get("set_model", model="birds")
+    site.settings["state"]["exclude"] = ["label c"]
+    watching.clear()
+    with remote(site, watching) as device:
+        assert newest(watching.messages, "info")["overrides"] == {}
+        (said,) = (line for line in device.daemon.lines if "is taken back" in line)
+        assert 'taken back: state.exclude: the model has no class "label c"' in said
+
+
+def test_the_rules_follow_the_model_before_if_the_new_one_fails_at_work(
+    site: Site, watching: Subscriber
+) -> None:
+    """What the configuration calls a class has another name in each model."""
+    site.environment = {"EDGECLASSIFIER_LIVE": "1"}
+    install(site, "bad")
+    labels = [f"{label}, class {number}" for number, label in enumerate("abcdefghijkl")]
+    (site.folder / "tiny.txt").write_text("\n".join(labels))
+    (site.folder / "store" / "bad.labels.txt").write_text(
+        "\n".join(f"class {number}" for number in range(12))
+    )
+    site.settings["state"]["exclude"] = [f"class {number}" for number in range(12)]
+    with remote(site, watching) as device:
+        device.get("pause")
+        device.get("set_model", model="bad")
+        site.fault.write_text("inference fails bad.tflite")
+        device.get("resume")
+        assert watching.wait_for(reload_is("refused")), device.daemon.lines
+        site.fault.unlink()
+        assert continues(watching)
+        watching.clear()
+        device.get("set_threshold", threshold=0.0)
+        assert watching.wait_for(lambda got: len(of(got, "state")) > 0)
+        assert continues(watching)
+        assert {each["name"] for each in of(watching.messages, "state")} == {"unknown"}
+
+
 @pytest.mark.parametrize("how", ["command", "file"])
 def test_a_model_that_fails_at_work_takes_nothing_along_neither_then_nor_later(
     site: Site, watching: Subscriber, how: str

@@ -29,8 +29,8 @@ LATENCY = Latency(capture_s=0.0031, preprocess_s=0.0019, inference_s=0.02461, to
 
 def result(now_s: float, label: str | None, *, score: float = 0.9, width: int = 6) -> Result:
     predictions = () if label is None else (
-        Prediction(rank=1, class_id=ord(label[0]), label=label, score=score),
-        Prediction(rank=2, class_id=0, label="second", score=0.05),
+        Prediction(rank=1, class_id=ord(label[0]), name=label, label=label, score=score),
+        Prediction(rank=2, class_id=0, name="second", label="second, 2nd", score=0.05),
     )  # fmt: skip
     pixels = np.full((4, 6, 3), 128, np.uint8)
     frame = Frame(
@@ -120,8 +120,8 @@ def test_a_result_is_published_as_it_is() -> None:
         "degraded_reason": None,
         "latency_ms": {"capture": 3.1, "preprocess": 1.9, "inference": 24.61, "total": 30.0},
         "predictions": [
-            {"rank": 1, "class_id": 99, "label": "cat", "score": 0.87654},
-            {"rank": 2, "class_id": 0, "label": "second", "score": 0.05},
+            {"rank": 1, "class_id": 99, "name": "cat", "label": "cat", "score": 0.87654},
+            {"rank": 2, "class_id": 0, "name": "second", "label": "second, 2nd", "score": 0.05},
         ],
     }
 

@@ -23,7 +23,7 @@ def found(**scores: float) -> Predictions:
     """Return predictions as a model gives them: the best first."""
     best = sorted(scores.items(), key=lambda each: -each[1])
     return [
-        Prediction(rank=rank, class_id=ord(label[0]), label=label, score=score)
+        Prediction(rank=rank, class_id=ord(label[0]), name=label, label=label, score=score)
         for rank, (label, score) in enumerate(best, 1)
     ]
 
@@ -185,7 +185,13 @@ def test_a_recorded_scene_flickers_and_its_state_does_not(figures: Figures) -> N
     frames: list[Frame] = []
     for now_s, *best in json.loads(RECORDED.read_text()):
         predictions = [
-            Prediction(rank=rank, class_id=class_id, label=label, score=score)
+            Prediction(
+                rank=rank,
+                class_id=class_id,
+                name=label.partition(",")[0],
+                label=label,
+                score=score,
+            )
             for rank, (class_id, label, score) in enumerate(best, 1)
         ]
         frames.append((now_s, predictions))
@@ -200,3 +206,33 @@ def test_a_recorded_scene_flickers_and_its_state_does_not(figures: Figures) -> N
     assert raw >= 10 * (len(states) - 1)
     known = [state.label for state in states if state.label != UNKNOWN]
     assert [label for label, _ in groupby(known)] == ["Egyptian cat", "espresso", "obelisk"]
+
+
+def test_a_class_that_is_called_unknown_is_a_class() -> None:
+    called = [Prediction(rank=1, class_id=4, name=UNKNOWN, label=UNKNOWN, score=0.9)]
+    label = StableLabel(rules())
+    states = changes(label, [(0.0, []), (1.0, called), (2.0, [])])
+    assert [(state.name, state.class_id) for state in states] == [
+        (UNKNOWN, None),
+        (UNKNOWN, 4),
+        (UNKNOWN, None),
+    ]
+
+
+def test_a_state_tells_names_and_labels_and_rules_go_by_names() -> None:
+    def finch(score: float) -> Predictions:
+        return [Prediction(rank=1, class_id=12, name="finch", label="finch, linnet", score=score)]
+
+    label = StableLabel(rules(thresholds={"finch": 0.8}))
+    states = changes(label, [(0.0, finch(0.7)), (1.0, finch(0.9)), (2.0, found(a=0.6))])
+    assert [(state.name, state.label, state.class_id) for state in states] == [
+        (UNKNOWN, UNKNOWN, None),
+        ("finch", "finch, linnet", 12),
+        ("a", "a", ord("a")),
+    ]
+    assert [(state.previous_name, state.previous_label) for state in states] == [
+        (None, None),
+        (UNKNOWN, UNKNOWN),
+        ("finch", "finch, linnet"),
+    ]
+    assert shown(StableLabel(rules(exclude=["finch"])), finch(0.9)) == [UNKNOWN]

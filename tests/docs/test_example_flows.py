@@ -17,6 +17,7 @@ from support.examples import event
 
 from edgeclassifier.contract.commands import COMMANDS
 from edgeclassifier.contract.messages import Topics
+from edgeclassifier.engine.names import Names
 
 EXAMPLES = REPOSITORY / "deploy" / "examples"
 FLOW: list[dict[str, Any]] = json.loads((EXAMPLES / "node-red-flow.json").read_text())
@@ -103,14 +104,17 @@ def test_it_listens_to_what_the_device_publishes_and_keeps_its_session() -> None
     assert int(broker["sessionExpiry"]) > 0
 
 
-def test_the_switches_know_the_topics_and_the_labels_of_the_bundled_model() -> None:
-    kinds, labels = (node["rules"] for node in FLOW if node["type"] == "switch")
+def names_of_the_bundled_model() -> tuple[str, ...]:
+    return Names(zipfile.ZipFile(MODEL).read("labels.txt").decode().splitlines()).all
+
+
+def test_the_switches_know_the_topics_and_the_names_of_the_bundled_model() -> None:
+    kinds, names = (node["rules"] for node in FLOW if node["type"] == "switch")
     topics = (TOPICS.predictions, TOPICS.state, TOPICS.event)
     for rule, topic in zip(kinds, topics, strict=True):
         assert [each for each in topics if re.search(rule["v"], each)] == [topic]
-    known = zipfile.ZipFile(MODEL).read("labels.txt").decode().splitlines()
-    found = [each for each in known if re.search(labels[0]["v"], each)]
-    assert [each.split(",")[0] for each in found] == ["brambling", "goldfinch", "junco"]
+    found = [each for each in names_of_the_bundled_model() if re.search(names[0]["v"], each)]
+    assert found == ["brambling", "goldfinch", "junco"]
 
 
 @needs_node
@@ -164,7 +168,7 @@ def test_the_button_sends_a_request_of_the_contract() -> None:
 @needs_node
 def test_an_answer_is_joined_with_its_request_and_silence_is_told() -> None:
     requests = run("ask", [{"_msgid": f"a{n}", "command": "classify"} for n in range(3)])["answers"]
-    good = {"status": "ok", "data": {"label": "junco"}, "transaction": "a0"}
+    good = {"status": "ok", "data": {"name": "junco"}, "transaction": "a0"}
     bad = {"status": "error", "data": {}, "error": "paused", "transaction": "a1"}
     others = {"status": "ok", "data": {}, "transaction": "b0"}
     responses = [{"topic": RESPONSE, "payload": each} for each in (others, bad, good, good)]
@@ -197,10 +201,9 @@ def test_the_automation_is_of_the_entities_and_topics_of_the_device() -> None:
     assert "snapshot" in COMMANDS
 
 
-def test_the_automation_is_yaml_with_the_labels_of_the_bundled_model() -> None:
+def test_the_automation_is_yaml_with_the_names_of_the_bundled_model() -> None:
     yaml = pytest.importorskip("yaml", reason="needs PyYAML")
     (automation,) = yaml.safe_load(AUTOMATION)
     assert {"id", "alias", "triggers", "conditions", "actions", "mode"} <= set(automation)
-    (labels,) = re.findall(r"in \[(.*?)\]", automation["conditions"][1]["value_template"])
-    known = zipfile.ZipFile(MODEL).read("labels.txt").decode().splitlines()
-    assert set(re.findall(r"\w+", labels)) <= {each.split(",")[0] for each in known}
+    (names,) = re.findall(r"in \[(.*?)\]", automation["conditions"][1]["value_template"])
+    assert set(re.findall(r"\w+", names)) <= {*names_of_the_bundled_model()}

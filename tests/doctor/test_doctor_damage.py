@@ -66,7 +66,7 @@ kinds = st.sampled_from(["gone", "folder", "pipe", "loop", "secret", "other", "o
 facts = st.sampled_from(
     [
         *("numpy", "numpy_file", "numpy_error", "error", "runtime", "ran", "loaded", "labels"),
-        *("first_labels", "doubt", "missing", "cameras", "frame", "library", "version", "engine"),
+        *("first_names", "doubt", "missing", "cameras", "frame", "library", "version", "engine"),
         *("model", "state", "fault", "reason", "classified", "xnnpack", "numpy_clash", "input"),
     ]
 )

@@ -1,18 +1,26 @@
 """Reading the truth, and counting how often a model tells it."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from edgeclassifier.contract.results import Prediction
 from edgeclassifier.engine.evaluation import Evaluation, class_ids, evaluate, read_truth
+from edgeclassifier.engine.names import Names
 from edgeclassifier.errors import PictureError, UsageError
 
-LABELS = ("cat", "dog", "bird", "fish")
+NAMES = Names(("cat, pussy", "dog", "bird", "fish"))
 
 
 def prediction(rank: int, class_id: int) -> Prediction:
-    return Prediction(rank=rank, class_id=class_id, label=LABELS[class_id], score=1 / rank)
+    return Prediction(
+        rank=rank,
+        class_id=class_id,
+        name=NAMES.all[class_id],
+        label=NAMES.labels[class_id],
+        score=1 / rank,
+    )
 
 
 # The truth
@@ -78,19 +86,40 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_an_index_does_not_count_the_background() -> None:
     truth: dict[str, int | str] = {"a": 0, "b": 3, "c": "dog"}
-    assert class_ids(truth, LABELS, source="t") == {"a": 0, "b": 3, "c": 1}
-    assert class_ids(truth, ("background", *LABELS), source="t") == {"a": 1, "b": 4, "c": 2}
-    assert class_ids(truth, ("Background", *LABELS), source="t") == {"a": 1, "b": 4, "c": 2}
+    assert class_ids(truth, NAMES, source="t") == {"a": (0,), "b": (3,), "c": (1,)}
+    for background in ("background", "Background"):
+        names = Names((background, *NAMES.labels))
+        assert class_ids(truth, names, source="t") == {"a": (1,), "b": (4,), "c": (2,)}
 
 
-def test_a_label_that_occurs_twice_is_the_first_of_its_name() -> None:
-    assert class_ids({"a": "crane"}, ("cat", "crane", "crane"), source="t") == {"a": 1}
+@pytest.mark.parametrize("word", ["cat", "cat, pussy", "pussy", "Cat"])
+def test_a_class_is_known_by_its_name_its_label_and_its_synonyms(word: str) -> None:
+    assert class_ids({"a": word}, NAMES, source="t") == {"a": (0,)}
 
 
-@pytest.mark.parametrize("value", [4, 1000, "cow", "Dog", ""])
-def test_a_class_that_the_model_does_not_have_is_refused(value: int | str) -> None:
-    with pytest.raises(UsageError, match=f"t: a: class {value} is not one of the model's"):
-        class_ids({"a": value}, LABELS, source="t")
+def test_a_word_for_several_classes_means_all_of_them() -> None:
+    names = Names(("cat", "crane", "crane"))
+    assert class_ids({"a": "crane"}, names, source="t") == {"a": (1, 2)}
+
+
+def test_a_number_that_is_a_name_is_no_index() -> None:
+    coins = Names(("1", "2", "5", "10"))
+    assert class_ids({"a": 5, "b": 3}, coins, source="t") == {"a": (2,), "b": (3,)}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (4, "class 4: the model has 4 classes, counted from 0"),
+        (1000, "class 1000: the model has 4 classes, counted from 0"),
+        ("cow", 'the model has no class "cow": it has "cat", "dog", "bird", …'),
+        ("brid", 'the model has no class "brid": did you mean "bird"?'),
+        ("pusy", 'the model has no class "pusy": did you mean "cat"?'),
+    ],
+)
+def test_a_class_that_the_model_does_not_have_is_refused(value: int | str, reason: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f"t: a: {reason}")):
+        class_ids({"a": value}, NAMES, source="t")
 
 
 # Counting
@@ -105,7 +134,7 @@ def test_right_answers_and_confusions_are_counted(tmp_path: Path) -> None:
         "third of a dog": [3, 2, 1],
         "nothing": [],
     }
-    truth = {"right": 0, "second": 0, "third": 0, "fourth": 0, "third of a dog": 1, "nothing": 0}
+    truth = {name: (1,) if "dog" in name else (0,) for name in best}
     asked: list[Path] = []
     steps: list[int] = []
 
@@ -113,7 +142,7 @@ def test_right_answers_and_confusions_are_counted(tmp_path: Path) -> None:
         asked.append(path)
         return tuple(prediction(rank, each) for rank, each in enumerate(best[path.name], 1))
 
-    found = evaluate(tmp_path, truth, labels=LABELS, classify=classify, advance=steps.append)
+    found = evaluate(tmp_path, truth, names=NAMES, classify=classify, advance=steps.append)
     assert (found.pictures, found.top1, found.top3) == (6, 1, 4)
     assert found.top1_accuracy == pytest.approx(1 / 6)
     assert found.top3_accuracy == pytest.approx(4 / 6)
@@ -134,8 +163,8 @@ def test_a_picture_that_cannot_be_read_is_told_and_not_counted(tmp_path: Path) -
             raise PictureError(f"{path}: broken")
         return (prediction(1, 2),)
 
-    truth = {"good": 2, "broken": 2, "better": 2}
-    found = evaluate(tmp_path, truth, labels=LABELS, classify=classify, advance=steps.append)
+    truth = dict.fromkeys(("good", "broken", "better"), (2, 3))
+    found = evaluate(tmp_path, truth, names=NAMES, classify=classify, advance=steps.append)
     assert (found.pictures, found.top1, found.top1_accuracy) == (2, 2, 1.0)
     assert found.unreadable == [f"{tmp_path / 'broken'}: broken"]
     assert not found.confusions

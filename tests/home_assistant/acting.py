@@ -95,9 +95,7 @@ def outlives_home_assistant(world: World) -> None:
         timeout_s=_JITTER_S + 2,
     )
     check.equal("unavailable entities", world.unavailable, 0)
-    check.equal(
-        "the label", lambda: world.state("label") == world.published("state")["label"], True
-    )
+    check.equal("the label", lambda: world.state("label") == world.published("state")["name"], True)
 
 
 def is_removed(world: World) -> None:

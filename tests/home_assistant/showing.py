@@ -68,8 +68,8 @@ def shows_what_is_seen(world: World) -> None:
     _label_is_right(world)
     check.that("the event entity has a newer event", lambda: world.state("event") != event)
     check.equal(
-        "the event tells both labels",
-        lambda: (world.attribute("event", "previous_label"), world.attribute("event", "label")),
+        "the event tells both names",
+        lambda: (world.attribute("event", "previous_name"), world.attribute("event", "name")),
         (cat, world.state("label")),
     )
 
@@ -120,7 +120,7 @@ def _label_is_right(world: World) -> None:
     check = world.checks
     check.equal(
         "the label is the one that the daemon publishes",
-        lambda: world.state("label") == world.published("state")["label"],
+        lambda: world.state("label") == world.published("state")["name"],
         True,
     )
     check.that("it is one", lambda: _shown(world))
@@ -151,4 +151,4 @@ def _positive(world: World, key: str) -> str:
 
 def _likely(world: World) -> tuple[int, str | None]:
     predictions = world.attribute("label", "predictions") or []
-    return len(predictions), predictions[0]["label"] if predictions else None
+    return len(predictions), predictions[0]["name"] if predictions else None

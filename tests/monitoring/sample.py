@@ -28,7 +28,15 @@ from edgeclassifier.metrics.tally import Tally
 
 DEADLINE_S, START_DEADLINE_S = 20.0, 300.0
 DEGRADED = Backend(name="cpu", degraded=True, reason="it is gone")
-CHANGE = State(label="cat", class_id=1, score=0.9, previous_label=None, since_s=0.0)
+CHANGE = State(
+    name="cat",
+    label="cat",
+    class_id=1,
+    score=0.9,
+    previous_name=None,
+    previous_label=None,
+    since_s=0.0,
+)
 PIPELINE = PipelineStatus(
     camera=CameraStatus(state="ok", recoveries=0),
     backend=CPU,

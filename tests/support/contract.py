@@ -42,11 +42,7 @@ _DEFINITIONS = {
 
 def problems(definition: str, payload: object) -> list[str]:
     """List what the contract has against a payload, and what of it the contract does not know."""
-    schema: dict[str, Any] = {
-        **SCHEMA,
-        "$defs": _DEFINITIONS,
-        "$ref": f"#/$defs/{definition}",
-    }
+    schema: dict[str, Any] = {"$defs": _DEFINITIONS, "$ref": f"#/$defs/{definition}"}
     if definition in PAYLOADS:
         schema["unevaluatedProperties"] = False
     return [each.message for each in Draft202012Validator(schema).iter_errors(payload)]
@@ -54,5 +50,5 @@ def problems(definition: str, payload: object) -> list[str]:
 
 def refusals(definition: str, payload: object) -> list[str]:
     """List what a reader has against a payload, who takes no notice of fields it does not know."""
-    schema = {**SCHEMA, "$ref": f"#/$defs/{definition}"}
+    schema = {"$defs": SCHEMA["$defs"], "$ref": f"#/$defs/{definition}"}
     return [each.message for each in Draft202012Validator(schema).iter_errors(payload)]

@@ -56,7 +56,7 @@ class Site:
         lines = []
         for table, values in self.settings.items():
             lines.append(f"[{table}]")
-            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+            lines += [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in values.items()]
         self.config.write_text("\n".join(lines))
 
     @property

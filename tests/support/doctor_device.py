@@ -84,7 +84,7 @@ class Device:
         }
         numpy = {"numpy": "2.2.4", "numpy_file": "/opt/x/lib/numpy/__init__.py"}
         runtime = {"module": "m", "runtime": "litert 2.3.0", "threads": 3}
-        model = {"labels": 1000, "first_labels": ["tench"], "input": "260x260 uint8"}
+        model = {"labels": 1000, "first_names": ["tench"], "input": "260x260 uint8"}
         camera = {"cameras": ["imx708"]}, {"opened": True}, {"frame": "320x320 from picamera2:0"}
         self.trials: dict[str, Outcome] = {
             "runtime": lines(numpy, runtime, {"ran": True, "xnnpack": True}),

@@ -31,11 +31,13 @@ def event(seq: int, **changes: object) -> dict[str, Any]:
         "boot_id": "0f" * 16,
         "seq": seq,
         "camera": "cam0",
+        "name": "junco",
         "label": "junco, snowbird",
         "class_id": 13,
         "score": 0.75,
         "predictions": [],
         "event_type": "label_changed",
+        "previous_name": None,
         "previous_label": None,
         **changes,
     }

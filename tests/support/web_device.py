@@ -42,7 +42,7 @@ class WebDevice:
         self._inference = inference
         self._lock = threading.Lock()
         self._frames = FrameFactory(camera_id="cam0")
-        self._label = StableLabel(state_rules(Config().state))
+        self._label = StableLabel(state_rules(Config().state, inference.classifier.names))
         self._pictures = cycle(pictures)
         self._shown = next(self._pictures)
         self._started_s = time.monotonic()

@@ -104,7 +104,7 @@ export class Kept {
 
   #show(card, predictions) {
     showLabels(card.labels, predictions);
-    const best = predictions[0]?.label ?? "no label";
+    const best = predictions[0]?.name ?? "no label";
     card.image.alt = `Picture of ${card.when}: ${best}`;
     card.remove.setAttribute("aria-label", `Remove the picture of ${card.when}, ${best}`);
     if (predictions.length === 0) {

@@ -44,17 +44,16 @@ new LiveStream({
   },
 
   changes(data) {
-    const shown = data.slice(0, CHANGES_SHOWN).map(({ label, age_s }) => {
+    const shown = data.slice(0, CHANGES_SHOWN).map(({ name, age_s }) => {
       const when = ago(age_s);
       const time = element("time", { dateTime: when.toISOString(), textContent: clock(when) });
-      return element("li", {}, element("span", { textContent: label }), time);
+      return element("li", {}, element("span", { textContent: name }), time);
     });
     byId("changes").replaceChildren(...shown);
     if (data.length === 0) return;
-    const { label, known, age_s } = data[0];
-    const text = known ? label : "nothing it is sure of";
-    if (byId("stable").textContent !== text) voice.say(text);
-    setText(byId("stable"), text);
+    const { name, age_s } = data[0];
+    if (byId("stable").textContent !== name) voice.say(name);
+    setText(byId("stable"), name);
     setText(byId("since"), `since ${clock(ago(age_s))}`);
   },
 

@@ -36,9 +36,9 @@ export function showLabels(list, predictions) {
       element("li", {}, element("span", { className: "name" }), element("span", { className: "score" }), bar),
     );
   }
-  predictions.forEach(({ label, score }, index) => {
-    const [name, value, bar] = list.children[index].children;
-    setText(name, label);
+  predictions.forEach(({ name, score }, index) => {
+    const [called, value, bar] = list.children[index].children;
+    setText(called, name);
     setText(value, percent(score));
     bar.firstElementChild.style.width = `${Math.min(100, score * 100)}%`;
   });

@@ -97,7 +97,7 @@ def a_model_that_hangs(device: Device) -> None:
 
 @case("model.crashes")
 def a_model_that_crashes_with_a_picture(device: Device) -> None:
-    device.trials["model"] = lines(MODEL_RUNS, {"labels": 12, "first_labels": []}, crash=KILLED)
+    device.trials["model"] = lines(MODEL_RUNS, {"labels": 12, "first_names": []}, crash=KILLED)
 
 
 @case("labels.unfit")
@@ -115,7 +115,17 @@ def pixels_that_are_guessed(device: Device) -> None:
     device.trials["model"] = lines(
         MODEL_RUNS,
         {"pixels_doubt": "taken for 0 to 1"},
-        {"labels": 12, "first_labels": ["a"]},
+        {"labels": 12, "first_names": ["a"]},
+        {"classified": True},
+    )
+
+
+@case("labels.class_unknown")
+def a_class_that_the_model_does_not_have(device: Device) -> None:
+    problem = 'state.exclude: the model has no class "web sit": did you mean "web site"?'
+    device.trials["model"] = lines(
+        MODEL_RUNS,
+        {"labels": 1000, "first_names": ["tench"], "name_problems": [problem]},
         {"classified": True},
     )
 
@@ -123,5 +133,5 @@ def pixels_that_are_guessed(device: Device) -> None:
 @case("labels.doubtful", level=warns)
 def labels_in_another_order(device: Device) -> None:
     device.trials["model"] = lines(
-        MODEL_RUNS, {"labels": 1000, "first_labels": 7}, {"classified": True}, {"doubt": "neither"}
+        MODEL_RUNS, {"labels": 1000, "first_names": 7}, {"classified": True}, {"doubt": "neither"}
     )

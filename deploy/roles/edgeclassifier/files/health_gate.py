@@ -96,7 +96,9 @@ class Broker:
         prediction = json.loads(message.payload)
         self.captured = max(self.captured, datetime.fromisoformat(prediction["timestamp"]))
         best = prediction["predictions"][:1]
-        self.label = f"{best[0]['label']} {best[0]['score']:.2f}" if best else "nothing"
+        # A release to go back to may send no name.
+        name = (best[0].get("name") or best[0]["label"]) if best else ""
+        self.label = f"{name} {best[0]['score']:.2f}" if best else "nothing"
 
 
 def unit_state() -> dict[str, str]:

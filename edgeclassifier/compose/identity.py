@@ -1,0 +1,48 @@
+"""The device's name, topics, broker and folder, as the configuration means them. Needs no NumPy."""
+
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgeclassifier.config import Config, MqttConfig
+from edgeclassifier.config.schema import DeviceConfig
+from edgeclassifier.contract.messages import Topics
+
+NO_FOLDER = (
+    'buffer.storage is "disk", but there is no folder for it: set buffer.path or '
+    "device.state_directory"
+)
+
+_PORT, _TLS_PORT = 1883, 8883
+
+
+def topics_of(config: Config) -> Topics:
+    """Name the topics of the configured device."""
+    return Topics(
+        root=config.mqtt.root, device=device_id(config.device.id), camera=config.camera.id
+    )
+
+
+def device_id(configured: str) -> str:
+    """Return the configured id, or the host name in the characters that a topic allows."""
+    host = socket.gethostname().partition(".")[0]
+    return configured or re.sub(r"[^a-zA-Z0-9_-]+", "-", host).strip("-") or "device"
+
+
+def broker_port(config: MqttConfig) -> int:
+    """Return the configured port, or the usual one."""
+    return config.port or (_TLS_PORT if config.tls.enabled else _PORT)
+
+
+def state_directory(config: DeviceConfig, environment: Mapping[str, str]) -> Path | None:
+    """Return the configured folder, or the systemd unit's, or the user's; None if there is none."""
+    if config.state_directory:
+        return Path(config.state_directory)
+    if of_the_unit := environment.get("STATE_DIRECTORY"):
+        return Path(of_the_unit.partition(":")[0])
+    if base := environment.get("XDG_STATE_HOME"):
+        return Path(base) / "edgeclassifier"
+    if home := environment.get("HOME"):
+        return Path(home) / ".local" / "state" / "edgeclassifier"
+    return None
