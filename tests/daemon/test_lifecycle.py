@@ -411,7 +411,7 @@ def test_a_kill_is_published_next_time_and_an_end_in_order_is_not(
     assert crash_of_the_run_before() is None
 
 
-TRIED = "the model is tried in a process of its own"
+TRIED = "the model is tried in another process first"
 
 
 def kill(site: Site, watching: Subscriber) -> None:
