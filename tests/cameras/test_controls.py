@@ -7,9 +7,10 @@ import pytest
 from support.picamera2 import IMX708_CONTROLS, FakePicamera2, install
 
 from edgeclassifier.cameras.controls import Offered, Value, chosen_controls
-from edgeclassifier.compose.camera import build_camera
+from edgeclassifier.compose.camera import build_camera, camera_settings
 from edgeclassifier.config import load_config
 from edgeclassifier.errors import EXIT_CONFIG, CameraError, CameraSettingError, ConfigError
+from edgeclassifier.pipeline.capture import Capture
 
 FIXED_FOCUS = {name: each for name, each in IMX708_CONTROLS.items() if name[:2] not in ("Af", "Le")}
 
@@ -217,3 +218,16 @@ def test_a_tuning_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_what_no_camera_takes_is_an_error_of_the_configuration(override: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         load_config(None, overrides=[override])
+
+
+def test_the_daemon_ends_at_once_and_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    config = load_config(None, overrides=["camera.picamera2.controls={Zoom = 2}"])
+    capture = Capture(
+        camera_settings(config.camera), deliver=lambda *_, **__: True, on_end=lambda: None
+    )
+    capture.open()
+    capture.join(5)
+    with pytest.raises(CameraSettingError, match="Zoom") as caught:
+        capture.check()
+    assert caught.value.exit_code == EXIT_CONFIG
