@@ -32,7 +32,7 @@ def choose_pixels(
     Raises ModelError if that is unclear, or if what is configured does not fit the model.
     """
     from edgeclassifier.engine.normalization import choose_normalization
-    from edgeclassifier.engine.quantizer import Normalization
+    from edgeclassifier.engine.preprocess import Normalization
 
     configured = Normalization(mean=config.mean, std=config.std) if config.mean else None
     choice = choose_normalization(
@@ -68,7 +68,7 @@ def _read(file: Path) -> "Choice | None":
     """Return a kept result; None if there is none, or none that counts."""
     from edgeclassifier.config.options import finite
     from edgeclassifier.engine.normalization import Choice
-    from edgeclassifier.engine.quantizer import Normalization
+    from edgeclassifier.engine.preprocess import Normalization
 
     try:
         with file.open("rb") as content:

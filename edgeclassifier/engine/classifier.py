@@ -13,7 +13,7 @@ from edgeclassifier.engine.graph import Graph
 from edgeclassifier.engine.labels import fit_labels
 from edgeclassifier.engine.names import Names
 from edgeclassifier.engine.outputs import OutputKind, puts_out_logits, trial_tensors
-from edgeclassifier.engine.quantizer import InputSpec
+from edgeclassifier.engine.preprocess import InputSpec
 from edgeclassifier.engine.runtime import Interpreter, LoadedModel, has_unset_sides
 from edgeclassifier.engine.tensors import TensorLayout
 from edgeclassifier.errors import InferenceError, ModelError

@@ -21,8 +21,7 @@ from edgeclassifier.engine.normalization import (
     Choice,
     in_words,
 )
-from edgeclassifier.engine.preprocess import Preprocessor
-from edgeclassifier.engine.quantizer import Normalization
+from edgeclassifier.engine.preprocess import Normalization, Preprocessor
 from edgeclassifier.errors import PixelsError
 
 _CANDIDATES = {"0 to 255": RAW, "0 to 1": ZERO_TO_ONE, "-1 to 1": MINUS_ONE_TO_ONE}

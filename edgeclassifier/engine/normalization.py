@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeclassifier.contract.plain import Plain, plain_data
-from edgeclassifier.engine.quantizer import InputSpec, Normalization, Quantizer
+from edgeclassifier.engine.preprocess import InputSpec, Normalization, Quantizer
 from edgeclassifier.errors import PixelsError
 
 RAW = Normalization(mean=(0.0,), std=(1.0,))

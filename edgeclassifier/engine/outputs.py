@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeclassifier.engine.graph import Graph
-from edgeclassifier.engine.quantizer import InputSpec
+from edgeclassifier.engine.preprocess import InputSpec
 from edgeclassifier.errors import ModelError
 
 OutputKind = Literal["auto", "probabilities", "logits"]

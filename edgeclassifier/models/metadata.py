@@ -14,7 +14,7 @@ from pathlib import Path
 from flatbuffers import number_types
 from flatbuffers.table import Table
 
-from edgeclassifier.engine.quantizer import Normalization
+from edgeclassifier.engine.preprocess import Normalization
 from edgeclassifier.errors import ModelError
 from edgeclassifier.models.flat import described, described_subgraphs, floats, slot
 from edgeclassifier.models.labelsinside import labels_inside

@@ -23,8 +23,7 @@ from edgeclassifier.contract.results import CPU, Backend, ModelIdentity
 from edgeclassifier.contract.status import AcceleratorStatus
 from edgeclassifier.engine.classifier import Classifier
 from edgeclassifier.engine.inference import Inference, Unavailable
-from edgeclassifier.engine.preprocess import Preprocessor
-from edgeclassifier.engine.quantizer import Normalization
+from edgeclassifier.engine.preprocess import Normalization, Preprocessor
 from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.engine.tensors import TensorLayout
 from edgeclassifier.errors import InferenceError, ModelError

@@ -20,8 +20,7 @@ from edgeclassifier.config import load_config
 from edgeclassifier.contract.frame import Pixels
 from edgeclassifier.contract.orientation import FLIPS, ROTATIONS, Orientation, orientation
 from edgeclassifier.engine.pictures import cover, load_picture
-from edgeclassifier.engine.preprocess import Preprocessor
-from edgeclassifier.engine.quantizer import InputSpec, Normalization
+from edgeclassifier.engine.preprocess import InputSpec, Normalization, Preprocessor
 from edgeclassifier.pipeline.idle import IdleSettings, StillScene
 from edgeclassifier.pipeline.sight import FreezeDetector
 from edgeclassifier.web.live import encode

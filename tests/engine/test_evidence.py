@@ -11,7 +11,7 @@ from support.tiny_models import Operation, Tensor, colours, model
 from edgeclassifier.engine.classifier import Classifier
 from edgeclassifier.engine.evidence import examine
 from edgeclassifier.engine.normalization import MINUS_ONE_TO_ONE, RAW, ZERO_TO_ONE, Choice
-from edgeclassifier.engine.quantizer import Normalization
+from edgeclassifier.engine.preprocess import Normalization
 from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.errors import ModelError
 

@@ -13,7 +13,7 @@ from edgeclassifier.engine.normalization import (
     Choice,
     choose_normalization,
 )
-from edgeclassifier.engine.quantizer import InputSpec, Normalization, Quantizer
+from edgeclassifier.engine.preprocess import InputSpec, Normalization, Quantizer
 from edgeclassifier.errors import ModelError
 
 PATH = Path("m.tflite")

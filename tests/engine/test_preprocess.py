@@ -8,8 +8,15 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgeclassifier.engine.preprocess import Box, Preprocessor, crop_and_resize, crop_box
-from edgeclassifier.engine.quantizer import InputSpec, Normalization, Quantizer
+from edgeclassifier.engine.preprocess import (
+    Box,
+    InputSpec,
+    Normalization,
+    Preprocessor,
+    Quantizer,
+    crop_and_resize,
+    crop_box,
+)
 
 SIDES = st.integers(1, 4000)
 UINT8 = np.dtype(np.uint8)

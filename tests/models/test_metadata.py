@@ -16,7 +16,7 @@ from support.tiny_models import (
     with_files,
 )
 
-from edgeclassifier.engine.quantizer import Normalization
+from edgeclassifier.engine.preprocess import Normalization
 from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.errors import ModelError
 from edgeclassifier.models.metadata import Metadata, read_metadata

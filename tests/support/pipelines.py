@@ -13,8 +13,7 @@ from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.results import ModelIdentity, Result
 from edgeclassifier.engine.classifier import Classifier
 from edgeclassifier.engine.inference import Inference
-from edgeclassifier.engine.preprocess import Preprocessor
-from edgeclassifier.engine.quantizer import Normalization
+from edgeclassifier.engine.preprocess import Normalization, Preprocessor
 from edgeclassifier.errors import EdgeclassifierError
 from edgeclassifier.pipeline.capture import CameraSettings
 from edgeclassifier.pipeline.modelslot import ModelSlot
