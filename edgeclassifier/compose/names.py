@@ -28,10 +28,13 @@ def name_problems(config: StateConfig, names: "Names") -> Iterator[str]:
         for class_id in names.find(word):
             other = chosen.setdefault(class_id, word)
             if config.thresholds[other] != threshold:
-                both = f"{json.dumps(other, ensure_ascii=False)} and "
-                both += json.dumps(word, ensure_ascii=False)
-                yield f"state.thresholds: {both} are one class: it can have one threshold"
+                one, two, both = map(_quoted, (other, word, names.all[class_id]))
+                yield f"state.thresholds: {one} and {two} both mean {both}: set one threshold"
                 break
+
+
+def _quoted(word: str) -> str:
+    return json.dumps(word, ensure_ascii=False)
 
 
 def named(words: tuple[str, ...], names: "Names") -> frozenset[str]:

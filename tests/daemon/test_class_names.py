@@ -129,8 +129,8 @@ def test_a_reload_is_refused_for_such_a_class_and_takes_effect_without_it(
         (
             {"thresholds": {"house finch": 0.6, "linnet": 0.5}},
             [
-                'state.thresholds: "house finch" and "linnet" are one class: '
-                "it can have one threshold"
+                'state.thresholds: "house finch" and "linnet" both mean '
+                '"house finch": set one threshold'
             ],
         ),
         ({"exclude": ["tabby, tabby cat", "LINNET"], "thresholds": {"tabby": 0.5}}, []),

@@ -113,7 +113,7 @@ def test_a_number_that_is_a_name_is_no_index() -> None:
         (4, "class 4: the model has 4 classes, counted from 0"),
         (1000, "class 1000: the model has 4 classes, counted from 0"),
         ("cow", 'the model has no class "cow": it has "cat", "dog", "bird", …'),
-        ("brid", 'the model has no class "brid": did you mean "bird"?'),
+        ("birdd", 'the model has no class "birdd": did you mean "bird"?'),
         ("pusy", 'the model has no class "pusy": did you mean "cat"?'),
     ],
 )
