@@ -147,11 +147,13 @@ def test_each_change_of_the_state_is_said_with_where_it_comes_from(
     with site.daemon() as daemon:
         assert watching.wait_for(has_predictions(10))
         assert wait_until(lambda: len(states(daemon)) > 2), daemon.lines
-    said = states(daemon)
+        said = states(daemon)
+        named = {each[2] for each in said}
+        assert watching.wait_for(
+            lambda got: named <= {each["name"] for each in of(got, "event")}
+        ), (named, of(watching.messages, "event"))
     assert said[0][1] is None
     assert [each[1] for each in said[1:]] == [each[2] for each in said[:-1]]
-    labels = {each["label"].partition(",")[0] for each in of(watching.messages, "event")}
-    assert {each[2] for each in said} <= labels
 
 
 @needs_mosquitto
