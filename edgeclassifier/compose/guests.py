@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgeclassifier import __version__
 from edgeclassifier.compose.publisher import discovery
@@ -191,7 +191,7 @@ class _Shown:
     def take(self) -> "Result":
         return self._host.actions.take()
 
-    def classify(self, picture: bytes) -> Mapping[str, Any]:
+    def classify(self, picture: BinaryIO) -> Mapping[str, Any]:
         return self._host.actions.classify(picture)
 
     def crop_box(self, height: int, width: int) -> tuple[float, float, float, float]:
