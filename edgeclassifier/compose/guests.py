@@ -159,6 +159,7 @@ def _page(config: Config, host: Host, metrics: "Metrics") -> MakeGuest:
             password=read_password(Path(password_file)) if password_file else None,
             live=live,
             device=_Shown(host),
+            frame_ancestors=config.web.frame_ancestors,
             routes=(
                 metrics_route(metrics.render),
                 probe_route("/healthz", metrics.health),

@@ -14,6 +14,7 @@ from edgeclassifier.config.options import (
     at_least,
     between,
     channels,
+    each,
     local_file,
     matching,
     model_file,
@@ -36,6 +37,9 @@ _optional_topic_id = matching(
 _topic_root = matching(
     r"[^#+/\s\x00$][^#+\s\x00]*(?<!/)",
     "a topic without '#', '+' and spaces, and no '/' at its ends",
+)
+_frame_ancestor = matching(
+    r"self|https?://[^\s/;,'\"]+", '"self" or an origin such as "http://homeassistant.local:8123"'
 )
 
 
@@ -236,6 +240,7 @@ class WebConfig(Plain):
     )
     port: int = option(8080, between(0, 65535), applies=START)
     password_file: str = option("", path=True, applies=START)
+    frame_ancestors: tuple[str, ...] = option((), each(_frame_ancestor), applies=START)
 
 
 @plain_data

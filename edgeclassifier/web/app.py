@@ -51,7 +51,14 @@ class Site:
         self._stream = Stream(live=live, device=device, in_thread=self._workers.run)
         self._classifying = False
 
-    def app(self, *, password: str | None, loopback: bool, more: Sequence[Route] = ()) -> Starlette:
+    def app(
+        self,
+        *,
+        password: str | None,
+        loopback: bool,
+        frame_ancestors: Sequence[str] = (),
+        more: Sequence[Route] = (),
+    ) -> Starlette:
         """Return the routes and `more` of them behind the guard."""
         routes = [Route(path, _file(*file), methods=["GET"]) for path, file in _FILES.items()]
         routes += [
@@ -62,7 +69,9 @@ class Site:
             Route("/api/classify", self._classify, methods=["POST"]),
             Route("/api/request/{command}", self._request, methods=["POST"]),
         ]
-        guard = Middleware(Guard, password=password, loopback=loopback)
+        guard = Middleware(
+            Guard, password=password, loopback=loopback, frame_ancestors=frame_ancestors
+        )
         return Starlette(routes=[*routes, *more], middleware=[guard])
 
     def close(self) -> None:

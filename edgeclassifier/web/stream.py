@@ -108,7 +108,10 @@ class Stream:
 
 class _Response(StreamingResponse):
     def __init__(self, stream: Stream) -> None:
-        super().__init__(stream.events(), media_type="text/event-stream")
+        # nginx would collect 4 KiB before it sends anything on.
+        super().__init__(
+            stream.events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+        )
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
