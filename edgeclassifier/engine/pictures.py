@@ -17,8 +17,8 @@ from edgeclassifier.host import children
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
-_UNTRUSTED_S = 4.0
-"""With the time that classifying takes, nobody waits longer than five seconds."""
+_UNTRUSTED_S = 3.5
+"""With what comes before and after it, nobody waits longer than five seconds."""
 
 
 def load_picture(path: Path) -> NDArray[np.uint8]:

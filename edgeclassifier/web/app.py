@@ -25,9 +25,12 @@ MAX_PICTURE_BYTES = 20_000_000
 _MAX_REQUEST_BYTES = 4096
 _MAX_SIDE = 100_000
 _ARRIVES_S = 60.0
+_CACHED = {"Cache-Control": "no-cache"}
 _PAGE = Path(__file__).parent / "page"
+_INDEX = "index.html"
+_ANY_SHAPE = b'data-shape="normal"'
+_WIDE = 1.5
 _FILES = {
-    "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/live.js": ("live.js", "text/javascript"),
@@ -45,6 +48,7 @@ class Site:
     """Answers requests. Belongs to one event loop."""
 
     def __init__(self, *, live: Live, device: Device) -> None:
+        self._live = live
         self._device = device
         self._workers = Workers()
         self._pictures = Pictures(live, workers=self._workers.short)
@@ -62,6 +66,7 @@ class Site:
         """Return the routes and `more` of them behind the guard."""
         routes = [Route(path, _file(*file), methods=["GET"]) for path, file in _FILES.items()]
         routes += [
+            Route("/", self._index),
             Route("/live", self._events),
             Route("/live/picture", self._picture),
             Route("/api/crop", self._crop),
@@ -78,6 +83,14 @@ class Site:
         """End the streams, and stop waiting for answers."""
         self._stream.close()
         self._workers.close()
+
+    async def _index(self, _request: Request) -> Response:
+        content = (_PAGE / _INDEX).read_bytes()
+        if (seen := self._live.newest) is not None:
+            # The place of the picture, which stays as it is whatever shapes follow.
+            shape = f'data-shape="{_shape(*seen.result.frame.pixels.shape[:2])}"'
+            content = content.replace(_ANY_SHAPE, shape.encode())
+        return Response(content, media_type="text/html", headers=_CACHED)
 
     async def _events(self, request: Request) -> Response:
         if request.method == "HEAD":
@@ -199,4 +212,10 @@ def _refused(why: str, status: int) -> Response:
 
 def _file(name: str, media_type: str) -> Response:
     content = (_PAGE / name).read_bytes()
-    return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
+    return Response(content, media_type=media_type, headers=_CACHED)
+
+
+def _shape(height: int, width: int) -> str:
+    if width > _WIDE * height:
+        return "wide"
+    return "tall" if width < height else "normal"

@@ -200,6 +200,7 @@ def shown_status(info: Mapping[str, Any], health: Mapping[str, Any]) -> dict[str
         "mqtt_problem": mqtt.get("last_error"),
         "waiting": buffer.get("pending"),
         "paused": bool(health.get("paused")),
+        "source": _table(config, "camera").get("source"),
         "camera": camera.get("state"),
         "camera_problem": camera.get("problem"),
         "view": camera.get("view"),
