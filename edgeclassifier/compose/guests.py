@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgeclassifier import __version__
 from edgeclassifier.compose.publisher import discovery
@@ -154,6 +154,7 @@ def _page(config: Config, host: Host, metrics: "Metrics") -> MakeGuest:
             password=read_password(Path(password_file)) if password_file else None,
             live=live,
             device=_Shown(host),
+            frame_ancestors=config.web.frame_ancestors,
             routes=(
                 metrics_route(metrics.render),
                 probe_route("/healthz", metrics.health),
@@ -186,7 +187,7 @@ class _Shown:
     def take(self) -> "Result":
         return self._host.actions.take()
 
-    def classify(self, picture: bytes) -> Mapping[str, Any]:
+    def classify(self, picture: BinaryIO) -> Mapping[str, Any]:
         return self._host.actions.classify(picture)
 
     def crop_box(self, height: int, width: int) -> tuple[float, float, float, float]:

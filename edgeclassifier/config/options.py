@@ -146,6 +146,16 @@ def matching(pattern: str, expected: str) -> Check:
     return lambda value: None if compiled.fullmatch(value) else expected
 
 
+def each(check: Check) -> Check:
+    """Accept a list of what `check` accepts."""
+
+    def check_all(values: Any) -> str | None:
+        said = next((said for value in values if (said := check(value))), None)
+        return said and f"a list of which each is {said}"
+
+    return check_all
+
+
 def region(value: tuple[float, ...]) -> str | None:
     """Accept nothing, or [x, y, width, height] as fractions of the frame that lie inside it."""
     if not value:

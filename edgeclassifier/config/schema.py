@@ -16,6 +16,7 @@ from edgeclassifier.config.options import (
     between,
     channels,
     control_table,
+    each,
     focus,
     local_file,
     matching,
@@ -41,6 +42,9 @@ _optional_topic_id = matching(
 _topic_root = matching(
     r"[^#+/\s\x00$][^#+\s\x00]*(?<!/)",
     "a topic without '#', '+' and spaces, and no '/' at its ends",
+)
+_frame_ancestor = matching(
+    r"self|https?://[^\s/;,'\"]+", '"self" or an origin such as "http://homeassistant.local:8123"'
 )
 
 
@@ -249,6 +253,7 @@ class WebConfig(Plain):
     )
     port: int = option(8080, between(0, 65535), applies=START)
     password_file: str = option("", path=True, applies=START)
+    frame_ancestors: tuple[str, ...] = option((), each(_frame_ancestor), applies=START)
 
 
 @plain_data

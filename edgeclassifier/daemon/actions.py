@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgeclassifier.contract.commands import COMMANDS
 from edgeclassifier.contract.messages import Payloads
@@ -69,14 +69,14 @@ class Actions:
         check_arguments(command, arguments)
         return self._by_name[command](**arguments)
 
-    def classify(self, picture: bytes | None = None) -> Answer:
-        """Classify the next frame of the camera, or a picture in a file's format."""
+    def classify(self, picture: BinaryIO | None = None) -> Answer:
+        """Classify the next frame of the camera, or the picture in a file that a stranger sent."""
         if picture is None:
             return self._payloads.classification(self.take())
-        from edgeclassifier.engine.pictures import decode_picture
+        from edgeclassifier.engine.pictures import decode_untrusted
 
         timeout_s = COMMANDS["classify"].within_s
-        result = self._pipeline.classify(decode_picture(picture), timeout_s=timeout_s)
+        result = self._pipeline.classify(decode_untrusted(picture), timeout_s=timeout_s)
         return self._payloads.classification(result)
 
     def take(self) -> Result:

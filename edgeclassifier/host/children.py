@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 if TYPE_CHECKING:
     import subprocess
@@ -67,17 +67,21 @@ def run(
     command: Sequence[str | Path],
     *,
     timeout_s: float,
-    given: str = "",
+    given: str | BinaryIO = "",
+    into: BinaryIO | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Run a program with `given` as its standard input, and read up to 1 MiB of what it writes.
+
+    A file is handed over as it is, and read from where it stands; `into` is a file that takes
+    the place of Outcome.output.
 
     Raises nothing, and returns in time even if the program cannot be killed. `stopped` is asked ten
     times a second; once it is true, or the time is up, the program is killed with all it started.
     """
     deadline_s = time.monotonic() + timeout_s
     try:
-        process = _start(command, given)
+        process = _start(command, given, into)
     except (OSError, ValueError) as error:
         return Outcome(end="absent", errors=getattr(error, "strerror", None) or str(error))
     reader = _Reader(process)
@@ -93,7 +97,8 @@ def run(
         reader.close()
         if process.returncode is None:
             _kill(process)
-    output, errors = reader.texts()
+    *outputs, errors = reader.texts()
+    output = "".join(outputs)
     if code is None:
         return Outcome(end="stopped" if is_stopped else "late", output=output, errors=errors)
     if code < 0:
@@ -198,16 +203,22 @@ class _Reader:
             pipe.close()
 
 
-def _start(command: Sequence[str | Path], given: str) -> "subprocess.Popen[bytes]":
+def _start(
+    command: Sequence[str | Path], given: str | BinaryIO, into: BinaryIO | None
+) -> "subprocess.Popen[bytes]":
     import subprocess
 
-    with os.fdopen(os.memfd_create("stdin"), "w+b") as stdin:
-        stdin.write(given.encode(errors="backslashreplace"))
-        stdin.seek(0)
+    with contextlib.ExitStack() as stack:
+        if isinstance(given, str):
+            stdin: BinaryIO = stack.enter_context(os.fdopen(os.memfd_create("stdin"), "w+b"))
+            stdin.write(given.encode(errors="backslashreplace"))
+            stdin.seek(0)
+        else:
+            stdin = given
         return subprocess.Popen(  # noqa: S603 - fixed programs, never a shell
             list(command),
             stdin=stdin,
-            stdout=subprocess.PIPE,
+            stdout=into or subprocess.PIPE,
             stderr=subprocess.PIPE,
             # For the words that are looked for in what they say.
             env={**os.environ, "LC_ALL": "C.UTF-8"},

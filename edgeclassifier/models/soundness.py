@@ -7,7 +7,6 @@ import contextlib
 import mmap
 import os
 import re
-import resource
 import sys
 import zipfile
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from edgeclassifier.engine.refusals import is_for_edge_tpu, refusal
 from edgeclassifier.errors import ModelError
 from edgeclassifier.host import children
+from edgeclassifier.host.limits import limit_memory
 
 MAX_MODEL_BYTES = 512 << 20
 _MAX_LABELS_BYTES = 4 << 20
@@ -31,7 +31,6 @@ _ZIP_ENTRY = re.compile(rb"PK\x03\x04[\x0a\x14\x2d]\x00")
 _MEMORY_BYTES = 1 << 30
 _WEIGHTS_COPIES = 2
 """The runtime packs weights once more, beside the file's."""
-_FIRST_TO_GO = "1000"
 _NO_CLASSIFIER = 3
 """The exit code of a trial that knows more than the runtime."""
 
@@ -81,12 +80,7 @@ def check_model(path: Path, *, shown: Path) -> None:
 
 def limit_resources(path: Path) -> None:
     """Let this process have no more memory than a sound model of the size of `path` may need."""
-    memory_bytes = _MEMORY_BYTES + _WEIGHTS_COPIES * path.stat().st_size
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # If less is free than that, the kernel shall not end the daemon instead.
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
+    limit_memory(_MEMORY_BYTES + _WEIGHTS_COPIES * path.stat().st_size)
 
 
 def run_once(path: Path, interpreter_class: Any) -> None:

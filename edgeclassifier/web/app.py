@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import json
-from collections.abc import Mapping, Sequence
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,12 @@ MAX_PICTURE_BYTES = 20_000_000
 _MAX_REQUEST_BYTES = 4096
 _MAX_SIDE = 100_000
 _ARRIVES_S = 60.0
+_CACHED = {"Cache-Control": "no-cache"}
 _PAGE = Path(__file__).parent / "page"
+_INDEX = "index.html"
+_ANY_SHAPE = b'data-shape="normal"'
+_WIDE = 1.5
 _FILES = {
-    "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/live.js": ("live.js", "text/javascript"),
@@ -43,16 +48,25 @@ class Site:
     """Answers requests. Belongs to one event loop."""
 
     def __init__(self, *, live: Live, device: Device) -> None:
+        self._live = live
         self._device = device
         self._workers = Workers()
         self._pictures = Pictures(live, workers=self._workers.short)
         self._stream = Stream(live=live, device=device, in_thread=self._workers.run)
         self._classifying = False
 
-    def app(self, *, password: str | None, loopback: bool, more: Sequence[Route] = ()) -> Starlette:
+    def app(
+        self,
+        *,
+        password: str | None,
+        loopback: bool,
+        frame_ancestors: Sequence[str] = (),
+        more: Sequence[Route] = (),
+    ) -> Starlette:
         """Return the routes and `more` of them behind the guard."""
         routes = [Route(path, _file(*file), methods=["GET"]) for path, file in _FILES.items()]
         routes += [
+            Route("/", self._index),
             Route("/live", self._events),
             Route("/live/picture", self._picture),
             Route("/api/crop", self._crop),
@@ -60,13 +74,23 @@ class Site:
             Route("/api/classify", self._classify, methods=["POST"]),
             Route("/api/request/{command}", self._request, methods=["POST"]),
         ]
-        guard = Middleware(Guard, password=password, loopback=loopback)
+        guard = Middleware(
+            Guard, password=password, loopback=loopback, frame_ancestors=frame_ancestors
+        )
         return Starlette(routes=[*routes, *more], middleware=[guard])
 
     def close(self) -> None:
         """End the streams, and stop waiting for answers."""
         self._stream.close()
         self._workers.close()
+
+    async def _index(self, _request: Request) -> Response:
+        content = (_PAGE / _INDEX).read_bytes()
+        if (seen := self._live.newest) is not None:
+            # The place of the picture, which stays as it is whatever shapes follow.
+            shape = f'data-shape="{_shape(*seen.result.frame.pixels.shape[:2])}"'
+            content = content.replace(_ANY_SHAPE, shape.encode())
+        return Response(content, media_type="text/html", headers=_CACHED)
 
     async def _events(self, request: Request) -> Response:
         if request.method == "HEAD":
@@ -109,8 +133,11 @@ class Site:
             return _refused("another picture is being classified: try again in a second", 503)
         self._classifying = True
         try:
-            picture = await _body(request, MAX_PICTURE_BYTES)
-            return _done(await self._workers.ask(lambda: self._device.classify(picture)))
+            # In a file of its own, which the process that decodes it reads: no copy is made.
+            with os.fdopen(os.memfd_create("picture"), "w+b") as picture:
+                await _receive(request, picture.write, MAX_PICTURE_BYTES)
+                picture.flush()
+                return _done(await self._workers.ask(lambda: self._device.classify(picture)))
         except _TooLargeError:
             limit = MAX_PICTURE_BYTES // 1_000_000
             return _refused(f"the picture is too large: the limit is {limit} MB", 413)
@@ -138,16 +165,29 @@ class Site:
         return JSONResponse(dict(answer), 200 if answer.get("status") == "ok" else 400)
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    if int(request.headers.get("content-length", "0")) > limit:
+async def _receive(request: Request, write: Callable[[bytes], object], limit: int) -> None:
+    if _stated_size(request) > limit:
         raise _TooLargeError
-    body = bytearray()
+    size = 0
     async with asyncio.timeout(_ARRIVES_S):
         async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
+            size += len(chunk)
+            if size > limit:
                 raise _TooLargeError
+            write(chunk)
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    body = bytearray()
+    await _receive(request, body.extend, limit)
     return bytes(body)
+
+
+def _stated_size(request: Request) -> float:
+    try:
+        return int(request.headers.get("content-length", "0"))
+    except ValueError:  # more digits than Python reads
+        return math.inf
 
 
 def _fields(body: bytes) -> Mapping[str, Any]:
@@ -172,4 +212,10 @@ def _refused(why: str, status: int) -> Response:
 
 def _file(name: str, media_type: str) -> Response:
     content = (_PAGE / name).read_bytes()
-    return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
+    return Response(content, media_type=media_type, headers=_CACHED)
+
+
+def _shape(height: int, width: int) -> str:
+    if width > _WIDE * height:
+        return "wide"
+    return "tall" if width < height else "normal"

@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from edgeclassifier.contract.results import Result
 from edgeclassifier.errors import RequestError
@@ -43,8 +43,8 @@ class Device(Protocol):
     def take(self) -> Result:
         """Classify the next frame of the camera, also while paused."""
 
-    def classify(self, picture: bytes) -> Mapping[str, Any]:
-        """Classify a picture in a file's format; return the fields of a prediction."""
+    def classify(self, picture: BinaryIO) -> Mapping[str, Any]:
+        """Classify the picture in a file of the system; return the fields of a prediction."""
 
     def crop_box(self, height: int, width: int) -> Box:
         """Return which part of a frame of that size is classified."""

@@ -40,6 +40,7 @@ class WebServer:
         password: str | None,
         live: Live,
         device: Device,
+        frame_ancestors: Sequence[str] = (),
         routes: Sequence[Route] = (),
         limits: Limits | None = None,
         retry_min_s: float = 1.0,
@@ -48,7 +49,8 @@ class WebServer:
     ) -> None:
         """Take `port` 0 for any that is free, and further `routes`.
 
-        With a password all routes need it but access.OPEN_PATHS. `retry_min_s` to `retry_max_s`
+        With a password all routes need it but access.OPEN_PATHS. `frame_ancestors` are the origins
+        whose pages may show this one in a frame. `retry_min_s` to `retry_max_s`
         pass between two attempts to listen. Raises ConfigError if `host` is neither an address nor
         a name, or can be reached from elsewhere and there is no password.
         """
@@ -59,6 +61,7 @@ class WebServer:
         self._password = password
         self._live = live
         self._device = device
+        self._frame_ancestors = frame_ancestors
         self._routes = routes
         self._limits = limits or Limits()
         self._backoff = Backoff(min_s=retry_min_s, max_s=retry_max_s)
@@ -125,7 +128,12 @@ class WebServer:
     async def _run(self, listener: socket.socket) -> None:
         self._live.attach(asyncio.get_running_loop())
         site = Site(live=self._live, device=self._device)
-        app = site.app(password=self._password, loopback=is_loopback(self._host), more=self._routes)
+        app = site.app(
+            password=self._password,
+            loopback=is_loopback(self._host),
+            frame_ancestors=self._frame_ancestors,
+            more=self._routes,
+        )
         self._server = server = Server(app, limits=self._limits, on_end=site.close)
         if self._stopping.is_set():
             server.stop()

@@ -108,7 +108,10 @@ class Stream:
 
 class _Response(StreamingResponse):
     def __init__(self, stream: Stream) -> None:
-        super().__init__(stream.events(), media_type="text/event-stream")
+        # nginx would collect 4 KiB before it sends anything on.
+        super().__init__(
+            stream.events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+        )
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -203,6 +206,7 @@ def shown_status(info: Mapping[str, Any], health: Mapping[str, Any]) -> dict[str
         "mqtt_problem": mqtt.get("last_error"),
         "waiting": buffer.get("pending"),
         "paused": bool(health.get("paused")),
+        "source": _table(config, "camera").get("source"),
         "camera": camera.get("state"),
         "camera_problem": camera.get("problem"),
         "view": camera.get("view"),

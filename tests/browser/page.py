@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from chromium import ENTER, RIGHT, SPACE, TAB, Browser, Starter, browsers, missing
 from page_host import MARKUP, OTHER_MODEL, Host
-from support.brokers import Mosquitto
+from support.brokers import Mosquitto, free_port
 from support.daemon import SAMPLES
 
 pytestmark = pytest.mark.timeout(180)
@@ -120,11 +120,15 @@ def test_a_label_is_text_whatever_is_in_it(page: Browser) -> None:
 def test_the_square_is_what_the_model_sees(page: Browser) -> None:
     box = page.run(
         """
-        const frame = document.querySelector('#frame').getBoundingClientRect();
+        const image = document.querySelector('#picture');
+        const place = image.getBoundingClientRect();
+        const { naturalWidth: w, naturalHeight: h } = image;
+        const scale = Math.min(place.width / w, place.height / h);
         const line = document.querySelector('#square .line').getBoundingClientRect();
-        return { frame: [frame.width, frame.height], line: [line.width, line.height],
-                 middle: [line.x + line.width / 2 - frame.x - frame.width / 2,
-                          line.y + line.height / 2 - frame.y - frame.height / 2] };
+        return { frame: [w * scale, h * scale],
+                 line: [line.width, line.height],
+                 middle: [line.x + line.width / 2 - place.x - place.width / 2,
+                          line.y + line.height / 2 - place.y - place.height / 2] };
         """
     )
     assert box["line"][0] == pytest.approx(box["line"][1], rel=0.02)
@@ -301,6 +305,104 @@ def test_it_fits_every_width(page: Browser, width: int, scheme: str, screenshots
         ".filter((e) => e.offsetParent && e.offsetHeight < 32).map((e) => e.id || e.innerText)"
     )
     assert small == [], "too small for a finger"
+
+
+@pytest.fixture(scope="module")
+def unrelated(broker: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    host = Host(folder=tmp_path_factory.mktemp("unrelated"), broker=broker, unrelated=True)
+    host.start()
+    yield host
+    host.kill()
+
+
+SHIFTS = """
+    const moved = [];
+    const button = () => {
+        const { x, y, width } = document.querySelector("#take").getBoundingClientRect();
+        return [x, y + scrollY, width].join();
+    };
+    const places = new Set();
+    const labels = new Set();
+    const observer = new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) {
+            moved.push([entry.value, entry.sources.map((s) => s.node?.id || s.node?.className)]);
+        }
+    });
+    observer.observe({ type: "layout-shift", buffered: true });
+    const until = performance.now() + 10000;
+    while (performance.now() < until) {
+        places.add(button());
+        labels.add(document.querySelector("#labels .name")?.innerText);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return { moved, places: [...places], labels: [...labels] };
+"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (360, 640), (1280, 900)])
+def test_nothing_moves_while_labels_and_shapes_change(
+    window: Browser,
+    unrelated: Host,
+    screenshots: Path,
+    figures: Callable[[str], None],
+    *,
+    width: int,
+    height: int,
+) -> None:
+    window.resize(width, height, mobile=width < 768, scale=2 if width < 768 else 1)
+    window.open(unrelated.url)
+    seen = window.run(SHIFTS)
+    shift = sum(value for value, _ in seen["moved"])
+    figures(f"{width}x{height}: layout shift {shift:.4f}, {len(seen['labels'])} labels")
+    for scheme in ("light", "dark"):
+        window.prefer(prefers_color_scheme=scheme)
+        window.screenshot(screenshots / f"unrelated-{width}-{scheme}.png")
+    assert len(seen["labels"]) > 2
+    assert shift < 0.05, seen["moved"]
+    assert len(seen["places"]) == 1, seen["places"]
+    # In sight without scrolling, also below a tall picture.
+    bottom = "return document.querySelector('#take').getBoundingClientRect().bottom"
+    assert window.run(bottom) < height
+    assert "each picture may be another scene" in window.text("#holds")
+
+
+def test_a_broker_that_is_not_there_is_said_at_the_top(
+    window: Browser, broker: Mosquitto, tmp_path: Path, screenshots: Path
+) -> None:
+    host = Host(folder=tmp_path, broker=broker, broker_port=free_port())
+    host.start()
+    try:
+        for width, height in ((390, 844), (1280, 900)):
+            window.resize(width, height, mobile=width < 768)
+            window.open(host.url)
+            assert window.wait_for_text("#link", "live here, not sent")
+            assert window.wait_for_text("#notice", "Nothing is sent: MQTT broker 127.0.0.1:")
+            box = "return document.querySelector('#notice').getBoundingClientRect().bottom"
+            assert window.run(box) < 200
+            assert window.text("#delivery") == ""
+            window.screenshot(screenshots / f"unsent-{width}.png")
+    finally:
+        host.kill()
+
+
+def test_the_name_of_a_class_is_large_and_its_other_names_are_small(
+    window: Browser, unrelated: Host
+) -> None:
+    window.resize(390, 844)
+    window.open(unrelated.url)
+    assert window.wait("return document.querySelector('#labels .rest')?.innerText")
+    name, rest, title = window.run(
+        "const li = document.querySelector('#labels li:first-child');"
+        "return [...['.name', '.rest'].map((e) => li.querySelector(e).innerText), li.title]"
+    )
+    assert "," not in name
+    assert f"{name}, {rest}".removesuffix(", ") == title
+    sizes = window.run(
+        "return ['.name', '.rest'].map((e) =>"
+        " document.querySelector('#labels li:first-child ' + e))"
+        ".map((e) => parseFloat(getComputedStyle(e).fontSize))"
+    )
+    assert sizes[0] > sizes[1]
 
 
 def test_nothing_moves_for_who_does_not_want_it(page: Browser) -> None:

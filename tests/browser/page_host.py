@@ -19,6 +19,7 @@ MARKUP = "<i>espresso</i>"
 OTHER_MODEL = "garden_birds"
 SCENE_FRAMES = 15
 RATE_HZ = 8.0
+UNRELATED_HZ = 4.0
 PATIENCE_S = 40.0
 
 
@@ -29,6 +30,10 @@ class Host:
     folder: Path
     broker: Mosquitto
     password: str | None = None
+    unrelated: bool = False
+    """Show pictures of all shapes instead, one after the other, with labels of all lengths."""
+    broker_port: int = 0
+    """Another port than the broker's, where none may be."""
     port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
@@ -36,6 +41,11 @@ class Host:
         self._daemon: Daemon | None = None
         pictures = self.folder / "pictures"
         pictures.mkdir()
+        if self.unrelated:
+            for number, path in enumerate(sorted(SAMPLES.glob("*.*g")) * 2):
+                (pictures / f"{number}-{path.name}").symlink_to(path)
+            self._write_config(self._long_labels())
+            return
         for scene, name in enumerate(("chelsea.png", "coffee.png")):
             for frame in range(SCENE_FRAMES):
                 (pictures / f"{scene}-{frame:02}-{name}").symlink_to(SAMPLES / name)
@@ -81,14 +91,29 @@ class Host:
         assert added.returncode == 0, added.stderr
         return labels
 
+    def _long_labels(self) -> Path:
+        model = find_model(Config().model)
+        classes = build_engine(Config(), model).classifier.labels
+        labels = self.folder / "long.txt"
+        labels.write_text(
+            "\n".join(
+                label + "_with_a_long_name" * (number % 3) + ", and another name" * (number % 7)
+                for number, label in enumerate(classes)
+            )
+        )
+        return labels
+
     def _write_config(self, labels: Path) -> None:
         settings: dict[str, dict[str, Any]] = {
             "device": {"id": "porch", "state_directory": str(self.folder / "state")},
             "camera": {"source": "replay"},
-            "camera.replay": {"path": str(self.folder / "pictures"), "rate_hz": RATE_HZ},
+            "camera.replay": {
+                "path": str(self.folder / "pictures"),
+                "rate_hz": UNRELATED_HZ if self.unrelated else RATE_HZ,
+            },
             "model": {"labels": str(labels), "name": "efficientnet_lite2_260_int8"},
             "state": {"hold_s": 0.5, "window_s": 0.0},
-            "mqtt": {"host": "127.0.0.1", "port": self.broker.port},
+            "mqtt": {"host": "127.0.0.1", "port": self.broker_port or self.broker.port},
             "web": {"enabled": True, "port": self.port},
         }
         if self.password is not None:

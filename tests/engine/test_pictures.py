@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgeclassifier.engine import pictures
-from edgeclassifier.engine.pictures import decode_picture, find_pictures, load_picture
+from edgeclassifier.engine import decoding
+from edgeclassifier.engine.pictures import find_pictures, load_picture, scale
 from edgeclassifier.errors import PictureError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -153,7 +153,7 @@ def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
 
 
 def test_large_jpeg_is_reduced_and_upright(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 16 * 8)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 16 * 8)
     exif = Image.Exif()
     exif[0x0112] = 3
     path = saved(quadrants(), tmp_path / "big.jpg", quality=95, exif=exif)
@@ -165,10 +165,10 @@ def test_large_jpeg_is_reduced_and_upright(tmp_path: Path, monkeypatch: pytest.M
 def test_jpeg_that_stays_too_large_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 31)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 31)
     with pytest.raises(PictureError, match="too large"):
         load_picture(saved(quadrants(), tmp_path / "big.jpg"))
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 16 * 8)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 16 * 8)
     with pytest.raises(PictureError, match="too large"):
         load_picture(saved(quadrants(), tmp_path / "slow.jpg", progressive=True))
 
@@ -181,26 +181,40 @@ def test_a_200_megapixel_jpeg_is_quartered(tmp_path: Path) -> None:
     assert abs(int(pixels[1250, 2500, 1]) - 77) <= 2
 
 
-@pytest.mark.parametrize("progressive", [False, True])
-def test_an_uploaded_photo_is_decoded_at_a_size_that_is_enough(
-    *, progressive: bool, tmp_path: Path
-) -> None:
-    teal = (0, 128, 128)
-    photo = Image.new("RGB", (4000, 3000), teal)
-    content = saved(photo, tmp_path / "phone.jpg", progressive=progressive).read_bytes()
-    pixels = decode_picture(content)
-    assert pixels.shape == (1500, 2000, 3)
-    np.testing.assert_allclose(pixels[750, 1000].astype(int), teal, atol=3)
-    small = saved(photo.resize((1600, 1200)), tmp_path / "small.jpg").read_bytes()
-    assert decode_picture(small).shape == (1200, 1600, 3)
-
-
 @pytest.mark.parametrize("size", [(8001, 8000), (10000, 10000), (20000, 20000)])
 def test_large_png_is_refused_from_its_header(tmp_path: Path, size: tuple[int, int]) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(png_of(*size))
     with pytest.raises(PictureError, match=r"bomb\.png: too large \(the limit is 32 megapixels\)"):
         load_picture(path)
+
+
+@pytest.mark.parametrize("size", [(1, 20_000), (20_000, 1), (1, 32_000_000)])
+def test_a_strip_is_refused_from_its_header(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Its pixels are few, but each row takes memory of its own."""
+    path = tmp_path / "strip.png"
+    path.write_bytes(png_of(*size))
+    with pytest.raises(PictureError, match="the limit is 16384 pixels a side"):
+        load_picture(path)
+
+
+def test_a_panorama_is_reduced_to_the_longest_side_that_is_taken(tmp_path: Path) -> None:
+    path = saved(Image.new("L", (40_000, 400), 77), tmp_path / "panorama.jpg")
+    assert load_picture(path).shape == (100, 10_000, 3)
+
+
+def test_a_strip_is_not_scaled_beyond_the_largest_picture() -> None:
+    strip = np.zeros((2, 16_000, 3), np.uint8)
+    with pytest.raises(PictureError, match="16000x2 is too narrow to be scaled"):
+        scale(strip, 1080)
+
+
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+def test_sixteen_bits_are_rounded_to_eight(tmp_path: Path, order: str) -> None:
+    deep = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    path = saved(Image.fromarray(deep.astype(order)), tmp_path / "deep.tif")
+    expected = np.rint(deep.astype(np.float64) * 255 / 65535)
+    np.testing.assert_array_equal(load_picture(path)[..., 1], expected)
 
 
 def test_a_picture_cannot_ask_for_another_program(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
-from typing import Any
+from typing import Any, BinaryIO
 
 from edgeclassifier.cameras.camera import FrameFactory
 from edgeclassifier.compose.engine import build_inference
@@ -16,7 +16,7 @@ from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.results import Latency, Result
 from edgeclassifier.daemon.stable_label import StableLabel
 from edgeclassifier.engine.inference import Inference
-from edgeclassifier.engine.pictures import decode_picture, load_picture
+from edgeclassifier.engine.pictures import decode_untrusted, load_picture
 from edgeclassifier.engine.preprocess import crop_box
 from edgeclassifier.errors import EdgeclassifierError, RequestError
 from edgeclassifier.web.live import Live
@@ -118,10 +118,10 @@ class WebDevice:
             raise self.refuse
         return self._classified(self._frames.frame(self._shown, origin="camera 0"))
 
-    def classify(self, picture: bytes) -> Mapping[str, Any]:
+    def classify(self, picture: BinaryIO) -> Mapping[str, Any]:
         if self.refuse is not None:
             raise self.refuse
-        frame = self._frames.frame(decode_picture(picture), origin="visitor")
+        frame = self._frames.frame(decode_untrusted(picture), origin="visitor")
         shown = self._classified(frame).predictions
         return {"predictions": [{"label": each.label, "score": each.score} for each in shown]}
 

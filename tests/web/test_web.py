@@ -110,11 +110,19 @@ def test_every_answer_says_what_a_browser_may_do_with_it(server: WebServer, path
     headers = get(server, path).headers
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
-    assert "frame-ancestors 'none'" in policy
+    assert policy.endswith("frame-ancestors 'none'")
     assert "unsafe" not in policy
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cross-origin-resource-policy"] == "same-origin"
     assert "server" not in headers
+
+
+def test_pages_that_are_named_may_frame_it(serve: Serve) -> None:
+    server = serve(frame_ancestors=("self", "http://homeassistant.local:8123"))
+    policy = get(server, "/").headers["content-security-policy"]
+    assert policy.endswith("; frame-ancestors 'self' http://homeassistant.local:8123")
+    framed = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
+    assert get(server, "/", **framed, Sec_Fetch_Dest="iframe").status == 200
 
 
 def test_the_picture_is_the_newest_frame_with_its_number(

@@ -22,7 +22,7 @@ from support.web_device import (
 )
 
 from edgeclassifier.engine.inference import Inference
-from edgeclassifier.web import connections
+from edgeclassifier.web import access, connections
 from edgeclassifier.web.access import PasswordCheck, Verdict, is_foreign, names_loopback
 from edgeclassifier.web.connections import Limits
 from edgeclassifier.web.server import WebServer
@@ -117,32 +117,122 @@ def test_a_foreign_request_does_not_reach_the_device(server: WebServer, device: 
     assert device.requests == []
 
 
-def test_guessing_is_slowed_down_for_who_guesses_and_nobody_else() -> None:
+def test_guessing_is_slowed_down_and_nobody_is_locked_out() -> None:
     check = PasswordCheck("right")
     wrong, right = basic("wrong"), basic("right")
 
     def look(password: str, now_s: float, client: str = CLIENT) -> Verdict:
         return check.look(password, client=client, now_s=now_s)
 
-    verdicts = [look(wrong, 0.0) for _ in range(20)]
-    assert verdicts == [Verdict.WRONG] * 10 + [Verdict.TOO_MANY] * 10
-    assert look(right, 1.0) is Verdict.TOO_MANY
-    assert look(right, 1.0, "192.168.1.8") is Verdict.RIGHT
-    assert check.look(None, client="192.168.1.8", now_s=1.0) is Verdict.MISSING
-    assert look(right, 31.0) is Verdict.RIGHT
-    hour = [look(wrong, 31.0 + second) for second in range(3600)]
-    assert hour.count(Verdict.WRONG) <= 400
+    assert [check.wait_s(CLIENT, now_s=0.0) for _ in range(20)] == [0.0] * 20
+    assert [look(wrong, 0.0) for _ in range(11)] == [Verdict.WRONG] * 11
+    # The eleventh was one too many: from now on, one each second has its turn.
+    assert [check.wait_s(CLIENT, now_s=0.5) for _ in range(3)] == [0.5, 1.5, 2.5]
+    assert look(right, 3.0) is Verdict.RIGHT
+    assert check.wait_s("192.168.1.8", now_s=3.0) == 0.0
+    waits = [check.wait_s(CLIENT, now_s=3.0) for _ in range(100)]
+    assert waits[22:] == [23.0] + [None] * 77
+    assert check.wait_s(CLIENT, now_s=61.0) == 0.0
+
+
+def test_a_browser_that_had_the_right_password_does_not_wait() -> None:
+    check = PasswordCheck("right")
+    known = check.remember()
+    assert check.knows(known)
+    assert not any(check.knows(each) for each in (None, "", known[:-1]))
+    assert check.look(basic("right"), client=CLIENT, now_s=0.0, known=known) is Verdict.RIGHT
+    assert check.look(basic("wrong"), client=CLIENT, now_s=0.0, known=known) is Verdict.WRONG
+    assert not check.knows(known), "what a guesser has found opens the door to guessing"
+    kept = check.remember()
+    for _ in range(300):
+        check.remember()
+        assert check.knows(kept)
 
 
 def test_an_ipv6_network_counts_as_one_and_many_addresses_are_forgotten() -> None:
     check = PasswordCheck("right")
-    verdicts = [
-        check.look(basic("x"), client=f"2001:db8::{number:x}", now_s=0.0) for number in range(11)
-    ]
-    assert verdicts[-1] is Verdict.TOO_MANY
+    for number in range(11):
+        check.look(basic("x"), client=f"2001:db8::{number:x}", now_s=0.0)
+    assert check.wait_s("2001:db8::ffff", now_s=0.0) == 1.0
     for number in range(256):
         check.look(basic("x"), client=f"10.0.0.{number}", now_s=0.0)
-    assert check.look(basic("x"), client="2001:db8::1", now_s=0.0) is Verdict.WRONG
+    assert check.wait_s("2001:db8::1", now_s=0.0) == 0.0
+
+
+def test_the_owner_comes_in_while_somebody_guesses_from_the_same_address(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "_TURN_S", 0.05)
+    monkeypatch.setattr(access, "_WRONG_S", 0.0)
+    server = serve(password="right")
+    (cookie,) = get(server, "/", Authorization=basic("right")).headers["set-cookie"].split(";")[:1]
+    over = threading.Event()
+    guesses: list[int] = []
+
+    def guess() -> None:
+        while not over.is_set():
+            guesses.append(get(server, "/live", Authorization=basic("wrong")).status)
+
+    guessing = [threading.Thread(target=guess) for _ in range(16)]
+    for each in guessing:
+        each.start()
+    try:
+        assert wait_until(lambda: len(guesses) > 30)
+        for path in ("/", "/live/picture", "/page.js"):
+            assert get(server, path, Authorization=basic("right")).status == 200
+            assert get(server, path, Authorization=basic("right"), Cookie=cookie).status == 200
+    finally:
+        over.set()
+        for each in guessing:
+            each.join(20)
+    assert set(guesses) <= {401, 429}
+
+
+def test_a_known_browser_gets_no_second_cookie_and_a_program_none(serve: Serve) -> None:
+    server = serve(password="right")
+    assert "set-cookie" not in get(server, "/page.js", Authorization=basic("right")).headers
+    assert "set-cookie" not in get(server, "/", Authorization=basic("wrong")).headers
+    cookie = get(server, "/", Authorization=basic("right")).headers["set-cookie"]
+    assert "HttpOnly; SameSite=Strict" in cookie
+    again = get(server, "/", Authorization=basic("right"), Cookie=f"a=b; {cookie}; c")
+    assert "set-cookie" not in again.headers
+    assert get(server, "/", Cookie=cookie).status == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://["},
+        {"Origin": "http://[::1"},
+        {"Origin": "http://a\u2100.com".encode().decode("latin-1")},
+        {"Origin": "a" * 15_000},
+        {"Origin": "\x7f"},
+        {"Host": "["},
+        {"Host": "localhost:abc", "Origin": "http://localhost:99999999"},
+        {"Authorization": "Basic \xff\xff"},
+        {"Cookie": "=;;=" * 1000},
+        {"Content-Length": "9" * 5000},
+        {"Sec-Fetch-Site": "\xff"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("password", [None, "right"])
+@pytest.mark.parametrize("path", ["/", "/api/classify", "/api/request/pause"])
+def test_an_odd_header_is_refused_without_a_fault(
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+    headers: dict[str, str],
+    password: str | None,
+    path: str,
+) -> None:
+    server = serve(password=password)
+    lines = {"Host": "localhost", "Content-Length": "0", "Connection": "close", **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    method = "GET" if path == "/" else "POST"
+    with connect(server) as link:
+        link.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1"))
+        assert int(link.recv(100).split()[1]) in {200, 400, 401, 403, 413, 422}
+    assert caplog.records == []
 
 
 def test_it_listens_on_ipv6_too(device: WebDevice) -> None:

@@ -88,7 +88,7 @@ def server(device: WebDevice) -> Iterator[WebServer]:
 class Proxy:
     """Caddy or nginx on a free port, with what the page says and a certificate of its own."""
 
-    def __init__(self, folder: Path, kind: str, page_port: int) -> None:
+    def __init__(self, folder: Path, kind: str, page_port: int, *, without: str = "") -> None:
         self._port = free_port()
         self._folder = folder
         self._cert, self._key = folder / "cert.pem", folder / "key.pem"
@@ -99,7 +99,8 @@ class Proxy:
         )
         self._context = ssl.create_default_context(cafile=self._cert)
         (site,) = re.findall(rf"```{kind}\n(.*?)```", DOCUMENTED, re.DOTALL)
-        site = site.replace("8080", str(page_port))
+        assert without in site
+        site = site.replace(without, "").replace("8080", str(page_port))
         config = folder / "config"
         config.write_text(self._for_nginx(site) if kind == "nginx" else self._for_caddy(site))
         command = {
@@ -208,6 +209,23 @@ def test_the_page_works_behind_the_proxy_of_the_docs(
             device.step()
             while b'{"seq":2,' not in stream.readline():
                 pass
+
+
+@needs_openssl
+@pytest.mark.parametrize("kind", PROXIES[1:])
+def test_a_proxy_that_collects_answers_hands_on_the_stream_at_once(
+    tmp_path: Path, server: WebServer, device: WebDevice, kind: str
+) -> None:
+    without = "        proxy_buffering off;\n"
+    with (
+        Proxy(tmp_path, kind, server.port, without=without) as proxy,
+        proxy.asked("GET", "/live", Authorization=basic(PASSWORD, "me")) as stream,
+    ):
+        # One event is much less than the 4 KiB that nginx collects.
+        for seq in range(1, 4):
+            while f'{{"seq":{seq},'.encode() not in stream.readline():
+                pass
+            device.step()
 
 
 @needs_openssl

@@ -1,6 +1,6 @@
 // Pictures that stay on the page with their results: taken with the camera, or the visitor's own.
 
-import { at, busy, byId, clock, element, post, report, setSize, showLabels, showSquare } from "./show.js";
+import { at, busy, byId, clock, element, names, post, report, showLabels, showSquare } from "./show.js";
 
 const MOST_KEPT = 12;
 const MOST_AT_ONCE = 6;
@@ -47,8 +47,7 @@ export class Kept {
   async #take() {
     const data = await post("api/take");
     const card = this.#card(data.picture, data.origin);
-    setSize(card.frame, data.size);
-    showSquare(card.square, data.crop);
+    showSquare(card.square, data.crop, data.size);
     this.#show(card, data.predictions);
   }
 
@@ -77,9 +76,8 @@ export class Kept {
       return;
     }
     const size = [card.image.naturalWidth, card.image.naturalHeight];
-    setSize(card.frame, size);
     const response = await fetch(at(`api/crop?width=${size[0]}&height=${size[1]}`));
-    if (response.ok) showSquare(card.square, (await response.json()).data.crop);
+    if (response.ok) showSquare(card.square, (await response.json()).data.crop, size);
   }
 
   #card(source, origin) {
@@ -104,7 +102,7 @@ export class Kept {
 
   #show(card, predictions) {
     showLabels(card.labels, predictions);
-    const best = predictions[0]?.name ?? "no label";
+    const [best] = predictions.length > 0 ? names(predictions[0]) : ["unknown"];
     card.image.alt = `Picture of ${card.when}: ${best}`;
     card.remove.setAttribute("aria-label", `Remove the picture of ${card.when}, ${best}`);
     if (predictions.length === 0) {

@@ -2,7 +2,7 @@
 
 import { Kept } from "./kept.js";
 import { LivePicture, LiveStream } from "./live.js";
-import { Voice, ago, busy, byId, clock, element, post, report, setSize, setText, showLabels, showSquare } from "./show.js";
+import { Voice, ago, busy, byId, clock, element, names, post, report, setText, showLabels, showSquare } from "./show.js";
 
 const RATE_S = 3;
 const FACTS_MS = 1000;
@@ -20,6 +20,7 @@ let status = {};
 let newest = null;
 let frames = [];
 let goneAt = null;
+let goneWhy = "";
 
 new LiveStream({
   hello(data) {
@@ -44,17 +45,20 @@ new LiveStream({
   },
 
   changes(data) {
-    const shown = data.slice(0, CHANGES_SHOWN).map(({ name, age_s }) => {
-      const when = ago(age_s);
+    const shown = data.slice(0, CHANGES_SHOWN).map((change) => {
+      const when = ago(change.age_s);
       const time = element("time", { dateTime: when.toISOString(), textContent: clock(when) });
-      return element("li", {}, element("span", { textContent: name }), time);
+      const [name] = names(change);
+      return element("li", { title: change.label }, element("span", { textContent: name }), time);
     });
     byId("changes").replaceChildren(...shown);
     if (data.length === 0) return;
-    const { name, age_s } = data[0];
+    const [name, rest] = names(data[0]);
     if (byId("stable").textContent !== name) voice.say(name);
     setText(byId("stable"), name);
-    setText(byId("since"), `since ${clock(ago(age_s))}`);
+    setText(byId("rest"), data[0].known ? rest : "no label is sure enough");
+    byId("stable").parentElement.title = data[0].label;
+    setText(byId("since"), `Since ${clock(ago(data[0].age_s))}.`);
   },
 
   result(data) {
@@ -64,8 +68,7 @@ new LiveStream({
     while (frames.length > 2 && data.at_s - frames[0][0] > RATE_S) frames.shift();
     showLabels(byId("labels"), data.predictions);
     byId("nothing").hidden = data.predictions.length > 0;
-    setSize(byId("frame"), data.size);
-    showSquare(byId("square"), data.crop);
+    showSquare(byId("square"), data.crop, data.size);
     picture.show();
     if (isFirst) showState();
   },
@@ -73,8 +76,7 @@ new LiveStream({
   gone(why) {
     goneAt ??= new Date();
     byId("frame").classList.add("stale");
-    const text = `No connection since ${clock(goneAt)}: ${why}. Trying again.`;
-    setText(byId("notice"), text);
+    goneWhy = why;
     showState();
   },
 });
@@ -85,18 +87,55 @@ function takeNewPage() {
   report(byId("message"), "The device was updated: reload this page when you like.", "good");
 }
 
+const LINKS = {
+  gone: "not connected",
+  paused: "paused",
+  unsent: "live here, not sent",
+  live: "live",
+  waiting: "connecting",
+};
+
+function linkState() {
+  if (goneAt !== null) return "gone";
+  if (status.paused) return "paused";
+  if (newest === null) return "waiting";
+  return status.connected === false ? "unsent" : "live";
+}
+
+/** What keeps the device from its work: said at the top, and read aloud when it changes. */
+function problem() {
+  if (goneAt !== null) return `No connection since ${clock(goneAt)}: ${goneWhy}. Trying again.`;
+  const said = [];
+  if (status.camera_problem) said.push(`Camera: ${status.camera_problem}`);
+  if (status.connected === false) {
+    said.push(`Nothing is sent: ${status.mqtt_problem ?? `there is no connection to the broker ${status.broker ?? ""} yet`}`);
+  }
+  return said.map((each) => (/[.?!]$/.test(each) ? each : `${each}.`)).join(" ");
+}
+
 function showState() {
-  const gone = goneAt !== null;
-  const link = byId("link");
-  link.dataset.state = gone ? "gone" : status.paused ? "paused" : newest ? "live" : "waiting";
-  setText(link, { gone: "not connected", paused: "paused", live: "live", waiting: "connecting" }[link.dataset.state]);
-  byId("notice").hidden = !gone && !status.camera_problem;
-  if (!gone) setText(byId("notice"), status.camera_problem ? `Camera: ${status.camera_problem}` : "");
+  const state = linkState();
+  const gone = state === "gone";
+  byId("link").dataset.state = state;
+  setText(byId("link"), LINKS[state]);
+  const said = problem();
+  byId("notice").hidden = said === "";
+  setText(byId("notice"), said);
+  byId("delivery").hidden = said !== "";
+  setText(byId("delivery"), status.connected ? `Predictions go to the broker${status.broker ? ` ${status.broker}` : ""}.` : "");
   setText(byId("pause"), status.paused ? "Resume" : "Pause");
   byId("pause").classList.toggle("primary", Boolean(status.paused));
   setText(byId("answer-title"), gone || status.paused ? "It saw" : "It sees");
+  setText(byId("holds"), describeHolding());
   const note = gone ? "Not connected" : status.paused ? "Paused" : newest ? "" : "Waiting for the first picture";
   setText(byId("stage-note"), note);
+}
+
+function describeHolding() {
+  if (status.source === "replay") {
+    return "The label that lasts. In this replay each picture may be another scene, so they can differ.";
+  }
+  return "The label that lasts; single pictures may differ.";
 }
 
 function showFacts() {

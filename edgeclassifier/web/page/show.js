@@ -22,6 +22,11 @@ export const clock = (when) =>
 
 export const ago = (seconds) => new Date(Date.now() - seconds * 1000);
 
+/** Splits a label into the name of the class and its other names; `name` comes with newer devices. */
+export function names({ label, name = label.split(",")[0].trim() }) {
+  return [name, label.startsWith(name) ? label.slice(name.length).replace(/^[\s,]+/, "") : ""];
+}
+
 export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
@@ -33,34 +38,39 @@ export function showLabels(list, predictions) {
     const bar = element("div", { className: "bar" }, element("div", { className: "fill" }));
     bar.setAttribute("aria-hidden", "true");
     list.append(
-      element("li", {}, element("span", { className: "name" }), element("span", { className: "score" }), bar),
+      element(
+        "li",
+        {},
+        element("span", { className: "name" }),
+        element("span", { className: "score" }),
+        bar,
+        element("span", { className: "rest" }),
+      ),
     );
   }
-  predictions.forEach(({ name, score }, index) => {
-    const [called, value, bar] = list.children[index].children;
-    setText(called, name);
-    setText(value, percent(score));
-    bar.firstElementChild.style.width = `${Math.min(100, score * 100)}%`;
+  predictions.forEach((prediction, index) => {
+    const [name, value, bar, rest] = list.children[index].children;
+    const [short, others] = names(prediction);
+    setText(name, short);
+    setText(rest, others);
+    setText(value, percent(prediction.score));
+    list.children[index].title = prediction.label;
+    bar.firstElementChild.style.width = `${Math.min(100, prediction.score * 100)}%`;
   });
 }
 
-/** Draws the square over a picture; its numbers are fractions of the picture. */
-export function showSquare(svg, crop) {
-  const [x, y, width, height] = crop.map((share) => share * 1000);
+/** Draws the square over a picture of `size`; the numbers of `crop` are fractions of it. */
+export function showSquare(svg, crop, [width, height]) {
+  const [x, y, across, down] = [crop[0] * width, crop[1] * height, crop[2] * width, crop[3] * height];
   const [shade, ...rects] = svg.children;
-  const hole = `M${x} ${y}v${height}h${width}v${-height}z`;
-  const path = `M0 0H1000V1000H0z${hole}`;
+  const path = `M0 0H${width}V${height}H0zM${x} ${y}v${down}h${across}v${-down}z`;
   if (svg.classList.contains("known") && shade.getAttribute("d") === path) return;
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   shade.setAttribute("d", path);
   for (const rect of rects) {
-    for (const [name, value] of Object.entries({ x, y, width, height })) rect.setAttribute(name, value);
+    for (const [name, value] of Object.entries({ x, y, width: across, height: down })) rect.setAttribute(name, value);
   }
   svg.classList.add("known");
-}
-
-export function setSize(frame, [width, height]) {
-  frame.style.setProperty("--w", width);
-  frame.style.setProperty("--h", height);
 }
 
 /** Speaks to a screen reader, not faster than a person can listen. */
