@@ -96,9 +96,9 @@ BAD_MODELS: dict[str, tuple[Callable[[], bytes | None], str]] = {
     "empty": (lambda: b"", "model file is empty: copy or fetch it again"),
     "truncated": (lambda: BUNDLED.read_bytes()[:1_000_000], "damaged or not a TFLite model"),
     "no model": (lambda: b"<html>not found</html>", "not a TFLite model"),
-    "grey": (
-        lambda: classifier(shape=(1, 2, 2, 1)),
-        "input shape [1, 2, 2, 1]; expected [1, height, width, 3]",
+    "four channels": (
+        lambda: classifier(shape=(1, 2, 2, 4)),
+        "input shape [1, 2, 2, 4]; expected [1, height, width, 3]",
     ),
     "two outputs": (lambda: several_outputs(2), "2 outputs"),
     "detection": (
