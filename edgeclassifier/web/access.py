@@ -108,6 +108,9 @@ class Guard:
     async def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # A proxy may go by the other one, and take the rest for a request of its own.
+            return _refuse(400, "Content-Length and Transfer-Encoding exclude each other")
         if self._loopback and not names_loopback(host):
             return _refuse(403, "ask for localhost: this page is for this machine only")
         if self._check is not None and scope["path"] not in OPEN_PATHS:

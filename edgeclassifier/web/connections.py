@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -76,6 +77,17 @@ class Connection(H11Protocol):
         """Continue."""
         super().resume_writing()
         self._clear_timer()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, also in the middle of a request that is being answered."""
+        if not self._waits_for_request:
+            # Its answer would come after this one, which is a fault.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            super().send_400_response(msg)
+        else:
+            self.abort()
 
     def abort(self) -> None:
         """End now; what is not sent yet is lost."""

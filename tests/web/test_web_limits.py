@@ -1,5 +1,6 @@
 """The page's server against clients that try to block it, and its end."""
 
+import logging
 import socket
 import threading
 import time
@@ -233,6 +234,32 @@ def test_an_odd_header_is_refused_without_a_fault(
         link.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1"))
         assert int(link.recv(100).split()[1]) in {200, 400, 401, 403, 413, 422}
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("path", ["/api/request/pause", "/api/classify", "/nowhere"])
+def test_a_body_that_is_no_http_is_refused_without_a_fault(
+    server: WebServer, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for body in (b"zz\r\n", b"2\r\n{}\r\nzz\r\n", b"5;" + b"a" * 40_000):
+        for pause_s in (0.0, 0.05):
+            with connect(server) as link:
+                link.sendall(head.encode())
+                time.sleep(pause_s)
+                link.sendall(body)
+                assert is_closed(link)
+    assert get(server, "/").status == 200
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
+
+
+def test_a_request_with_two_lengths_is_refused(server: WebServer) -> None:
+    with connect(server) as link:
+        link.sendall(
+            b"POST /api/request/pause HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
+        assert link.recv(100).startswith(b"HTTP/1.1 400")
+        assert is_closed(link)
 
 
 def test_it_listens_on_ipv6_too(device: WebDevice) -> None:
