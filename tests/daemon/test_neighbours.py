@@ -65,11 +65,11 @@ def test_a_folder_that_cannot_be_locked_is_used_all_the_same(tmp_path: Path) -> 
 
 
 def test_a_lock_names_its_holder_and_goes_with_it(tmp_path: Path) -> None:
-    with locked(tmp_path, patience_s=0.0):
-        with (
-            pytest.raises(HeldError, match=f"process {os.getpid()}"),
-            locked(tmp_path, patience_s=0.0),
-        ):
-            pytest.fail("two holders")
+    with (
+        locked(tmp_path, patience_s=0.0),
+        pytest.raises(HeldError, match=f"process {os.getpid()}"),
+        locked(tmp_path, patience_s=0.0),
+    ):
+        pytest.fail("two holders")
     with locked(tmp_path, patience_s=0.0):
         pass
