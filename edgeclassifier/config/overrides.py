@@ -11,6 +11,7 @@ from edgeclassifier.config import Config
 from edgeclassifier.config.contradictions import contradictions
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.host.durable import reason, write_text
+from edgeclassifier.host.files import open_regular
 
 _FILE = "overrides.json"
 
@@ -143,7 +144,8 @@ def _read(directory: Path | None) -> Iterator[tuple[str, _Override]]:
     if directory is None:
         return
     try:
-        content = json.loads((directory / _FILE).read_text(encoding="utf-8"))
+        with open_regular(directory / _FILE) as file:
+            content = json.load(file)
         for key in _CHANGES:
             entry = content.get(key)
             if entry is not None and type(entry["value"]) is type(_get(Config(), key)):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
 from edgeclassifier.errors import PictureError
+from edgeclassifier.host.files import open_regular
 
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -59,7 +60,7 @@ def load_picture(path: Path) -> NDArray[np.uint8]:
     Raises PictureError if the file is absent, broken, no picture, or too large.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _decode(file, str(path), enough=MAX_PIXELS)
     except OSError as error:
         raise PictureError(f"{path}: cannot be read: {error.strerror or error}") from None
