@@ -1,5 +1,6 @@
 """Secrets, which are never in the configuration but in files of their own."""
 
+import codecs
 import os
 import pwd
 import stat
@@ -35,7 +36,8 @@ def read_password(path: Path) -> str:
         raise ConfigError(
             [f"password file {path} can be read by others (mode {mode:03o}); chmod 600 it"]
         )
-    content = content.removesuffix(b"\n").removesuffix(b"\r")
+    # Editors on Windows put a byte order mark at the beginning.
+    content = content.removeprefix(codecs.BOM_UTF8).removesuffix(b"\n").removesuffix(b"\r")
     if not content:
         raise ConfigError([f"password file {path} is empty; write the password into it"])
     if len(content) > _MAX_PASSWORD_BYTES:

@@ -57,6 +57,8 @@ def make_tls_context(
 def _load_ca(context: ssl.SSLContext, ca_file: Path) -> list[str]:
     if unreadable := _unreadable("CA file", ca_file):
         return unreadable
+    # What the file holds is trusted, an intermediate CA or the broker's own certificate as well.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
         context.load_verify_locations(ca_file)
     except ssl.SSLError:
