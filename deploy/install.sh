@@ -66,7 +66,8 @@ $python -c 'import ensurepip' 2>/dev/null || fail "run 'apt install python3-venv
 # The tools of the deployment, pinned; the daemon gets an environment of its own.
 tools=$folder/../.venv-deploy
 lock=$folder/requirements/deploy.txt
-if ! cmp -s "$lock" "$tools/ready"; then
+# After an upgrade of the system they are for a Python that is gone.
+if ! cmp -s "$lock" "$tools/ready" || ! "$tools/bin/python" -c 'import ansible' 2>/dev/null; then
     echo "setting up $(basename "$tools") from $lock"
     rm -rf "$tools"
     $python -m venv "$tools"

@@ -1,16 +1,19 @@
 """One run of the daemon, and the record of how it ended."""
 
+import functools
 import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from edgeclassifier.compose.daemon import run_daemon
 from edgeclassifier.compose.identity import state_directory
 from edgeclassifier.config import Config
 from edgeclassifier.daemon.exit_record import ExitRecord
-from edgeclassifier.errors import EXIT_FAILURE, EdgeclassifierError
+from edgeclassifier.errors import EXIT_FAILURE, ConfigError, EdgeclassifierError
 from edgeclassifier.host import threads
-from edgeclassifier.host.signals import StopSignal
+from edgeclassifier.host.lock import HeldError, locked
+from edgeclassifier.host.signals import STOP_WITHIN_S, StopSignal
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,29 @@ def run_service(
     daemon ended is on record for the next start.
     """
     directory = state_directory(config.device, os.environ)
+    run = functools.partial(_run, config, directory, reread=reread or (lambda: config), stop=stop)
+    if directory is None:
+        run()
+        return
+    try:
+        with locked(directory, patience_s=STOP_WITHIN_S):
+            run()
+    except HeldError as holder:
+        raise ConfigError(
+            [
+                f"{directory}: another daemon ({holder}) keeps its state there: stop it, or set "
+                "device.state_directory of one of them"
+            ]
+        ) from None
+
+
+def _run(
+    config: Config,
+    directory: Path | None,
+    *,
+    reread: Callable[[], Config],
+    stop: StopSignal,
+) -> None:
     record = ExitRecord(directory)
     last_crash = record.previous()
     # Waits for the disk, which nothing else does.
@@ -33,7 +59,7 @@ def run_service(
     try:
         run_daemon(
             config,
-            reread=reread or (lambda: config),
+            reread=reread,
             state_directory=directory,
             last_crash=last_crash,
             stop=stop,

@@ -12,6 +12,8 @@ from edgeclassifier.host.priority import be_nice
 
 POLL_S = 0.2
 """How long a read waits before it checks whether it is still wanted."""
+_LONGEST_POLL_S = 1.0
+"""What one read counts as silence at most: if it took longer, the process itself stood still."""
 
 
 class Reader:
@@ -76,13 +78,14 @@ class Reader:
         self.failure = self.failure or error
 
     def _read(self) -> None:
-        last_s = time.monotonic()
+        silent_s = 0.0
         while self.wanted:
-            self.call = ("read", time.monotonic())
+            called_s = time.monotonic()
+            self.call = ("read", called_s)
             try:
                 frame = self.camera.read(POLL_S)
             except CameraTimeout:
-                silent_s = time.monotonic() - last_s
+                silent_s += min(time.monotonic() - called_s, _LONGEST_POLL_S)
                 if silent_s > self._deadline_s:
                     broken = self.camera.unreadable - self.unreadable_at_last_frame
                     raise no_frame(silent_s, self._deadline_s, broken=broken) from None
@@ -99,8 +102,8 @@ class Reader:
             self.unreadable_at_last_frame = self.camera.unreadable
             if not self._deliver(frame):
                 return
-            # Only now: a wait in deliver() is not the camera's delay.
-            last_s = time.monotonic()
+            # A wait in deliver() is not the camera's delay.
+            silent_s = 0.0
 
 
 def no_frame(silent_s: float, deadline_s: float, *, broken: int = 0) -> CameraError:

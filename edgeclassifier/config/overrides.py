@@ -13,6 +13,7 @@ from edgeclassifier.config.render import quoted
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.host.durable import reason, write_text
+from edgeclassifier.host.files import open_regular
 
 _FILE = "overrides.json"
 
@@ -213,7 +214,8 @@ def _read(
     if directory is None:
         return
     try:
-        content = json.loads((directory / _FILE).read_text(encoding="utf-8"))
+        with open_regular(directory / _FILE) as file:
+            content = json.load(file)
         for key in _CHANGES:
             entry = content.get(key)
             if entry is not None and type(entry["value"]) is type(_get(Config(), key)):

@@ -182,6 +182,7 @@ class ImageConfig(Plain):
     """The JPEG of the classified crop."""
 
     enabled: bool = option(False, applies=PUBLISHING)
+    on_request: bool = option(False, applies=PUBLISHING)
     max_rate_hz: float = option(0.2, above(0), applies=PUBLISHING)
     quality: int = option(80, between(1, 95), applies=PUBLISHING)
 

@@ -72,7 +72,8 @@ _ROWS = (
     ),
     Command(
         name="snapshot",
-        does="as `classify`, and publishes the crop on `<camera>/image`",
+        does="as `classify`, and publishes the crop on `<camera>/image`, if `image.enabled` or "
+        "`image.on_request` is set",
         within_s=_FRAME_S,
     ),
     Command(

@@ -84,7 +84,13 @@ class Actions:
         return self._pipeline.classify(None, timeout_s=COMMANDS["classify"].within_s)
 
     def snapshot(self) -> Answer:
-        """Publish the crop of the next frame as a JPEG, and say what it shows."""
+        """Publish the crop of the next frame as a JPEG, if that is allowed; say what it shows."""
+        image = self._reload.config.image
+        if not (image.enabled or image.on_request):
+            raise RequestError(
+                "no picture leaves this device: set image.enabled, or image.on_request for those "
+                "that are asked for"
+            )
         result = self.take()
         message = self._publisher.picture(result)
         self._publisher.publish(message)

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from edgeclassifier.contract.status import Crash
 from edgeclassifier.host.durable import reason, write_text
+from edgeclassifier.host.files import open_regular
 
 RECORD = "last-exit.json"
 """What the file is called."""
@@ -36,7 +37,8 @@ class ExitRecord:
         if self._directory is None:
             return None
         try:
-            record = json.loads((self._directory / RECORD).read_text(encoding="utf-8"))
+            with open_regular(self._directory / RECORD) as file:
+                record = json.load(file)
         except (OSError, ValueError, RecursionError):
             return None
         fault = _first_line(self._directory / _FAULT)

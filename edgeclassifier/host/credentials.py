@@ -1,11 +1,13 @@
 """Secrets, which are never in the configuration but in files of their own."""
 
+import codecs
 import os
 import pwd
 import stat
 from pathlib import Path
 
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.files import open_regular
 
 _MAX_PASSWORD_BYTES = 65_535
 """What fits into MQTT's CONNECT."""
@@ -21,7 +23,7 @@ def read_password(path: Path) -> str:
     """
     path = password_path(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             content = file.read(_MAX_PASSWORD_BYTES + 2)
     except OSError as error:
@@ -34,7 +36,8 @@ def read_password(path: Path) -> str:
         raise ConfigError(
             [f"password file {path} can be read by others (mode {mode:03o}); chmod 600 it"]
         )
-    content = content.removesuffix(b"\n").removesuffix(b"\r")
+    # Editors on Windows put a byte order mark at the beginning.
+    content = content.removeprefix(codecs.BOM_UTF8).removesuffix(b"\n").removesuffix(b"\r")
     if not content:
         raise ConfigError([f"password file {path} is empty; write the password into it"])
     if len(content) > _MAX_PASSWORD_BYTES:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from edgeclassifier.host.files import create
+
 
 def publish(part: Path, path: Path) -> None:
     """Give a finished file its final name. Both are in the same folder.
@@ -26,7 +28,8 @@ def write_text(path: Path, text: str) -> None:
     """
     part = path.with_name(f"{path.name}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        with create(part) as file:
+            file.write(text.encode())
         publish(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -32,6 +32,9 @@ class StopSignal:
         signal.signal(signal.SIGINT, self._handle)
         signal.signal(signal.SIGTERM, self._handle)
         signal.signal(signal.SIGHUP, self._handle_reload)
+        # Sent to processes of any kind, as a question or by mistake; by default they are deadly.
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
     def limit(self, on_overrun: Callable[[str], None]) -> None:
         """End the process STOP_WITHIN_S after a signal, even if it hangs.

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.host import threads
 from edgeclassifier.host.durable import reason
+from edgeclassifier.host.files import create
 from edgeclassifier.host.threads import OnDeath
 
 _SUFFIX = ".prom"
@@ -82,7 +83,7 @@ class Textfile:
             self._fails = False
 
     def _replace(self, content: bytes) -> None:
-        with self._part.open("wb") as file:
+        with create(self._part) as file:
             os.fchmod(file.fileno(), _FOR_ALL)
             file.write(content)
         self._part.replace(self._path)

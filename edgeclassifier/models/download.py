@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgeclassifier.errors import DownloadError
+from edgeclassifier.host.files import continue_file
 from edgeclassifier.host.progress import progress
 from edgeclassifier.models.catalogue import CatalogueModel, DigestError
 from edgeclassifier.models.soundness import MAX_MODEL_BYTES
@@ -118,7 +119,7 @@ class _Download:
         """
         while True:
             try:
-                with self._part.open("ab") as part:
+                with continue_file(self._part) as part:
                     return self._attempt(part)
             except TransferError as error:
                 self._retry_or_raise(error)

@@ -11,6 +11,7 @@ from pathlib import Path
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.errors import ModelError
 from edgeclassifier.host.durable import publish, reason, write_text
+from edgeclassifier.host.files import continue_file, create, open_regular
 from edgeclassifier.models.catalogue import (
     CATALOGUE,
     CatalogueModel,
@@ -202,7 +203,7 @@ class ModelStore:
         """Keep other writers out; what the system refuses inside becomes a ModelError."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            with (self.root / ".lock").open("wb") as lock:
+            with continue_file(self.root / ".lock") as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -242,7 +243,7 @@ class ModelStore:
         # One name is enough, there is one writer; and it overwrites what a power cut left.
         copy = self.root / ".add.part"
         try:
-            with file.open("rb") as source, copy.open("wb") as target:
+            with open_regular(file) as source, create(copy) as target:
                 shutil.copyfileobj(source, target)
             yield copy
         finally:

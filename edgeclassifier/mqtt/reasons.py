@@ -123,7 +123,10 @@ def _of_certificate(error: ssl.SSLCertVerificationError) -> str:
             "give the CA's certificate as the CA file"
         )
     if code in _OTHER_NAME:
-        return "its certificate is for another name; use the host name it was issued for"
+        return (
+            "its certificate is for another name; use a host name or address that is among its "
+            "subject alternative names (a common name alone does not count)"
+        )
     return f"its certificate cannot be verified: {error.verify_message}"
 
 

@@ -4,6 +4,7 @@ import ssl
 from pathlib import Path
 
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.files import open_regular
 
 _HANDSHAKE_TIMEOUT_S = 10.0
 
@@ -56,6 +57,8 @@ def make_tls_context(
 def _load_ca(context: ssl.SSLContext, ca_file: Path) -> list[str]:
     if unreadable := _unreadable("CA file", ca_file):
         return unreadable
+    # What the file holds is trusted, an intermediate CA or the broker's own certificate as well.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
         context.load_verify_locations(ca_file)
     except ssl.SSLError:
@@ -93,7 +96,7 @@ def _load_identity(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> 
 
 def _unreadable(what: str, path: Path) -> list[str]:
     try:
-        with path.open("rb"):
+        with open_regular(path):
             return []
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

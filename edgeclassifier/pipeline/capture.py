@@ -136,11 +136,12 @@ class Capture:
             return CameraStatus(state="undecodable", problem=problem, recoveries=recoveries)
         return CameraStatus(state="ok", recoveries=recoveries)
 
-    def check(self) -> None:
+    def check(self, *, resumed_s: float = 0.0) -> None:
         """Look after the camera; to be called a few times each second, from one thread.
 
-        Raises CameraError if it failed and will not be tried again, and whatever else ended
-        the thread.
+        No deadline began before `resumed_s`, when the process came back from standing still.
+        Raises CameraError if it failed and will not be tried again, and whatever else ended the
+        thread.
         """
         now_s = time.monotonic()
         if self._left is not None:
@@ -148,7 +149,7 @@ class Capture:
                 self._try_again(self._left)
             return
         reader = self._reader
-        failure = reader.failure or self._overdue(reader, now_s)
+        failure = reader.failure or self._overdue(reader, now_s, resumed_s)
         if failure is not None:
             self._handle(failure, now_s)
         elif reader.last_frame_s is not None and reader.first_frame_s is not None:
@@ -159,11 +160,12 @@ class Capture:
                 self._attempts = 0
                 self._backoff.reset()
 
-    def _overdue(self, reader: Reader, now_s: float) -> CameraError | None:
+    def _overdue(self, reader: Reader, now_s: float, resumed_s: float) -> CameraError | None:
         call = reader.call
         if call is None:
             return None
-        what, since_s = call
+        what, called_s = call
+        since_s = max(called_s, resumed_s)
         limit_s = self.settings.deadline_s + (self._open_s if what == "open" else POLL_S)
         if now_s - since_s <= limit_s:
             return None

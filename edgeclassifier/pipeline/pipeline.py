@@ -12,6 +12,7 @@ from edgeclassifier.contract.results import Result
 from edgeclassifier.contract.status import CameraStatus, PipelineStatus
 from edgeclassifier.engine.inference import Inference
 from edgeclassifier.errors import CameraError, InferenceError
+from edgeclassifier.host.suspension import Suspension
 from edgeclassifier.pipeline.capture import CameraSettings, Capture
 from edgeclassifier.pipeline.idle import IdleSettings, StillScene
 from edgeclassifier.pipeline.intake import Intake, Prepared, Taken, Work, prepare
@@ -68,6 +69,7 @@ class Pipeline:
         self._pictures = FrameFactory(camera_id=_ON_REQUEST)
         self._closed = False
         self._checked_s = 0.0
+        self._suspension = Suspension()
         self._caller: int | None = None
         self._runner = Runner(
             work=self._work, answers=self._answers, demand=self._demand, models=models
@@ -255,11 +257,13 @@ class Pipeline:
 
     def _check(self, now_s: float) -> None:
         self._checked_s = now_s
+        resumed_s = self._suspension.resumed_s()
         if not self._work.closed:
-            self._capture.check()
+            self._capture.check(resumed_s=resumed_s)
         since_s = self._runner.busy_since_s
-        if since_s is not None and now_s - since_s > self._inference_deadline_s:
+        busy_s = 0.0 if since_s is None else now_s - max(since_s, resumed_s)
+        if busy_s > self._inference_deadline_s:
             raise InferenceError(
-                f"the interpreter has not answered for {now_s - since_s:.0f} s, more than "
+                f"the interpreter has not answered for {busy_s:.0f} s, more than "
                 f"model.deadline_s ({self._inference_deadline_s:g})"
             )

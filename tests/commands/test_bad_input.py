@@ -530,7 +530,7 @@ BROKERS = {
     "plain to TLS": "closed the connection without an answer; check that an MQTT broker listens",
     "TLS to plain": "does not speak TLS on this port; by convention TLS is on 8883",
     "unknown CA": "its certificate is not signed by a trusted CA",
-    "other name": "its certificate is for another name; use the host name it was issued for",
+    "other name": "its certificate is for another name; use a host name or address that is among",
 }
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -140,7 +141,7 @@ def test_what_an_installed_device_keeps_from_its_users_takes_sudo(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     file = write(tmp_path / "a.toml", "")
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     assert problems(file) == (
         f"{file}: cannot be read by this user: use sudo, or another file with --config",
     )

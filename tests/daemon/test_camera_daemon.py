@@ -1,5 +1,8 @@
 """Cameras that die, freeze and deliver garbage, as a subscriber of the real daemon sees them."""
 
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,9 @@ from support.device import Site, continues, has_predictions, newest, of
 from support.mjpeg import MjpegServer
 
 pytestmark = needs_mosquitto
+
+STOPPED_S = 5.0
+"""Longer than any deadline of the camera in these tests."""
 
 
 @pytest.fixture
@@ -133,3 +139,19 @@ def test_a_stream_of_garbage_is_reported(
         server.picture = good
         assert watching.wait_for(camera_is("ok")), daemon.lines
         assert newest(watching.messages, "health")["drops"]["unreadable_frames"] > 0
+
+
+@pytest.mark.parametrize("source", ["pictures", "stream"])
+def test_a_daemon_that_was_stopped_goes_on_with_its_camera(
+    site: Site, watching: Subscriber, server: MjpegServer, source: str
+) -> None:
+    if source == "stream":
+        watch_stream(site, server)
+    site.settings["camera"] |= {"deadline_s": 1.0, "max_recoveries": 0}
+    with site.daemon() as daemon:
+        assert watching.wait_for(has_predictions(5)), daemon.lines
+        os.kill(daemon.pid, signal.SIGSTOP)
+        time.sleep(STOPPED_S)
+        os.kill(daemon.pid, signal.SIGCONT)
+        assert continues(watching), daemon.lines
+        assert camera_is("ok")(watching.messages)

@@ -99,12 +99,26 @@ def test_classify_answers_for_the_next_frame_and_disturbs_nothing(
     assert_no_prediction_is_missed(watching.messages)
 
 
-def test_snapshot_publishes_the_crop(site: Site, watching: Subscriber) -> None:
+def test_no_snapshot_is_published_unless_pictures_are_allowed(
+    site: Site, watching: Subscriber
+) -> None:
+    with remote(site, watching) as device:
+        answer = device.ask("snapshot")
+        assert answer["status"] == "error"
+        assert "image.on_request" in answer["error"]
+        device.get("health")  # a picture would have come by now
+    assert not [each for each in watching.messages if each.topic.endswith("/image")]
+
+
+@pytest.mark.parametrize("key", ["enabled", "on_request"])
+def test_snapshot_publishes_the_crop(site: Site, watching: Subscriber, key: str) -> None:
+    # So seldom that only what is asked for comes.
+    site.settings["image"] = {key: True, "max_rate_hz": 1e-6}
     with remote(site, watching) as device:
         data = device.get("snapshot")
         assert problems("snapshot", data) == []
         assert watching.wait_for(lambda got: answers(got, data["topic"]))
-    [picture] = answers(watching.messages, data["topic"])
+    picture = answers(watching.messages, data["topic"])[-1]
     with Image.open(io.BytesIO(picture.payload)) as image:
         assert (image.format, image.size) == ("JPEG", (data["width"], data["height"]))
     assert len(picture.payload) == data["bytes"]

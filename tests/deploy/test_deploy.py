@@ -1,6 +1,7 @@
 """The deployment, as far as it can be tried without a device."""
 
 import hashlib
+import json
 import re
 import subprocess
 import venv
@@ -169,7 +170,7 @@ def test_the_probe_tells_what_is_as_it_should_be(tmp_path: Path) -> None:
     (release / "config.toml").chmod(0o640)
     (tmp_path / "opt/edgeclassifier/current").symlink_to("releases/1.0-aa")
     (etc / "config.toml").symlink_to(tmp_path / "opt/edgeclassifier/current/config.toml")
-    (release / ".healthy").write_text("abc")
+    (release / ".healthy").write_text("config abc")
     found = load(ROLE / "files" / "probe.py").main(tmp_path)
     owner = f"{etc.owner()}:{etc.group()}"
     hashed = hashlib.sha256(b"[camera]\n").hexdigest()
@@ -177,9 +178,31 @@ def test_the_probe_tells_what_is_as_it_should_be(tmp_path: Path) -> None:
     assert files["/etc/edgeclassifier"] == f"drwxr-xr-x {owner}"
     assert files["/opt/edgeclassifier/current"] == "link releases/1.0-aa"
     assert files["/opt/edgeclassifier/current/config.toml"] == f"-rw-r----- {owner} {hashed}"
-    assert (found["config"], found["healthy"]) == ("[camera]\n", {"1.0-aa": "abc"})
+    assert (found["config"], found["healthy"]) == ("[camera]\n", {"1.0-aa": "config abc"})
     assert found["releases"] == ["1.0-aa"]
     assert "root" in found["groups"]
+
+
+def test_the_probe_says_nothing_that_is_derived_from_a_password(tmp_path: Path) -> None:
+    """Its words are printed by `ansible-playbook -v`."""
+    etc, release = tmp_path / "etc/edgeclassifier", tmp_path / "opt/edgeclassifier/releases/1.0-aa"
+    for folder in (etc, release):
+        folder.mkdir(parents=True)
+    (etc / "mqtt-password").write_text("swordfish\n")
+    of_an_earlier_version = hashlib.sha256(b"[camera]\nswordfish").hexdigest()
+    (release / ".healthy").write_text(of_an_earlier_version)
+    found = load(ROLE / "files" / "probe.py").main(tmp_path)
+    assert found["healthy"] == {"1.0-aa": ""}
+    said = json.dumps(found)
+    for content in (b"swordfish", b"swordfish\n"):
+        assert hashlib.sha256(content).hexdigest() not in said
+    assert of_an_earlier_version not in said
+
+
+def test_the_role_computes_nothing_from_a_password() -> None:
+    for file in sorted((ROLE / "tasks").glob("*.yml")):
+        for line in file.read_text().splitlines():
+            assert not ("password" in line and "hash(" in line), f"{file.name}: {line}"
 
 
 def test_the_probe_copes_with_an_empty_device(tmp_path: Path) -> None:

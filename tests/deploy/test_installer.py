@@ -53,6 +53,23 @@ def test_a_locale_that_ssh_has_brought_along_does_not_matter(name: str, checkout
     assert "reinstall: not set" in install(checkout, **{name: "xx_XX.UTF-8"})
 
 
+def test_tools_for_a_python_that_is_gone_are_made_again(checkout: Path) -> None:
+    tools = checkout / ".venv-deploy"
+    (tools / "bin").unlink()
+    (tools / "bin").mkdir()
+    broken = tools / "bin" / "python"
+    broken.write_text("#!/bin/sh\necho \"No module named 'ansible'\" >&2\nexit 1\n")
+    broken.chmod(0o755)
+    (checkout / "deploy/requirements/deploy.txt").write_text("")
+    (tools / "ready").write_text("")
+    done = run(
+        [checkout / "deploy" / "install.sh"],
+        env={**os.environ, "PATH": f"{checkout}/bin:{os.environ['PATH']}"},
+    )
+    assert "setting up .venv-deploy" in done.stdout
+    assert "No module named" not in done.stdout
+
+
 def test_a_release_is_made_anew_where_that_is_asked_for(checkout: Path) -> None:
     assert "reinstall: true" in install(checkout, "--reinstall").lower()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.deployment import ROLE, run_tool
+from support.programs import run
 
 ODD = {
     "state": {
@@ -72,6 +73,34 @@ def test_what_yaml_alone_can_say_is_understood(tmp_path: Path) -> None:
     config = "{state: {window_s: null, thresholds: {42: 0.5}}, web: {port: }}"
     text = rendered(f"edgeclassifier_config: {config}", tmp_path)
     assert text.endswith("\n\n[state]\n\n[state.thresholds]\n42 = 0.5\n\n[web]\n")
+
+
+@pytest.mark.parametrize("system", ["python3.11", "python3.13"])
+def test_the_command_says_what_to_do_after_an_upgrade_of_python(
+    tmp_path: Path, system: str
+) -> None:
+    """A release is for one Python; the link to the system's leads to another one then."""
+    release = tmp_path / "current"
+    (release / "lib" / "python3.11").mkdir(parents=True)
+    (release / "bin").mkdir()
+    (tmp_path / system).touch()
+    (release / "bin" / "python").symlink_to(tmp_path / system)
+    (release / "bin" / "edgeclassifier").write_text(
+        '#!/bin/sh\necho "$EDGECLASSIFIER_MODELS" "$@"\n'
+    )
+    (release / "bin" / "edgeclassifier").chmod(0o755)
+    command = tmp_path / "edgeclassifier"
+    template = ROLE / "templates" / "command.sh.j2"
+    content = f"{{{{ lookup('ansible.builtin.template', '{template}') }}}}"
+    task = {"ansible.builtin.copy": {"content": content, "dest": str(command)}}
+    play([task], json.dumps({"edgeclassifier_base": str(tmp_path)}), tmp_path)
+    done = run(["sh", command, "check", "--json"], env={"PATH": os.environ["PATH"]})
+    if system == "python3.11":
+        assert (done.returncode, done.stdout.strip()) == (0, f"{tmp_path}/models check --json")
+    else:
+        assert done.returncode == 1
+        assert "made for another Python than python3.13" in done.stdout
+        assert "deploy/install.sh" in done.stdout
 
 
 def test_the_oldest_releases_are_removed(tmp_path: Path) -> None:

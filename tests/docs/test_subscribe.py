@@ -60,11 +60,12 @@ def commands() -> list[str]:
 
 @needs_mosquitto
 @needs_clients
-def test_the_commands_work_with_the_defaults(tmp_path: Path, broker: Mosquitto) -> None:
+def test_the_commands_work(tmp_path: Path, broker: Mosquitto) -> None:
     """One that ends with & waits for what the others bring about."""
     site = unhurried(tmp_path, broker)
     site.settings["mqtt"]["root"] = "edgeclassifier"
     site.settings["commands"] = {"max_rate_hz": 100.0}
+    site.settings["image"] = {"on_request": True}
     assert len(commands()) >= 5
     waiting = []
     with (

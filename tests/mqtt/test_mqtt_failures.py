@@ -132,6 +132,14 @@ class TestTls:
                 reason = why_not(broker.port, tls=trusting(ca))
                 assert reason.startswith("its certificate is not signed by a trusted CA")
 
+    def test_the_brokers_own_certificate_can_be_trusted_instead_of_a_ca(
+        self, tmp_path: Path, certificates: Certificates
+    ) -> None:
+        with Mosquitto(tmp_path, tls=server_side(certificates.server_cert, certificates)) as broker:
+            probe(access(broker.port, tls=trusting(certificates.server_cert)))
+            reason = why_not(broker.port, tls=trusting(certificates.elsewhere_cert))
+            assert reason.startswith("its certificate is not signed by a trusted CA")
+
     def test_wrong_host_name(self, tmp_path: Path, certificates: Certificates) -> None:
         tls = server_side(certificates.elsewhere_cert, certificates)
         with Mosquitto(tmp_path, tls=tls) as broker:

@@ -114,9 +114,10 @@ class TestPasswordFile:
             ("hunter2\r\n", "hunter2"),
             ("hunter2\n\n", "hunter2\n"),
             (" grüße ", " grüße "),
+            ("\ufeffhunter2\r\n", "hunter2"),
         ],
     )
-    def test_one_newline_at_the_end_is_not_part_of_it(
+    def test_one_newline_at_the_end_and_a_byte_order_mark_are_not_part_of_it(
         self, path: Path, content: str, password: str
     ) -> None:
         path.write_bytes(content.encode())
@@ -157,7 +158,7 @@ class TestPasswordFile:
         def deny(*_: object) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-        monkeypatch.setattr(Path, "open", deny)
+        monkeypatch.setattr(os, "open", deny)
         user = pwd.getpwuid(os.geteuid()).pw_name
         assert self.rejected(path).endswith(f": sudo chown {user} {path}")
 

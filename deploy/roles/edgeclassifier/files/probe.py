@@ -52,7 +52,7 @@ def main(root: Path) -> dict[str, object]:
         "current": link(base / "current"),
         "previous": link(base / "previous"),
         "complete": sorted(path.parent.name for path in base.glob("releases/*/.complete")),
-        "healthy": {path.parent.name: content(path) for path in base.glob("releases/*/.healthy")},
+        "healthy": {path.parent.name: proved(path) for path in base.glob("releases/*/.healthy")},
         "releases": by_age(base / "releases"),
         "config": content(root / "etc/edgeclassifier/config.toml"),
         "active": said(["systemctl", "is-active", UNIT]).strip() == "active",
@@ -89,6 +89,15 @@ def running() -> str:
 def content(path: Path) -> str | None:
     """Return a file's text; None if there is none."""
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+
+
+def proved(path: Path) -> str:
+    """Return with which configuration a release was healthy.
+
+    Empty for a note of version 0.1.0, which is a hash of passwords as well.
+    """
+    text = content(path) or ""
+    return text if text.startswith("config ") else ""
 
 
 def packages() -> list[str]:
