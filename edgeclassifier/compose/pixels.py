@@ -9,6 +9,7 @@ from edgeclassifier.compose.golden import SAMPLES
 from edgeclassifier.compose.model import ModelFile, model_store
 from edgeclassifier.config import ModelConfig
 from edgeclassifier.host.durable import write_text
+from edgeclassifier.host.files import open_regular
 
 if TYPE_CHECKING:
     from edgeclassifier.engine.classifier import Classifier
@@ -71,7 +72,7 @@ def _read(file: Path) -> "Choice | None":
     from edgeclassifier.engine.preprocess import Normalization
 
     try:
-        with file.open("rb") as content:
+        with open_regular(file) as content:
             found = json.loads(content.read(_LARGEST_RESULT_BYTES))
     except (OSError, ValueError, RecursionError):
         return None

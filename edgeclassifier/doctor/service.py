@@ -9,6 +9,7 @@ from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
 from edgeclassifier.doctor.machine import SERVICE_USER, Machine
 from edgeclassifier.doctor.subject import Subject
 from edgeclassifier.errors import EXIT_CONFIG
+from edgeclassifier.host.files import open_regular
 
 _CREDENTIAL = "/etc/edgeclassifier/mqtt-password"
 """systemd reads it for the service (LoadCredential= of the unit), so it may be root's alone."""
@@ -21,6 +22,7 @@ REJECTED = Problem(
     remedy="`sudo edgeclassifier check` says what is wrong; then `sudo systemctl restart "
     "edgeclassifier`",
 )
+
 FAILED = Problem(
     id="service.failed",
     level=Level.FAILURE,
@@ -196,7 +198,7 @@ def check_crash(subject: Subject) -> Iterator[Finding]:
         return
     note = directory / RECORD
     try:
-        with note.open("rb"):
+        with open_regular(note):
             pass
     except (FileNotFoundError, NotADirectoryError):
         yield fine("crash", f"none noted in {directory}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgeclassifier.engine.labelforms import labels_in
 from edgeclassifier.errors import ModelError
+from edgeclassifier.host.files import open_regular
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
+
 # Python's str.splitlines() would also split at a form feed or a line separator inside a label.
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _SPACES = re.compile(r"[\t\v\f\x1c-\x1f\x85\u2028\u2029]+")
@@ -43,7 +45,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     try:
         if path.exists() and not path.is_file():
             raise ModelError(f"{path}: not a label file, but a folder or a device")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(_LARGEST_FILE_BYTES + 1)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such label file") from None

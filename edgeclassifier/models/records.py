@@ -9,6 +9,7 @@ from typing import Literal
 
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.host.durable import reason, write_text
+from edgeclassifier.host.files import open_regular
 from edgeclassifier.models.catalogue import Digest, DigestError
 
 _LARGEST_RECORD_BYTES = 64 << 10
@@ -89,7 +90,7 @@ def agrees(record_path: Path, path: Path) -> bool:
     It was not written after its record, and has its size.
     """
     try:
-        with record_path.open("rb") as file:
+        with open_regular(record_path) as file:
             record = json.loads(file.read(_LARGEST_RECORD_BYTES))
         status = path.stat()
         older = status.st_mtime_ns <= record_path.stat().st_mtime_ns
@@ -100,7 +101,7 @@ def agrees(record_path: Path, path: Path) -> bool:
 
 def _recorded(path: Path) -> Digest | None:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             record = json.loads(file.read(_LARGEST_RECORD_BYTES))
     except FileNotFoundError:
         return None
