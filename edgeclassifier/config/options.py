@@ -116,6 +116,13 @@ def words_of(*choices: str) -> Check:
     return lambda value: None if set(value) <= set(choices) else expected
 
 
+def each_matching(pattern: str, expected: str) -> Check:
+    """Accept a list of strings that each match the whole `pattern`."""
+    return lambda value: (
+        None if all(re.fullmatch(pattern, each) for each in value) else f"a list: each {expected}"
+    )
+
+
 def matching(pattern: str, expected: str) -> Check:
     """Accept strings that match the whole `pattern`, described to people as `expected`."""
     compiled = re.compile(pattern)
