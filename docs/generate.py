@@ -15,6 +15,7 @@ from edgeclassifier.contract.commands import COMMANDS
 from edgeclassifier.contract.messages import SCHEMA_FILE
 from edgeclassifier.doctor.examination import problems
 from edgeclassifier.doctor.findings import Level, Problem
+from edgeclassifier.mqtt.codes import CODES
 
 PAGES = Path(__file__).parent
 CONFIG = PAGES.parent / "config.toml"
@@ -100,9 +101,25 @@ def with_commands(config: str) -> str:
     return re.sub(r"^allow = \[.*\]$", f"allow = [{names}]", config, flags=re.MULTILINE)
 
 
+def reason_code_table() -> str:
+    """Render a table of the reason codes, with what follows each by the packet that brings it."""
+    head = (
+        "| code | name | a message (PUBACK) | listening (SUBACK) | connecting (CONNACK) "
+        "| the broker leaves (DISCONNECT) |",
+        "|---|---|---|---|---|---|",
+    )
+    rows = (
+        f"| 0x{code.value:02X} | {code.name} | {code.message or ''} | {code.subscription or ''} "
+        f"| {code.connecting or ''} | {code.leaving or ''} |"
+        for code in CODES.values()
+    )
+    return "\n".join([*head, *rows])
+
+
 PARTS: Mapping[str, tuple[Path, Callable[[], str]]] = {
     "keys of the next start": (PAGES / "fleet.md", keys_of_the_next_start),
     "commands": (PAGES / "subscribe.md", command_table),
+    "reason codes": (PAGES / "failures.md", reason_code_table),
     "problems": (PAGES / "troubleshooting.md", problem_tables),
     "payloads": (
         PAGES / "subscribe.md",

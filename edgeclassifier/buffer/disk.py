@@ -9,13 +9,13 @@ import time
 from typing import TYPE_CHECKING
 
 from edgeclassifier.buffer.journal import DamagedError, FullError, Journal, JournalError
-from edgeclassifier.buffer.memory import Ledger
+from edgeclassifier.buffer.ledger import Ledger
 from edgeclassifier.buffer.rows import size_bytes
 from edgeclassifier.contract.status import BufferStatus
 from edgeclassifier.host import threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from edgeclassifier.buffer.parcel import Kept
@@ -77,25 +77,30 @@ class DiskBuffer:
             self._notify_if_sooner(was_due_s)
             return number
 
-    def take(self) -> Kept | None:
+    def begin(self, *, most_in_order: float) -> int:
+        """Call what waits the backlog, and return the number of the first message after it."""
+        with self._changed:
+            return self._queue.begin(most_in_order=most_in_order)
+
+    def take(self, *, held: Collection[str] = (), backlog: bool = True) -> Kept | None:
         """Return the oldest message that is not under way; it is under way then."""
         with self._changed:
-            first = self._queue.peek()
+            first = self._queue.peek(held=held, backlog=backlog)
             if first is None or not (self._was_read or self._problem):
                 return None
             if not (self._write_interval_s or self._problem or self._queue.is_written(first)):
                 return None
-            return self._queue.take()
+            return self._queue.take(held=held, backlog=backlog)
 
-    def passed(self, number: int) -> bool:
-        """Whether neither this message nor an older one is still to be taken."""
+    def passed(self, number: int, *, topic: str) -> bool:
+        """Whether neither this message of a topic nor an older one is still to be taken."""
         with self._changed:
-            return self._queue.passed(number)
+            return self._queue.passed(number, topic=topic)
 
-    def put_back(self) -> None:
-        """Let everything under way be taken again, in order."""
+    def put_back(self, kept: Kept | None = None) -> None:
+        """Let everything under way, or one message, be taken again, in order."""
         with self._changed:
-            self._queue.put_back()
+            self._queue.put_back(kept)
 
     def remove(self, kept: Kept) -> None:
         """Forget a message."""
@@ -193,7 +198,7 @@ class DiskBuffer:
             if self._queue.write_due_s > due_s or self._queue.write_due_s == math.inf:
                 return False
             batch = self._queue.begin_write(max_bytes=_CHUNK_BYTES)
-            before, keep = self._queue.first_waiting, self._queue.under_way
+            before, keep = self._queue.left
         written_bytes = self._journal.write(batch, before=before, keep=keep)
         with self._changed:
             for kept in batch:

@@ -153,7 +153,8 @@ class Journal:
         start = -(2**63)
         ranges = []
         for stop in (*(number for number in keep if number < before), before):
-            ranges.append((start, stop + base))
+            if start < stop + base:
+                ranges.append((start, stop + base))
             start = stop + base + 1
         database = self._database
         with self._explained():

@@ -1,25 +1,23 @@
-"""Messages in order in memory: a queue, one that knows what of it is on disk, and the buffer."""
+"""Messages in order in memory: a queue, and the buffer."""
 
 from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from edgeclassifier.buffer.parcel import Kept
 from edgeclassifier.contract.status import BufferStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from edgeclassifier.contract.messages import Message
 
 _OVERHEAD_BYTES = 400
 """What one message takes in memory beside its topic and payload."""
-_MIN_FORGET_S = 1.0
-"""How long what has gone may stay on disk if nothing else is written."""
 
 
 def memory_bytes(message: Message) -> int:
@@ -27,26 +25,38 @@ def memory_bytes(message: Message) -> int:
     return _OVERHEAD_BYTES + len(message.topic) + len(message.payload)
 
 
+def _sorted(messages: Iterable[Kept]) -> list[Kept]:
+    return sorted(messages, key=lambda kept: kept.number)
+
+
 class Queue:
     """Messages in order: those under way, and those that wait.
 
     When they take more than `max_bytes`, the oldest that wait are dropped; never the newest.
+
+    Each topic waits in a lane of its own, so that one can be held without the others. While there
+    is more of a backlog than a connection should have to catch up with first, what is added gets
+    another lane for its topic, which is taken from before the backlog. A retained topic has one
+    lane, as an older message must never follow a newer one there; it is the first to catch up.
     """
 
     def __init__(self, *, max_bytes: int) -> None:
         self.bytes = self.dropped = 0
         self._max_bytes = max_bytes
-        self._waiting: deque[Kept] = deque()
+        self._lanes: dict[tuple[str, bool], deque[Kept]] = {}
+        """By topic, and whether what is in it may be taken before the backlog."""
+        self._waiting = 0
         self._under_way: dict[int, Kept] = {}
         self._next = 1
+        self._backlog_end = self._overtaken_to = -(2**62)
+        self._most_in_order: float = math.inf
 
     def __len__(self) -> int:
-        return len(self._under_way) + len(self._waiting)
+        return len(self._under_way) + self._waiting
 
     def __iter__(self) -> Iterator[Kept]:
         """Go through all messages, from old to new."""
-        both = (*self._under_way.values(), *self._waiting)
-        return iter(sorted(both, key=lambda kept: kept.number))
+        return iter(_sorted(chain(self._under_way.values(), *self._lanes.values())))
 
     @property
     def under_way(self) -> tuple[int, ...]:
@@ -56,7 +66,15 @@ class Queue:
     @property
     def first_waiting(self) -> int:
         """Number of the oldest message that is still waiting, or of the next to come."""
-        return self._waiting[0].number if self._waiting else self._next
+        return min((lane[0].number for lane in self._lanes.values()), default=self._next)
+
+    @property
+    def left(self) -> tuple[int, tuple[int, ...]]:
+        """A number, and those below it whose messages have not gone; all others below it have."""
+        first = self.first_waiting
+        if self._overtaken_to < first:
+            return first, self.under_way
+        return self._next, tuple(kept.number for kept in self)
 
     def add(self, message: Message, *, size_bytes: int) -> int:
         """Append the newest message, unless it alone exceeds the limit; return its number."""
@@ -66,34 +84,78 @@ class Queue:
             self.dropped += 1
         else:
             kept = Kept(message, number=number, size_bytes=size_bytes)
-            self._waiting.append(kept)
+            overtakes = self._waiting > self._most_in_order and not message.retain
+            self._lane(message.topic, overtakes=overtakes).append(kept)
+            self._waiting += 1
             self._count_in(kept)
             self._trim()
         return number
 
     def prepend(self, earlier: Sequence[Kept]) -> None:
         """Let messages of earlier runs, from old to new, wait before all others."""
-        self._waiting.extendleft(reversed(earlier))
+        for kept in reversed(earlier):
+            self._lane(kept.message.topic).appendleft(kept)
+        self._waiting += len(earlier)
         self.bytes += sum(kept.size_bytes for kept in earlier)
         self._trim()
 
-    def peek(self) -> Kept | None:
-        """Return what take() would."""
-        return self._waiting[0] if self._waiting else None
+    def begin(self, *, most_in_order: float) -> int:
+        """Call what waits the backlog; return the number of the first message that is not of it.
 
-    def take(self) -> Kept | None:
-        """Move the oldest message that waits under way."""
-        if not self._waiting:
+        While more than `most_in_order` wait, messages that are added need not wait for them.
+        """
+        self._most_in_order = most_in_order
+        for topic in [topic for topic, overtakes in self._lanes if overtakes]:
+            both = chain(self._lanes.get((topic, False), ()), self._lanes.pop((topic, True)))
+            self._lanes[topic, False] = deque(_sorted(both))
+        self._backlog_end = self._next
+        return self._next
+
+    def peek(self, *, held: Collection[str] = (), backlog: bool = True) -> Kept | None:
+        """Return what take() would."""
+        key = self._find(held, backlog=backlog)
+        return key and self._lanes[key][0]
+
+    def take(self, *, held: Collection[str] = (), backlog: bool = True) -> Kept | None:
+        """Move the oldest message that waits under way, those that may overtake it first.
+
+        Passes over the topics that are `held`, and over the backlog if that is not to be sent.
+        """
+        key = self._find(held, backlog=backlog)
+        if key is None:
             return None
-        kept = self._waiting.popleft()
+        kept = self._pop(key)
+        if self._lanes and kept.number > self.first_waiting:
+            self._overtaken_to = max(self._overtaken_to, kept.number)
         self._under_way[kept.number] = kept
         return kept
 
-    def put_back(self) -> None:
-        """Let everything under way wait again, each in its place."""
-        if self._under_way:
-            self._waiting = deque(self)
-            self._under_way.clear()
+    def _find(self, held: Collection[str], *, backlog: bool) -> tuple[str, bool] | None:
+        catching_up = self._waiting > self._most_in_order
+        # Otherwise all wait in order for the oldest.
+        backlog = backlog or self.first_waiting >= self._backlog_end
+        found = None
+        for key, lane in self._lanes.items():
+            topic, overtakes = key
+            first = lane[0]
+            is_new = overtakes or (catching_up and first.number >= self._backlog_end)
+            if topic not in held and (backlog or is_new):
+                urgent = overtakes or (catching_up and first.message.retain)
+                rank = (not urgent, first.number, key)
+                found = rank if found is None else min(found, rank)
+        return found and found[2]
+
+    def put_back(self, kept: Kept | None = None) -> None:
+        """Let everything under way wait again, each in its place; or just one message."""
+        returned = list(self._under_way) if kept is None else [kept.number]
+        for number in sorted(returned, reverse=True):
+            if (again := self._under_way.pop(number, None)) is not None:
+                lane = self._lane(again.message.topic)
+                place = next(
+                    (i for i, other in enumerate(lane) if other.number > number), len(lane)
+                )
+                lane.insert(place, again)
+                self._waiting += 1
 
     def remove(self, kept: Kept) -> bool:
         """Forget a message that was taken; False if it has gone before."""
@@ -102,13 +164,26 @@ class Queue:
         self._count_out(kept)
         return True
 
-    def passed(self, number: int) -> bool:
-        """Whether neither this message nor an older one is still to be taken."""
-        return number < self.first_waiting
+    def passed(self, number: int, *, topic: str) -> bool:
+        """Whether neither this message of a topic nor an older one is still to be taken."""
+        lane = self._lanes.get((topic, False))
+        return lane is None or number < lane[0].number
+
+    def _lane(self, topic: str, *, overtakes: bool = False) -> deque[Kept]:
+        return self._lanes.setdefault((topic, overtakes), deque())
+
+    def _pop(self, key: tuple[str, bool]) -> Kept:
+        lane = self._lanes[key]
+        kept = lane.popleft()
+        if not lane:
+            del self._lanes[key]
+        self._waiting -= 1
+        return kept
 
     def _trim(self) -> None:
-        while self.bytes > self._max_bytes and len(self._waiting) > 1:
-            self._count_out(self._waiting.popleft())
+        while self.bytes > self._max_bytes and self._waiting > 1:
+            oldest = min(self._lanes, key=lambda key: self._lanes[key][0].number)
+            self._count_out(self._pop(oldest))
             self.dropped += 1
 
     def _count_in(self, kept: Kept) -> None:
@@ -116,74 +191,6 @@ class Queue:
 
     def _count_out(self, kept: Kept) -> None:
         self.bytes -= kept.size_bytes
-
-
-class Ledger(Queue):
-    """Says what is to be written, and when. Times are on the monotonic clock."""
-
-    def __init__(self, *, max_bytes: int, write_interval_s: float, chunk_bytes: int) -> None:
-        """Messages are due after `write_interval_s`, or when they are `chunk_bytes`."""
-        super().__init__(max_bytes=max_bytes)
-        self._write_interval_s = write_interval_s
-        self._chunk_bytes = chunk_bytes
-        self._unwritten: dict[Kept, float] = {}  # and when each is due
-        self._unwritten_bytes = 0
-        self._stale_since_s: float | None = None
-
-    @property
-    def write_due_s(self) -> float:
-        """When the disk has to be brought up to date; infinite if it is."""
-        if self._unwritten_bytes >= self._chunk_bytes:
-            return 0.0
-        due_s = next(iter(self._unwritten.values()), math.inf)
-        if self._stale_since_s is not None:
-            due_s = min(due_s, self._stale_since_s + max(self._write_interval_s, _MIN_FORGET_S))
-        return due_s
-
-    def is_written(self, kept: Kept) -> bool:
-        """Whether a message would survive the end of the process."""
-        return kept not in self._unwritten
-
-    def begin_write(self, *, max_bytes: int) -> list[Kept]:
-        """Return the oldest messages that are not written, about `max_bytes` of them.
-
-        What has gone until now is to be deleted along with writing them.
-        """
-        self._stale_since_s = None
-        batch: list[Kept] = []
-        for kept in self._unwritten:
-            max_bytes -= kept.size_bytes
-            if batch and max_bytes < 0:
-                break
-            batch.append(kept)
-        return batch
-
-    def note_stale(self) -> None:
-        """Note that the disk holds what has gone."""
-        if self._stale_since_s is None:
-            self._stale_since_s = time.monotonic()
-
-    def write_all_again(self) -> None:
-        """Note that nothing may be on disk, whatever was written."""
-        self._unwritten = dict.fromkeys(self, 0.0)
-        self._unwritten_bytes = self.bytes
-        self.note_stale()
-
-    def settle(self, kept: Kept) -> None:
-        """Note that a message is written, or has gone; if both, the disk holds what has gone."""
-        if self._unwritten.pop(kept, None) is None:
-            self.note_stale()
-        else:
-            self._unwritten_bytes -= kept.size_bytes
-
-    def _count_in(self, kept: Kept) -> None:
-        super()._count_in(kept)
-        self._unwritten[kept] = time.monotonic() + self._write_interval_s
-        self._unwritten_bytes += kept.size_bytes
-
-    def _count_out(self, kept: Kept) -> None:
-        super()._count_out(kept)
-        self.settle(kept)
 
 
 class MemoryBuffer:
@@ -208,20 +215,25 @@ class MemoryBuffer:
         with self._lock:
             return self._queue.add(message, size_bytes=memory_bytes(message))
 
-    def take(self) -> Kept | None:
+    def begin(self, *, most_in_order: float) -> int:
+        """Call what waits the backlog, and return the number of the first message after it."""
+        with self._lock:
+            return self._queue.begin(most_in_order=most_in_order)
+
+    def take(self, *, held: Collection[str] = (), backlog: bool = True) -> Kept | None:
         """Return the oldest message that is not under way; it is under way then."""
         with self._lock:
-            return self._queue.take()
+            return self._queue.take(held=held, backlog=backlog)
 
-    def passed(self, number: int) -> bool:
-        """Whether neither this message nor an older one is still to be taken."""
+    def passed(self, number: int, *, topic: str) -> bool:
+        """Whether neither this message of a topic nor an older one is still to be taken."""
         with self._lock:
-            return self._queue.passed(number)
+            return self._queue.passed(number, topic=topic)
 
-    def put_back(self) -> None:
-        """Let everything under way be taken again, in order."""
+    def put_back(self, kept: Kept | None = None) -> None:
+        """Let everything under way, or one message, be taken again, in order."""
         with self._lock:
-            self._queue.put_back()
+            self._queue.put_back(kept)
 
     def remove(self, kept: Kept) -> None:
         """Forget a message."""

@@ -1,6 +1,6 @@
 """A message on its way, and what keeps messages until they have arrived."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,8 +13,8 @@ class Parcel:
     """One message on its way."""
 
     message: Message
-    losses: int = 0
-    """How often the connection broke while this was the first large message under way."""
+    refusals: int = 0
+    """How often the broker refused it for a reason that can pass, or confirmed later ones alone."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -30,8 +30,8 @@ class Kept(Parcel):
 class Buffer(Protocol):
     """Keeps messages until they are removed. Safe to use from any thread; nothing blocks.
 
-    Messages leave in the order in which they came. When the limit is reached, the oldest that is
-    not under way is dropped.
+    Messages leave in the order in which they came, but for what begin() says. When the limit is
+    reached, the oldest that is not under way is dropped.
     """
 
     def start(self, *, on_ready: Callable[[], None]) -> None:
@@ -40,17 +40,28 @@ class Buffer(Protocol):
     def add(self, message: Message) -> int:
         """Keep a message and return its number."""
 
-    def take(self) -> Kept | None:
+    def begin(self, *, most_in_order: float) -> int:
+        """Call what waits the backlog, and return the number of the first message after it.
+
+        While more than `most_in_order` messages wait, new ones that are not retained are taken
+        before the backlog; else all leave in the order in which they came.
+        """
+
+    def take(self, *, held: Collection[str] = (), backlog: bool = True) -> Kept | None:
         """Return the oldest message that is not under way; it is under way then.
 
+        Passes over the topics that are `held`, and over the backlog if that is not to be sent.
         None if there is none, or none that may be sent yet.
         """
 
-    def passed(self, number: int) -> bool:
-        """Whether neither this message nor an older one is still to be taken."""
+    def passed(self, number: int, *, topic: str) -> bool:
+        """Whether neither this message of a topic nor an older one is still to be taken."""
 
-    def put_back(self) -> None:
-        """Let everything under way be taken again, in order: the connection is lost."""
+    def put_back(self, kept: Kept | None = None) -> None:
+        """Let everything under way be taken again, in order: the connection is lost.
+
+        Or just one message, which the broker has refused for a reason that can pass.
+        """
 
     def remove(self, kept: Kept) -> None:
         """Forget a message: the broker has it, or will never take it."""

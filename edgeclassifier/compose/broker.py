@@ -1,15 +1,16 @@
 """The session with the broker that the configuration means."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeclassifier.compose.engine import around_interpreter_nice
 from edgeclassifier.compose.identity import NO_FOLDER, broker_port
 from edgeclassifier.config import Config, MqttConfig
 from edgeclassifier.config.schema import BufferConfig
-from edgeclassifier.errors import ConfigError
+from edgeclassifier.errors import BrokerError, ConfigError
 from edgeclassifier.mqtt.broker import Broker
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def broker_access(config: MqttConfig, *, device: str) -> Broker:
         password=password,
         tls=tls,
         keepalive_s=config.keepalive_s,
+        will_delay_s=config.will_delay_s,
     )
 
 
@@ -80,6 +82,8 @@ def build_session(
         reconnect_min_s=config.mqtt.reconnect_min_s,
         reconnect_max_s=config.mqtt.reconnect_max_s,
         max_queued=_MAX_QUEUED,
+        backlog_rate_hz=config.mqtt.backlog_rate_hz,
+        confirm_s=config.mqtt.confirm_timeout_s,
         will=will,
         subscriptions=subscriptions,
         nice=around_interpreter_nice(config.model),
@@ -105,7 +109,19 @@ def probe_broker(access: Broker) -> None:
     from edgeclassifier.mqtt.once import probe
 
     # With the id of a daemon that runs, the broker would close the daemon's connection.
-    probe(replace(access, client_id=f"{access.client_id}-check"))
+    probe(replace(access, client_id=f"{access.client_id}-check", will_delay_s=0))
+
+
+def last_health(access: Broker, topics: "Topics") -> Mapping[str, Any] | None:
+    """Read what a daemon has said last of its health; None if that cannot be known."""
+    from edgeclassifier.mqtt.once import read_retained
+
+    access = replace(access, client_id=f"{access.client_id}-check", will_delay_s=0)
+    try:
+        health = json.loads(read_retained(access, topics.health) or b"null")
+    except (BrokerError, ValueError):
+        return None
+    return health if isinstance(health, dict) else None
 
 
 def _path(configured: str) -> Path | None:

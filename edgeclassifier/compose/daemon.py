@@ -72,6 +72,7 @@ def run_daemon(
         base=settings.topics.base,
         allow=config.commands.allow,
         max_rate_hz=config.commands.max_rate_hz,
+        reply_topics=config.commands.reply_topics,
     )
     session = build_session(
         config,

@@ -39,6 +39,10 @@ _topic_id = matching(TOPIC_ID, "letters, digits, '_' and '-' only, because it is
 _optional_topic_id = matching(
     f"({TOPIC_ID})?", "letters, digits, '_' and '-' only, because it is part of a topic"
 )
+_topic_filter = matching(
+    r"(?!\$)(([^#+\x00/]*|\+)/)*([^#+\x00/]+|\+|#)",
+    "a topic filter, such as 'answers/#', that does not begin with '$'",
+)
 _topic_root = matching(
     r"[^#+/\s\x00$][^#+\s\x00]*(?<!/)",
     "a topic without '#', '+' and spaces, and no '/' at its ends",
@@ -211,6 +215,9 @@ class MqttConfig(Plain):
     username: str = option("", applies=SESSION)
     password_file: str = option("", path=True, applies=SESSION)
     keepalive_s: int = option(30, between(5, 65535), applies=SESSION)
+    will_delay_s: int = option(5, between(0, 3600), applies=SESSION)
+    confirm_timeout_s: float = option(10.0, at_least(1), applies=START)
+    backlog_rate_hz: float = option(50.0, at_least(0), applies=START)
     reconnect_min_s: float = option(1.0, above(0), applies=START)
     reconnect_max_s: float = option(60.0, above(0), applies=START)
     max_rate_hz: float = option(10.0, at_least(0), applies=PUBLISHING)
@@ -234,6 +241,7 @@ class CommandsConfig(Plain):
 
     allow: tuple[str, ...] = option(tuple(COMMANDS), words_of(*COMMANDS), applies=START)
     max_rate_hz: float = option(2.0, above(0), applies=START)
+    reply_topics: tuple[str, ...] = option((), each(_topic_filter), applies=START)
 
 
 @plain_data

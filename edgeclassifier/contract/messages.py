@@ -34,6 +34,8 @@ class Message:
     """Goes through the buffer: every one is delivered, in order, not only the newest."""
     correlation: bytes | None = None
     """Names the request that this answers, sent if the protocol has a place for it."""
+    once: bool = False
+    """Gets one try: it is not sent again if the connection is lost before it is confirmed."""
 
     def __post_init__(self) -> None:
         if not self.topic or any(character in self.topic for character in "+#\0"):

@@ -1,5 +1,6 @@
 """How the parts are: what each says of itself at one moment, as plain data."""
 
+from dataclasses import field
 from typing import Literal
 
 from edgeclassifier.contract.plain import Plain, plain_data
@@ -147,15 +148,27 @@ class PipelineStatus(Plain):
     """Could not be decoded."""
 
 
+DropReason = Literal["buffer", "no_place", "lost", "refused", "too_large", "closed"]
+"""buffer: gave way to newer ones, or the disk has lost it; no_place: offline, or too many wait;
+lost: with a connection, and not of a kind that is sent again; refused: by the broker, for a reason
+that does not pass; too_large: for the broker; closed: the broker closes connections over it."""
+
+
 @plain_data
 class MqttStatus(Plain):
     """The connection to the broker, and the messages that were given to it."""
 
     connected: bool
+    listening: bool | None = None
+    """Whether requests are heard; None if there is nothing to listen to."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Topics that the broker does not take, and why."""
     published: int
     """Messages that were accepted for delivery."""
     dropped: int
     """Messages that had no place, were refused, or got lost; those of the buffer included."""
+    drops: dict[str, int] = field(default_factory=dict)
+    """The same, by reason (DropReason)."""
     reconnects: int
     last_error: str | None
     """Why the latest connection failed or ended; kept when the next one succeeds."""

@@ -16,7 +16,12 @@ from edgeclassifier.host.rates import TokenBucket
 
 _LARGEST_BYTES = 16 * 1024
 _LONGEST_TRANSACTION = 256
+_LARGEST_CORRELATION_BYTES = 1024
+_LONGEST_TOPIC = 256
+_MOST_LEVELS = 8
+"""What AWS IoT allows; it closes the connection for more."""
 _TRANSACTION = "transaction"
+_MOST_COMPLAINTS = 20
 _MAX_WAITING = 10
 _BURST = 10
 _REFUSALS_HZ = 10.0
@@ -43,6 +48,8 @@ class Request:
     """Whatever the sender told its requests apart by."""
     refusal: str | None = None
     """Why it is not carried out."""
+    elsewhere: str | None = None
+    """Where the answer is wanted, but may not go."""
 
 
 def check_arguments(command: str, arguments: Mapping[str, Any]) -> None:
@@ -54,10 +61,14 @@ def check_arguments(command: str, arguments: Mapping[str, Any]) -> None:
         raise RequestError(problem)
 
 
-def read_request(incoming: Incoming, *, base: str) -> Request | None:
+def read_request(
+    incoming: Incoming, *, base: str, reply_topics: Collection[str] = ()
+) -> Request | None:
     """Read a message on `<base>/request/<command>`; None if it is no request at all.
 
-    What is wrong with a request is its refusal, which the sender is told.
+    What is wrong with a request is its refusal, which the sender is told. An answer that is wanted
+    elsewhere than below `<base>/response/`, or on a topic of the filters in `reply_topics`, goes to
+    the usual topic.
     """
     command = incoming.topic.removeprefix(f"{base}/request/")
     if command == incoming.topic or not command.isidentifier() or not command.isascii():
@@ -65,16 +76,20 @@ def read_request(incoming: Incoming, *, base: str) -> Request | None:
     arguments: Mapping[str, Any] = {}
     transaction = refusal = None
     try:
+        _check_correlation(incoming.correlation)
         arguments, transaction = _read_payload(incoming.payload)
         check_arguments(command, arguments)
     except RequestError as error:
         refusal = str(error)
+    wanted, usual = incoming.response_topic, f"{base}/response/{command}"
+    reply_topic = _reply_topic(wanted, usual=usual, base=base, filters=reply_topics)
     return Request(
         command=command,
         arguments=arguments,
         transaction=transaction,
-        reply_topic=_reply_topic(incoming.response_topic, f"{base}/response/{command}"),
-        correlation=incoming.correlation,
+        reply_topic=reply_topic,
+        elsewhere=None if wanted in (None, reply_topic) else wanted,
+        correlation=incoming.correlation if _fits(incoming.correlation) else None,
         refusal=refusal,
     )
 
@@ -97,7 +112,20 @@ def _answer(request: Request, fields: dict[str, Any]) -> Message:
         payload=encode(fields),
         content_type=JSON,
         correlation=request.correlation,
+        once=True,
     )
+
+
+def _fits(correlation: bytes | None) -> bool:
+    return correlation is None or len(correlation) <= _LARGEST_CORRELATION_BYTES
+
+
+def _check_correlation(correlation: bytes | None) -> None:
+    if correlation is not None and not _fits(correlation):
+        raise RequestError(
+            f"correlation data of {len(correlation)} bytes: at most "
+            f"{_LARGEST_CORRELATION_BYTES} are sent back"
+        )
 
 
 def _read_payload(payload: bytes) -> tuple[Mapping[str, Any], str | int | None]:
@@ -129,24 +157,64 @@ def _transaction(value: Any) -> str | int | None:
     )
 
 
-def _reply_topic(wanted: str | None, usual: str) -> str:
-    if wanted is None:
+def _reply_topic(wanted: str | None, *, usual: str, base: str, filters: Collection[str]) -> str:
+    """Return where the answer goes: the device writes with its own rights, not the sender's."""
+    if wanted is None or wanted == usual:
         return usual
-    try:
-        return Message(topic=wanted, payload=b"").topic
-    except ValueError:
-        return usual
+    if _is_plain_topic(wanted, most_levels=max(_MOST_LEVELS, base.count("/") + 3)):
+        if wanted.startswith(f"{base}/response/"):
+            return wanted
+        # Its other topics mean something to those who listen to the device.
+        if not wanted.startswith(f"{base}/") and any(matches(wanted, each) for each in filters):
+            return wanted
+    return usual
+
+
+def _is_plain_topic(topic: str, *, most_levels: int) -> bool:
+    """Tell whether brokers in use take a topic: some close the connection for others."""
+    levels = topic.split("/")
+    return (
+        len(topic.encode(errors="replace")) <= _LONGEST_TOPIC
+        and len(levels) <= most_levels
+        and all(levels)
+        and not topic.startswith("$")
+        and not any(each in "+#" for each in topic)
+        and topic.isprintable()
+    )
+
+
+def matches(topic: str, pattern: str) -> bool:
+    """Tell whether a topic is one of those that a filter of MQTT means."""
+    levels, wanted = topic.split("/"), pattern.split("/")
+    if wanted[-1] == "#":
+        wanted.pop()
+        levels = levels[: len(wanted)]
+    return len(levels) == len(wanted) and all(
+        want in ("+", level) for level, want in zip(levels, wanted, strict=True)
+    )
 
 
 class RequestHandler:
     """Takes requests in the session's thread and carries them out, in turn, in one of its own."""
 
-    def __init__(self, *, base: str, allow: Collection[str], max_rate_hz: float) -> None:
-        """Take requests below the topic `base` from now on, and keep them until start()."""
+    def __init__(
+        self,
+        *,
+        base: str,
+        allow: Collection[str],
+        max_rate_hz: float,
+        reply_topics: Collection[str] = (),
+    ) -> None:
+        """Take requests below the topic `base` from now on, and keep them until start().
+
+        Answers go below `<base>/response/`, or to topics of the filters in `reply_topics`.
+        """
         self.base = base
+        self._reply_topics = reply_topics
         self._allow = allow
         self._requests = TokenBucket(rate_hz=max_rate_hz, burst=_BURST)
         self._refusals = TokenBucket(rate_hz=_REFUSALS_HZ, burst=_BURST)
+        self._complaints: set[str] = set()
         self._waiting: queue.Queue[Request | None] = queue.Queue(_MAX_WAITING)
 
     def start(self, *, run: Run, publish: Callable[[Message], bool]) -> None:
@@ -155,7 +223,7 @@ class RequestHandler:
 
     def receive(self, incoming: Incoming) -> None:
         """Take a message, if it is a request. Neither waits nor raises."""
-        request = read_request(incoming, base=self.base)
+        request = read_request(incoming, base=self.base, reply_topics=self._reply_topics)
         if request is None:
             return
         now_s = time.monotonic()
@@ -180,7 +248,20 @@ class RequestHandler:
 
     def _serve(self, run: Run, publish: Callable[[Message], bool]) -> None:
         while (request := self._waiting.get()) is not None:
+            if request.elsewhere is not None:
+                self._complain(request.elsewhere[:_LONGEST_TOPIC], request.reply_topic)
             publish(self._answer(request, run))
+
+    def _complain(self, wanted: str, topic: str) -> None:
+        level = logging.DEBUG if wanted in self._complaints else logging.WARNING
+        if len(self._complaints) < _MOST_COMPLAINTS:
+            self._complaints.add(wanted)
+        log.log(
+            level,
+            "an answer is wanted on %r, but goes to %s: commands.reply_topics allows other topics",
+            wanted,
+            topic,
+        )
 
     def _answer(self, request: Request, run: Run) -> Message:
         if request.refusal is not None:

@@ -91,6 +91,23 @@ SILENT = Problem(
     remedy="check `mqtt.port` (1883, with TLS 8883) and `mqtt.tls.enabled`; on the broker's "
     "machine `sudo journalctl -u mosquitto -n 50`",
 )
+LEFT_OUT = Problem(
+    id="broker.left_out",
+    level=Level.WARNING,
+    title="The broker does not take everything that the daemon sends",
+    meaning="It refuses a topic, closes the connection over it, or a message is too large for it. "
+    "The daemon leaves that out and sends the rest (`mqtt.left_out` in `health`).",
+    remedy="allow what the finding names in the broker's access list and size limit, or turn off "
+    "what sends it, such as `homeassistant.enabled`",
+)
+DEAF = Problem(
+    id="broker.deaf",
+    level=Level.WARNING,
+    title="The broker does not let the daemon hear requests",
+    meaning="Predictions arrive, commands do not (`mqtt.listening` in `health`).",
+    remedy="allow this user to subscribe to what the finding names, in the broker's access list; "
+    "or set `commands.allow = []`",
+)
 
 
 def check_broker(subject: Subject) -> Iterator[Finding]:
@@ -117,6 +134,24 @@ def check_broker(subject: Subject) -> Iterator[Finding]:
         tls = ", TLS" if access.tls else ""
         seen = f"lets this device in{user}" if subject.online else "not tried without --online"
         yield fine("broker", f"{access.host}:{access.port}{tls}: {seen}")
+        if subject.online:
+            yield from _said_by_the_daemon(subject, access)
+
+
+def _said_by_the_daemon(subject: Subject, access: "Broker") -> Iterator[Finding]:
+    """Find what the broker does not do for a daemon that runs, or ran last."""
+    from edgeclassifier.compose.broker import last_health
+    from edgeclassifier.compose.publisher import publisher_settings
+
+    topics = publisher_settings(subject.config).topics
+    mqtt = (last_health(access, topics) or {}).get("mqtt")
+    mqtt = mqtt if isinstance(mqtt, dict) else {}
+    left_out = mqtt.get("left_out")
+    said = "; ".join(f"{topic}: {why}" for topic, why in dict(left_out or {}).items())
+    if mqtt.get("listening") is False:
+        yield DEAF.found(said or f"the daemon does not hear {topics.requests}")
+    elif said:
+        yield LEFT_OUT.found(said)
 
 
 def _problem(error: BrokerError, access: "Broker") -> Problem:

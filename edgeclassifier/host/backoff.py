@@ -27,6 +27,10 @@ class Backoff:
         self._ceiling_s = min(2 * self._ceiling_s, self._max_s)
         return self._uniform(self._min_s, self._ceiling_s)
 
+    def first_s(self) -> float:
+        """Return the seconds that the first wait takes, without counting it."""
+        return self._uniform(self._min_s, min(2 * self._min_s, self._max_s))
+
     def slow_s(self) -> float:
         """Return the seconds to wait if only a person can help: the far half of the range."""
         return self._uniform(max(self._min_s, self._max_s / 2), self._max_s)

@@ -9,6 +9,9 @@ from edgeclassifier.contract.plain import Plain, plain_data
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Sequence
+
+    from edgeclassifier.contract.messages import Message
 
 
 @plain_data
@@ -23,6 +26,9 @@ class Broker(Plain):
     password: str | None = field(repr=False)
     tls: ssl.SSLContext | None
     keepalive_s: int
+    will_delay_s: int = 0
+    """After a lost connection the broker waits as long for the next one before it sends the will
+    (MQTT 5)."""
 
     def problems(self) -> list[str]:
         """Contradictions that no broker would accept, one line each."""
@@ -42,3 +48,12 @@ class Broker(Plain):
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"MQTT broker {host}:{self.port}"
+
+
+@plain_data
+class Access(Plain):
+    """What a session needs to know of one broker."""
+
+    broker: Broker
+    will: Message | None
+    subscriptions: Sequence[str]

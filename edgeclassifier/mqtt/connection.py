@@ -8,19 +8,11 @@ from __future__ import annotations
 import functools
 import select
 import ssl
-import struct
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from paho.mqtt import MQTTException, properties
-from paho.mqtt.client import (
-    MQTT_ERR_SUCCESS,
-    MQTT_LOG_ERR,
-    Client,
-    ConnectFlags,
-    DisconnectFlags,
-)
+from paho.mqtt.client import MQTT_ERR_SUCCESS, MQTT_LOG_ERR, PUBLISH, Client, ConnectFlags
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -30,33 +22,61 @@ from edgeclassifier.errors import BrokerError
 from edgeclassifier.host.wakeup import WakeUp
 from edgeclassifier.mqtt import reasons
 from edgeclassifier.mqtt.broker import Broker
-from edgeclassifier.mqtt.client import connect_properties, make_client
+from edgeclassifier.mqtt.client import (
+    GARBAGE,
+    LARGEST_INCOMING_BYTES,
+    IncomingClient,
+    UnwantedError,
+    connect,
+    make_client,
+    publish_bytes,
+)
+from edgeclassifier.mqtt.ending import Ending, RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from paho.mqtt.client import SocketLike
 
     from edgeclassifier.mqtt.listener import Listener
 
+__all__ = ["Connection", "Refusal", "RefusedError"]
+
 _WINDOW = 20
-_GARBAGE = (
-    MQTTException,
-    properties.MQTTException,  # type: ignore[attr-defined] # paho 2.1 has two classes of this name
-    struct.error,
-    ValueError,
-    LookupError,
-)
-"""What paho raises, depending on its version, for bytes that are not MQTT."""
+Refusal = tuple[int, str]
+"""A reason code, and how it is called."""
 
 
-class RefusedError(BrokerError):
-    """The broker refused, and will until a person changes something."""
+class _Client(IncomingClient):
+    """A client whose every read and write passes here."""
+
+    write_error: OSError | None = None
+    """Why nothing can be written any more. What the broker said before may still be read."""
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        packet = self._in_packet
+        if packet["have_remaining"] and packet["remaining_length"] > LARGEST_INCOMING_BYTES:
+            self.skip()
+        return super()._sock_recv(bufsize)
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        if self.write_error is not None:
+            raise BlockingIOError
+        try:
+            return super()._sock_send(buf)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            # paho would close the socket, and with it go the broker's last words.
+            self.write_error = error
+            raise BlockingIOError from error
 
 
 class Connection:
     """A connection that lasts until `step` raises BrokerError or `close` is called.
 
     Every method is called from the same thread. `on_delivered` is called, from within `step`,
-    with the number that `send` returned and None, or the reason why the broker refused it.
+    with the number that `send` returned and None, or the code and the name of the broker's refusal.
     """
 
     def __init__(
@@ -65,27 +85,25 @@ class Connection:
         broker: Broker,
         will: Message | None,
         wake: WakeUp | None = None,
-        on_delivered: Callable[[int, str | None], None] | None = None,
+        on_delivered: Callable[[int, Refusal | None], None] | None = None,
         listener: Listener | None = None,
         timeout_s: float = 10.0,
     ) -> None:
         """Take `timeout_s` for each of: connecting to one address, and the broker's answer."""
-        self._broker = broker
-        self._wake = wake
-        self._on_delivered = on_delivered
-        self._listener = listener
+        self._broker, self._wake = broker, wake
+        self._on_delivered, self._listener = on_delivered, listener
         self._timeout_s = timeout_s
-        self._failure: str | None = None
-        self._refused_for_good = False
+        self.ending = Ending(broker)
+        """Why there is no connection any more, once that is so."""
         self._answer_due_s = 0.0
-        self._max_packet_bytes: int | None = None
-        self.accepted = False
-        """Whether the broker has welcomed this client."""
+        self.limit_bytes: int | None = None
+        """The size of packets that the broker accepts; None if it did not say."""
+        self._may_retain = True
         self.window = _WINDOW
         """How many unconfirmed messages the broker takes; paho knows of no such limit."""
-        self._client = client = make_client(broker, will, timeout_s=self._timeout_s)
+        self._client = client = make_client(broker, will, timeout_s=timeout_s, kind=_Client)
         client.on_connect = self._handle_connect
-        client.on_disconnect = self._handle_disconnect
+        client.on_disconnect = self.ending.handle_disconnect
         client.on_publish = self._handle_publish
         client.on_log = self._handle_log
         # With this callback paho leaves writing to the loop in `step`.
@@ -93,22 +111,21 @@ class Connection:
         if listener is not None:
             listener.attach(client)
 
-    def open(self) -> None:
+    @property
+    def accepted(self) -> bool:
+        """Whether the broker has welcomed this client."""
+        return self.ending.accepted
+
+    def open(self, *, resume: bool = False) -> None:
         """Find, reach and greet the broker; its answer comes in `step`.
 
-        Blocks for the name service, and for up to ten seconds in each of the later stages.
+        With `resume`, the connection follows another one, whose will need not be sent. Blocks for
+        the name service, and for up to ten seconds in each of the later stages.
         Raises BrokerError.
         """
         broker = self._broker
         try:
-            # paho's defaults: a clean start, and no session that outlives the connection. What is
-            # not confirmed is kept and sent again by this side.
-            self._client.connect(
-                broker.host,
-                broker.port,
-                keepalive=broker.keepalive_s,
-                properties=connect_properties() if broker.protocol == "5" else None,
-            )
+            connect(self._client, broker, resume=resume)
         except (OSError, ValueError) as error:
             text = reasons.of_connecting(error, timeout_s=self._timeout_s)
             raise BrokerError(f"{broker}: {text}") from error
@@ -116,9 +133,10 @@ class Connection:
 
     def fits(self, message: Message) -> bool:
         """Whether the broker accepts a packet of this size."""
-        if self._max_packet_bytes is None:
-            return True
-        return _publish_bytes(message) <= self._max_packet_bytes
+        return (
+            self.limit_bytes is None
+            or publish_bytes(message, _publish_properties(message)) <= self.limit_bytes
+        )
 
     def send(self, message: Message) -> int:
         """Queue a message for the next `step`; return the number of this delivery."""
@@ -126,12 +144,31 @@ class Connection:
             message.topic,
             message.payload,
             qos=message.qos,
-            retain=message.retain,
+            retain=message.retain and self._may_retain,
             properties=_publish_properties(message) if self._broker.protocol == "5" else None,
         )
         if info.rc != MQTT_ERR_SUCCESS:
             raise BrokerError(f"{self._broker}: {reasons.CLOSED}")
         return info.mid
+
+    def subscribe(self, topics: Sequence[str]) -> int | None:
+        """Queue a request to hear these topics; return its number, which is no message's."""
+        return self._listener.subscribe(self._client, topics) if self._listener else None
+
+    def ping(self) -> None:
+        """Queue a ping for the next `step`."""
+        self._client._send_pingreq()
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the last ping has been answered."""
+        return self._client._ping_t == 0
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether there are messages that the network has not taken yet."""
+        waiting = self._client._out_packet
+        return any(packet["command"] & 0xF0 == PUBLISH for packet in waiting)
 
     def step(self, timeout_s: float) -> None:
         """Wait for the network or `wake` for at most `timeout_s`, then read and write.
@@ -142,29 +179,36 @@ class Connection:
         if sock is not None:
             try:
                 self._exchange(sock, timeout_s)
-            except _GARBAGE:
-                self._fail(reasons.NOT_MQTT)
-        if self._failure is None and not self.accepted and time.monotonic() > self._answer_due_s:
-            self._fail(reasons.NO_ANSWER.format(seconds=self._timeout_s))
-        if self._failure is None and self._client.socket() is None:
-            self._fail(reasons.CLOSED)
-        if self._failure is not None:
-            kind = RefusedError if self._refused_for_good else BrokerError
-            raise kind(f"{self._broker}: {self._failure}")
+            except GARBAGE:
+                self.ending.note_garbage()
+            except UnwantedError as error:
+                self.ending.note(f"the broker sent {error}")
+        ending = self.ending
+        if not ending.accepted and time.monotonic() > self._answer_due_s:
+            ending.note(reasons.NO_ANSWER.format(seconds=self._timeout_s))
+        if self._client.socket() is None:
+            ending.note(reasons.CLOSED)
+        if ending.reason is not None:
+            raise ending.error()
 
     def _exchange(self, sock: SocketLike, timeout_s: float) -> None:
         buffered = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        broken = self._client.write_error is not None
+        writing = self._client.want_write() and not broken
         poll = select.poll()
-        poll.register(sock, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
+        poll.register(sock, select.POLLIN | (select.POLLOUT if writing else 0))
         if self._wake is not None:
             poll.register(self._wake, select.POLLIN)
-        ready = dict(poll.poll(0 if buffered else timeout_s * 1000))
+        ready = dict(poll.poll(0 if buffered or broken else timeout_s * 1000))
         if self._wake is not None and ready.get(self._wake.fileno()):
             self._wake.clear()
         # paho looks after errors itself and does nothing once its socket is closed.
-        if buffered or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
+        readable = buffered or ready.get(sock.fileno(), 0) & ~select.POLLOUT
+        if readable:
             self._client.loop_read()
-        if self._client.want_write():
+        elif broken:
+            self.ending.note_error(str(self._client.write_error))
+        if self._client.want_write() and not broken:
             self._client.loop_write()
         self._client.loop_misc()
 
@@ -177,10 +221,6 @@ class Connection:
         if sock is not None:
             sock.close()
 
-    def _fail(self, reason: str) -> None:
-        if self._failure is None:
-            self._failure = reason
-
     def _handle_connect(
         self,
         _client: Client,
@@ -190,34 +230,14 @@ class Connection:
         limits: Properties | None,
     ) -> None:
         if reason.is_failure:
-            self._refused_for_good = reason.value not in reasons.PASSING_REFUSALS
-            self._fail(
-                reasons.of_refusal(reason.value, str(reason), client_id=self._broker.client_id)
-            )
+            self.ending.note_refusal(reason)
             return
-        self.accepted = True
+        self.ending.accepted = True
         self.window = min(_WINDOW, getattr(limits, "ReceiveMaximum", _WINDOW))
-        self._max_packet_bytes = getattr(limits, "MaximumPacketSize", None)
-        if self._listener is not None:
-            self._listener.subscribe(self._client)
-
-    def _handle_disconnect(
-        self,
-        _client: Client,
-        _userdata: object,
-        flags: DisconnectFlags,
-        reason: ReasonCode,
-        _properties: Properties | None,
-    ) -> None:
-        if flags.is_disconnect_packet_from_server:
-            client_id = self._broker.client_id
-            self._fail(reasons.of_farewell(reason.value, str(reason), client_id=client_id))
-        elif reason == "Keep alive timeout":
-            self._fail(reasons.SILENT)
-        elif reason == "Protocol error":
-            self._fail(reasons.NOT_MQTT)
-        else:
-            self._fail(reasons.CLOSED if self.accepted else reasons.CLOSED_EARLY)
+        self.limit_bytes = getattr(limits, "MaximumPacketSize", None)
+        # Not every version of paho heeds it.
+        self._client._keepalive = getattr(limits, "ServerKeepAlive", self._broker.keepalive_s)
+        self._may_retain = getattr(limits, "RetainAvailable", 1) != 0
 
     def _handle_publish(
         self,
@@ -228,11 +248,12 @@ class Connection:
         _properties: Properties | None,
     ) -> None:
         if self._on_delivered is not None:
-            self._on_delivered(number, str(reason).lower() if reason.is_failure else None)
+            refusal = (reason.value, str(reason).lower()) if reason.is_failure else None
+            self._on_delivered(number, refusal)
 
     def _handle_log(self, _client: Client, _userdata: object, level: int, text: str) -> None:
         if level == MQTT_LOG_ERR and "socket" in text:
-            self._fail(reasons.of_network_text(text, accepted=self.accepted))
+            self.ending.note_error(text)
 
 
 def _ignore(*_args: object) -> None:
@@ -274,16 +295,3 @@ class _Packed(Properties):
 def _properties(content_type: str | None, correlation: bytes | None) -> Properties:
     given = {"ContentType": content_type, "CorrelationData": correlation}
     return _Packed(**{name: value for name, value in given.items() if value is not None})
-
-
-def _publish_bytes(message: Message) -> int:
-    """Return the size of the whole packet in MQTT 5."""
-    properties = _publish_properties(message)
-    # Topic and properties come after their length, then the packet's number.
-    header = len(properties.pack())  # type: ignore[no-untyped-call] # as paho has it
-    body = 2 + len(message.topic.encode()) + 2 + header + len(message.payload)
-    return 1 + _varint_bytes(body) + body
-
-
-def _varint_bytes(number: int) -> int:
-    return max(1, -(-number.bit_length() // 7))

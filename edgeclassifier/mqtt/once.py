@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 
     from edgeclassifier.contract.messages import Message
     from edgeclassifier.mqtt.broker import Broker
-    from edgeclassifier.mqtt.connection import Connection
+    from edgeclassifier.mqtt.connection import Connection, Refusal
+    from edgeclassifier.mqtt.listener import Answers, Listener
 
 
 @contextmanager
 def connected(
     broker: Broker,
     *,
-    on_delivered: Callable[[int, str | None], None] | None = None,
+    on_delivered: Callable[[int, Refusal | None], None] | None = None,
+    listener: Listener | None = None,
     timeout_s: float = 10.0,
 ) -> Iterator[Connection]:
     """Connect once, wait for the broker's welcome, and leave politely. Raises BrokerError."""
@@ -29,7 +31,11 @@ def connected(
     from edgeclassifier.mqtt.connection import Connection
 
     connection = Connection(
-        broker=broker, will=None, on_delivered=on_delivered, timeout_s=timeout_s
+        broker=broker,
+        will=None,
+        on_delivered=on_delivered,
+        listener=listener,
+        timeout_s=timeout_s,
     )
     try:
         connection.open()
@@ -56,7 +62,7 @@ def deliver(broker: Broker, message: Message, *, timeout_s: float = 10.0) -> Non
 
     Raises BrokerError: one line with what was wrong and what to do.
     """
-    answers: dict[int, str | None] = {}
+    answers: dict[int, Refusal | None] = {}
     with connected(broker, on_delivered=answers.__setitem__, timeout_s=timeout_s) as connection:
         number = connection.send(message)
         until_s = time.monotonic() + timeout_s
@@ -69,5 +75,30 @@ def deliver(broker: Broker, message: Message, *, timeout_s: float = 10.0) -> Non
             connection.step(1.0)
     if (refusal := answers[number]) is not None:
         raise BrokerError(
-            f"{broker}: refused a message on {message.topic}: {refusal}; check its access list"
+            f"{broker}: refused a message on {message.topic}: {refusal[1]}; check its access list"
         )
+
+
+def read_retained(broker: Broker, topic: str, *, timeout_s: float = 2.0) -> bytes | None:
+    """Connect, and return what the broker has retained on a topic; None if that is nothing.
+
+    Raises BrokerError: one line with what was wrong and what to do.
+    """
+    from edgeclassifier.mqtt.listener import Listener
+
+    found: list[bytes] = []
+    answered: list[Answers] = []
+    listener = Listener(
+        [lambda incoming: found.append(incoming.payload)],
+        on_answers=lambda _number, answers: answered.append(answers),
+        retained=True,
+    )
+    with connected(broker, listener=listener, timeout_s=timeout_s) as connection:
+        connection.subscribe([topic])
+        until_s = time.monotonic() + timeout_s
+        while not found and (left_s := until_s - time.monotonic()) > 0:
+            # A broker sends what it has retained together with its answer.
+            connection.step(min(left_s, 0.5) if answered else left_s)
+            if answered and not found:
+                until_s = min(until_s, time.monotonic() + 0.5)
+    return found[0] if found else None

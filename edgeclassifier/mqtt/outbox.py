@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING, get_args
 
 from edgeclassifier.buffer import Buffer
 from edgeclassifier.buffer.parcel import Kept, Parcel
 from edgeclassifier.contract.messages import Message
+from edgeclassifier.contract.status import DropReason
+from edgeclassifier.mqtt.births import Births, Standing
+from edgeclassifier.mqtt.holds import Holds
+from edgeclassifier.mqtt.pace import Pace
+from edgeclassifier.mqtt.suspects import LeftOut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
-_SUSPECT_BYTES = 16 * 1024
-"""No broker in use refuses smaller messages for their size."""
-_MAX_LOSSES = 3
+    from edgeclassifier.mqtt.codes import Then
 
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class _Standing(Parcel):
-    """The newest kept message of a retained topic."""
-
-    number: int
+_IN_ORDER_S = 10.0
+"""A backlog that takes longer lets new messages overtake it."""
 
 
 class Outbox:
@@ -32,57 +31,64 @@ class Outbox:
     Retained messages are the device's birth: the newest of each topic is remembered for good and
     sent first on every connection, where newer ones replace older ones that still wait.
 
-    Kept messages go through the buffer. Where they are retained, the newest is part of the birth,
-    too, once nothing older waits in the buffer: it never overtakes its predecessors.
-
+    Kept messages go through the buffer. If they are retained, the newest is part of the birth, too.
     The others are accepted while online, leave in order, and are sent again on the next connection
-    if this one breaks before they are confirmed.
+    if this one breaks before they are confirmed; answers are not.
     """
 
-    def __init__(self, *, buffer: Buffer, max_queued: int) -> None:
-        """Let `max_queued` messages wait that are neither retained nor kept."""
+    def __init__(
+        self,
+        *,
+        buffer: Buffer,
+        max_queued: int,
+        backlog_rate_hz: float = 0.0,
+        patience_s: float = 8.0,
+    ) -> None:
+        """Let `max_queued` messages wait that are neither retained nor kept.
+
+        What the buffer holds when a connection begins leaves at `backlog_rate_hz` (0: no limit).
+        """
         self._buffer = buffer
         self._max_queued = max_queued
-        self._lock = threading.Lock()
-        self._online = self._closed = self._parting = False
-        self._births: dict[str, Parcel] = {}
-        self._owed: dict[str, None] = {}  # topics of births to send, in order
-        self._standing: dict[str, _Standing] = {}
-        self._owed_standing: dict[str, None] = {}
+        self._lock = threading.RLock()
+        self.online = False
+        """Whether a broker has accepted the connection and it still stands."""
+        self.published = 0
+        """Messages that were accepted for delivery."""
+        self.acknowledged = 0
+        """Deliveries confirmed by the broker (QoS 0: handed to the network), births included."""
+        self._closed = self._parting = False
+        self._births = Births()
         self._waiting: deque[Parcel] = deque()
         self._farewell: Parcel | None = None
-        self._has_farewell = False
+        self.has_farewell = False
+        """Whether a last message was to be sent on this connection, be it sent or not."""
         self._under_way: dict[Parcel, None] = {}  # sent and not confirmed, in order
-        self._published = self._acknowledged = self._dropped = 0
+        self._drops: Counter[DropReason] = Counter()
+        self.left_out = LeftOut()
+        """Topics that the broker closes connections for."""
+        self._holds = Holds(patience_s=patience_s)
+        self._pace = Pace(rate_hz=backlog_rate_hz)
+        self._backlog_end = 0
+        """What has a lower number in the buffer is backlog."""
+        self._catching_up = False
 
     @property
-    def online(self) -> bool:
-        """Whether a broker has accepted the connection and it still stands."""
-        return self._online
-
-    @property
-    def published(self) -> int:
-        """Messages that were accepted for delivery."""
-        return self._published
-
-    @property
-    def acknowledged(self) -> int:
-        """Deliveries confirmed by the broker (QoS 0: handed to the network), births included."""
-        return self._acknowledged
+    def drops(self) -> Mapping[str, int]:
+        """Messages that will never arrive, by reason, those of the buffer included."""
+        drops = {reason: self._drops[reason] for reason in get_args(DropReason)}
+        return {**drops, "buffer": self._buffer.status().dropped}
 
     @property
     def dropped(self) -> int:
-        """Messages that were refused, here or by the broker, or lost with a connection.
-
-        What the buffer dropped is not among them.
-        """
-        return self._dropped
+        """How many these are, without those that the buffer has dropped."""
+        return self._drops.total()
 
     @property
     def pending(self) -> int:
         """Messages that wait or are under way, those in the buffer included."""
         with self._lock:
-            more = len(self._owed) + len(self._waiting) + (self._farewell is not None)
+            more = len(self._births.owed) + len(self._waiting) + (self._farewell is not None)
             others = sum(not isinstance(parcel, Kept) for parcel in self._under_way)
             return more + others + self._buffer.status().pending
 
@@ -92,99 +98,119 @@ class Outbox:
         with self._lock:
             return not self._under_way and self._farewell is None
 
-    @property
-    def has_farewell(self) -> bool:
-        """Whether a last message was to be sent on this connection, be it sent or not."""
-        return self._has_farewell
-
     def add(self, message: Message) -> bool:
         """Accept a message, or return False: it is dropped. Never blocks on the network."""
         with self._lock:
             accepted = not self._closed and self._accept(message)
-            if accepted:
-                self._published += 1
-            else:
-                self._dropped += 1
+            self.published += accepted
+            self._drops["no_place"] += not accepted
             return accepted
 
     def _accept(self, message: Message) -> bool:
         if message.keep:
             number = self._buffer.add(message)
             if message.retain:
-                self._standing[message.topic] = _Standing(message, number=number)
+                self._births.standing[message.topic] = Standing(message, number=number)
             return True
         if message.retain:
-            # Without a confirmation nobody would learn that the broker cannot take it.
-            self._births[message.topic] = Parcel(replace(message, qos=1))
-            if self._online:
-                self._owed[message.topic] = None
+            self._births.add(message, owed=self.online)
             return True
-        if not self._online or len(self._waiting) + len(self._under_way) >= self._max_queued:
+        if not self.online or len(self._waiting) + len(self._under_way) >= self._max_queued:
             return False
         self._waiting.append(Parcel(message))
         return True
 
-    def go_online(self) -> None:
-        """Send the birth again: a connection stands."""
+    def go_online(self, *, limit: int | None = None) -> None:
+        """Send the birth again: a connection stands, whose broker takes packets up to `limit`."""
         with self._lock:
-            self._online = True
-            self._owed = dict.fromkeys(self._births)
-            self._owed_standing = dict.fromkeys(self._standing)
+            self.online = True
+            self._births.owe_all()
+            self._holds.begin(limit=limit, now_s=time.monotonic())
+            in_order = _IN_ORDER_S * self._pace.limit_hz or float("inf")
+            self._backlog_end = self._buffer.begin(most_in_order=in_order)
+            self._catching_up = True
 
-    def go_offline(self) -> Message | None:
-        """Let what was under way wait for the next connection.
-
-        Returns a message that is given up, because connections keep breaking while it is sent.
-        """
+    def go_offline(self, *, give_up: Parcel | None = None) -> None:
+        """Let what was under way wait for the next connection, but for what is given up."""
         with self._lock:
-            self._online = self._parting = False
+            self.online = self._parting = self.has_farewell = False
             self._farewell = None
-            self._has_farewell = False
-            self._owed.clear()
-            self._owed_standing.clear()
+            self._births.owe_nothing()
             returned = list(self._under_way)
             self._under_way.clear()
-            culprit = self._find_culprit(returned)
-            if culprit is not None:
-                returned.remove(culprit)
-                self._give_up(culprit)
+            if give_up is not None:
+                self._drop(give_up, "closed")
             self._buffer.put_back()
-            others = [p for p in returned if not p.message.retain and not p.message.keep]
-            again = [p for p in others if p.message.qos > 0]
-            self._dropped += len(others) - len(again)
+            others = [
+                parcel
+                for parcel in returned
+                if not (parcel.message.retain or parcel.message.keep or parcel is give_up)
+            ]
+            again = [p for p in others if p.message.qos > 0 and not p.message.once]
+            self._drops["lost"] += len(others) - len(again)
             self._waiting.extendleft(reversed(again))
-            return culprit.message if culprit else None
 
     def take(self, *, window: int) -> Parcel | None:
         """Return the next message to send, or None while `window` of them are not confirmed."""
         with self._lock:
             if len(self._under_way) >= window:
                 return None
-            parcel = self._next()
+            parcel = self._next_of_any() if self.left_out.topics else self._next()
             if parcel is not None:
                 self._under_way[parcel] = None
             return parcel
+
+    def _next_of_any(self) -> Parcel | None:
+        """Return the next one, but for topics that are left out: only their births wait."""
+        for topic in self.left_out.returning():
+            self._births.owe(topic)
+        while (parcel := self._next()) is not None and parcel.message.topic in self.left_out:
+            if isinstance(parcel, Kept) or not parcel.message.retain:
+                self._drop(parcel, "closed")
+        return parcel
 
     def _next(self) -> Parcel | None:
         if self._parting:
             farewell, self._farewell = self._farewell, None
             return farewell
-        if self._owed:
-            topic = next(iter(self._owed))
-            del self._owed[topic]
-            return self._births[topic]
+        held: frozenset[str] = frozenset()
+        if self._holds.topics:
+            held = self._holds.blocked(self._under_way, now_s=time.monotonic())
+        if self._births.owed and (birth := self._births.take(held)) is not None:
+            return birth
         if self._waiting:
             return self._waiting.popleft()
-        for topic in self._owed_standing:
-            if self._buffer.passed(self._standing[topic].number):
-                del self._owed_standing[topic]
-                return self._standing[topic]
-        kept = self._buffer.take()
-        if kept is not None:
-            standing = self._standing.get(kept.message.topic)
-            if standing is not None and standing.number == kept.number:
-                self._owed_standing.pop(kept.message.topic, None)
+        if self._births.owed_standing:
+            birth = self._births.take_standing(held, passed=self._has_passed)
+            if birth is not None:
+                return birth
+        return self._next_kept(held)
+
+    def _has_passed(self, standing: Standing) -> bool:
+        return self._buffer.passed(standing.number, topic=standing.message.topic)
+
+    def _next_kept(self, held: frozenset[str]) -> Kept | None:
+        backlog = not self._catching_up or self._closed or not self._pace.wait_s(time.monotonic())
+        kept = self._buffer.take(held=held, backlog=backlog)
+        if kept is None:
+            self._catching_up = self._catching_up and not (backlog and not held)
+            return None
+        if kept.number < self._backlog_end:
+            self._catching_up = True
+            self._pace.spend()
+        standing = self._births.standing.get(kept.message.topic)
+        if standing is not None and standing.number == kept.number:
+            self._births.owed_standing.pop(kept.message.topic, None)
         return kept
+
+    def due_in_s(self) -> float:
+        """Return how long it takes until something may be sent that may not be now."""
+        if not (self._catching_up or self._holds.topics):
+            return float("inf")
+        with self._lock:
+            now_s = time.monotonic()
+            due_s = self._holds.due_in_s(now_s=now_s)
+            return min(due_s, self._pace.wait_s(now_s) or due_s) if self._catching_up else due_s
 
     def confirm(self, parcel: Parcel) -> None:
         """Note that the broker has the message."""
@@ -192,16 +218,62 @@ class Outbox:
             del self._under_way[parcel]
             if isinstance(parcel, Kept):
                 self._buffer.remove(parcel)
-            parcel.losses = 0
-            self._acknowledged += 1
+            if self._holds.topics:
+                self._holds.confirmed(parcel, now_s=time.monotonic())
+            self.acknowledged += 1
 
-    def reject(self, parcel: Parcel) -> None:
-        """Drop what the broker will not take; a birth is tried on the next connection."""
+    def refuse(self, parcel: Parcel, then: Then) -> bool:
+        """Take back what the broker refused; return whether it will be sent again.
+
+        A birth that is dropped is tried on the next connection.
+        """
         with self._lock:
             del self._under_way[parcel]
-            if isinstance(parcel, Kept):
-                self._buffer.remove(parcel)
-            self._dropped += 1
+            bounded, now_s = then == "retry, bounded", time.monotonic()
+            if then == "retry":
+                self._pace.slower(now_s)
+            passing = (then == "retry" or bounded) and not (parcel.message.once or self._parting)
+            if passing and self._holds.refused(parcel, bounded=bounded, now_s=now_s):
+                self._take_back(parcel)
+                return True
+            self._drop(parcel, "refused")
+            return False
+
+    def postpone(self, parcel: Parcel) -> bool:
+        """Take back what is too large for this broker; return whether it waits.
+
+        A birth waits for the next connection. What is in the buffer waits a while, as the limit
+        may be another one soon.
+        """
+        with self._lock:
+            del self._under_way[parcel]
+            if parcel.message.retain and not isinstance(parcel, Kept):
+                return True
+            if isinstance(parcel, Kept) and self._holds.too_large(parcel, now_s=time.monotonic()):
+                self._take_back(parcel)
+                return True
+            self._drop(parcel, "too_large")
+            return False
+
+    def _take_back(self, parcel: Parcel) -> None:
+        if isinstance(parcel, Kept):
+            self._buffer.put_back(parcel)
+        elif parcel.message.retain:
+            self._births.take_back(parcel)
+        else:
+            self._waiting.appendleft(parcel)
+
+    def _drop(self, parcel: Parcel, reason: DropReason) -> None:
+        self._holds.gone(parcel)
+        if isinstance(parcel, Kept):
+            self._buffer.remove(parcel)
+        self._drops[reason] += 1
+
+    def slower(self) -> None:
+        """Send the backlog more slowly, if it was being sent: that was too fast for the broker."""
+        with self._lock:
+            if self._catching_up:
+                self._pace.slower(time.monotonic())
 
     def close(self) -> None:
         """Accept nothing any more."""
@@ -211,43 +283,18 @@ class Outbox:
     def part(self, *, last: Message | None) -> None:
         """Send nothing more on this connection but `last`."""
         with self._lock:
-            self._part(last)
+            if self._parting:
+                return
+            self._parting = True
+            if last is not None:
+                self._farewell = Parcel(last)
+                self.has_farewell = True
+                self.published += 1
 
     def move(self, *, last: Message | None) -> None:
         """Part from this broker, and forget the birth: the next one gets another."""
         with self._lock:
             self._births.clear()
-            self._standing.clear()
-            self._owed.clear()
-            self._owed_standing.clear()
-            if self._online:
-                self._part(last)
-
-    def _part(self, last: Message | None) -> None:
-        if self._parting:
-            return
-        self._parting = True
-        if last is not None:
-            self._farewell = Parcel(last)
-            self._has_farewell = True
-            self._published += 1
-
-    def _find_culprit(self, returned: Iterable[Parcel]) -> Parcel | None:
-        """Find what a broker without reason codes cannot take, and closes the connection for.
-
-        Brokers read in order, so it is the first unconfirmed message of a suspicious size.
-        """
-        for parcel in returned:
-            if len(parcel.message.payload) >= _SUSPECT_BYTES:
-                parcel.losses += 1
-                return parcel if parcel.losses >= _MAX_LOSSES else None
-        return None
-
-    def _give_up(self, parcel: Parcel) -> None:
-        self._dropped += 1
-        topic = parcel.message.topic
-        if isinstance(parcel, Kept):
-            self._buffer.remove(parcel)
-        for remembered in (self._births, self._standing):
-            if topic in remembered and remembered[topic].message is parcel.message:
-                del remembered[topic]
+            self._holds.clear()
+            if self.online:
+                self.part(last=last)

@@ -26,9 +26,10 @@ _REFUSALS: Mapping[int, str] = {
     154: "it does not keep retained messages, which are needed; enable them there",
     155: "it does not offer QoS 1, which is needed; enable it there",
 }
-PASSING_REFUSALS = frozenset({136, 137})
-"""Refusals that may end without anybody doing something."""
 
+_CERTIFICATE_ALERTS = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "DECRYPT_ERROR")
+_CLOSING = (errno.ECONNRESET, errno.EPIPE)
+"""What a broker leaves behind that closes a connection with something unread."""
 _NO_REASON = 0
 _FAREWELLS: Mapping[int, str] = {
     135: "this client is not authorized; check the broker's access list",
@@ -80,11 +81,14 @@ def of_network_text(text: str, *, accepted: bool) -> str:
     """Explain what paho logged about the socket, which is all it tells about its errors."""
     if "CERTIFICATE_REQUIRED" in text:
         return _CERTIFICATE_WANTED
-    if "ALERT" in text and "CERTIFICATE" in text:
-        return "does not accept this client's certificate; is it signed by the broker's CA?"
+    if "ALERT" in text and any(word in text for word in _CERTIFICATE_ALERTS):
+        return (
+            "does not accept this client's certificate; is it signed by a CA that the broker "
+            "knows, with all intermediates in the certificate file?"
+        )
     if not accepted:
         return CLOSED_EARLY
-    if "Errno" in text:
+    if "Errno" in text and not any(f"[Errno {number}]" in text for number in _CLOSING):
         return f"connection lost: {text.rsplit('] ', 1)[-1].lower()}"
     return CLOSED
 

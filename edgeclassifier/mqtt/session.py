@@ -8,17 +8,16 @@ import time
 from typing import TYPE_CHECKING
 
 from edgeclassifier.contract.messages import Incoming, Message
-from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.status import MqttStatus
 from edgeclassifier.errors import BrokerError, ConfigError
 from edgeclassifier.host import threads
-from edgeclassifier.host.backoff import Backoff
 from edgeclassifier.host.priority import be_nice
 from edgeclassifier.host.wakeup import WakeUp
-from edgeclassifier.mqtt.broker import Broker
+from edgeclassifier.mqtt.broker import Access, Broker
 from edgeclassifier.mqtt.delivery import Delivery
-from edgeclassifier.mqtt.linklog import LinkLog
 from edgeclassifier.mqtt.outbox import Outbox
+from edgeclassifier.mqtt.retries import Retries
+from edgeclassifier.mqtt.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,21 +28,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_STEADY_WAITS = 10
-"""A connection that lasted this many of the shortest waits is a good one."""
 _FAREWELL_SHARE = 0.25
 """The part of the time to stop that is kept for the last message."""
 _GRACE_S = 0.5
 """What stop() adds to its time limit for the thread to come to its end."""
 _WRITE_S = 3.0
 """What stop() adds for a buffer on disk."""
-
-
-@plain_data
-class _Access(Plain):
-    broker: Broker
-    will: Message | None
-    subscriptions: Sequence[str]
 
 
 class Session:
@@ -64,6 +54,9 @@ class Session:
         will: Message | None,
         subscriptions: Sequence[str] = (),
         nice: int = 0,
+        backlog_rate_hz: float = 0.0,
+        confirm_s: float = 10.0,
+        patience_s: float = 8.0,
         timeout_s: float = 10.0,
         step_s: float = 1.0,
         switch_s: float = 2.0,
@@ -73,34 +66,37 @@ class Session:
         While connected, `max_queued` messages may wait that are neither retained nor kept.
         What is published on the topics of `subscriptions`, and is not retained, goes to those who
         listen().
+        What waits for a connection leaves at `backlog_rate_hz` (0: no limit). The broker has
+        `confirm_s` to confirm each message, and `patience_s` to take larger ones.
         `timeout_s` bounds each wait for a broker, `step_s` one for the network, `switch_s` a leave.
         """
-        problems = broker.problems()
-        if not 0 < reconnect_min_s <= reconnect_max_s:
-            problems.append(
-                f"MQTT: reconnecting after {reconnect_min_s} to {reconnect_max_s} s is no range "
-                "of positive times"
-            )
+        problems = broker.problems() + Retries.problems(reconnect_min_s, reconnect_max_s)
         if max_queued < 1:
             problems.append(f"MQTT: a queue of {max_queued} messages holds nothing")
         if problems:
             raise ConfigError(problems)
-        self._access = _Access(broker=broker, will=will, subscriptions=subscriptions)
+        self._access = Access(broker=broker, will=will, subscriptions=subscriptions)
         self._ears: list[Callable[[Incoming], None]] = []
         self._nice = nice
         self._timeout_s = timeout_s
         self._step_s = step_s
         self._switch_s = switch_s
         self._buffer = buffer
-        self._outbox = Outbox(buffer=buffer, max_queued=max_queued)
-        self._delivery = Delivery(outbox=self._outbox)
-        self._backoff = Backoff(min_s=reconnect_min_s, max_s=reconnect_max_s)
-        self._steady_after_s = _STEADY_WAITS * reconnect_min_s
-        self._link = LinkLog(name=str(broker))
+        self._outbox = Outbox(
+            buffer=buffer,
+            max_queued=max_queued,
+            backlog_rate_hz=backlog_rate_hz,
+            patience_s=patience_s,
+        )
+        self._delivery = Delivery(
+            outbox=self._outbox, subscriptions=Subscriptions(subscriptions), confirm_s=confirm_s
+        )
+        self._retries = Retries(name=str(broker), min_s=reconnect_min_s, max_s=reconnect_max_s)
         self._connections = 0
-        self._last_error: str | None = None
+        self._resumes = False
+        """Whether this broker has accepted this client before."""
         self._lock = threading.Lock()
-        self._next_access: _Access | None = None
+        self._next_access: Access | None = None
         self._stopping = False
         self._interrupted = threading.Event()
         """Set if the thread has something else to do."""
@@ -122,12 +118,16 @@ class Session:
     @property
     def status(self) -> MqttStatus:
         """How the connection is, and what became of the messages."""
+        drops = dict(self._outbox.drops)
         return MqttStatus(
             connected=self.connected,
+            listening=self._delivery.subscriptions.listening,
+            left_out=dict(self._delivery.problems),
             published=self._outbox.published,
-            dropped=self._outbox.dropped + self._buffer.status().dropped,
+            dropped=sum(drops.values()),
+            drops=drops,
             reconnects=max(0, self._connections - 1),
-            last_error=self._last_error,
+            last_error=self._retries.last_error,
         )
 
     @property
@@ -183,7 +183,7 @@ class Session:
             raise ConfigError(problems)
         with self._lock:
             self._outbox.move(last=farewell)
-            self._next_access = _Access(broker=broker, will=will, subscriptions=subscriptions)
+            self._next_access = Access(broker=broker, will=will, subscriptions=subscriptions)
             self._interrupted.set()
         self._wake_up.ring()
 
@@ -210,10 +210,6 @@ class Session:
             logger.debug("%s: left behind while connecting", self._access.broker)
         self._buffer.close(timeout_s=_WRITE_S)
 
-    def _hear(self, incoming: Incoming) -> None:
-        for hear in self._ears:
-            hear(incoming)
-
     def _run(self) -> None:
         from edgeclassifier.mqtt.connection import Connection, RefusedError
         from edgeclassifier.mqtt.listener import Listener
@@ -225,18 +221,19 @@ class Session:
                 will=access.will,
                 wake=self._wake_up,
                 on_delivered=self._delivery.note_answer,
-                listener=Listener(topics=access.subscriptions, on_message=self._hear),
+                listener=Listener(self._ears, on_answers=self._delivery.note_subscribed),
                 timeout_s=self._timeout_s,
             )
             wait_s = 0.0
             try:
                 self._attempt(connection)
             except BrokerError as error:
-                self._last_error = str(error)
-                if not self._interrupted.is_set():
-                    self._link.down(str(error))
-                slow = isinstance(error, RefusedError)
-                wait_s = self._backoff.slow_s() if slow else self._backoff.next_s()
+                wait_s = self._retries.wait_s(
+                    error,
+                    for_good=isinstance(error, RefusedError),
+                    soon=connection.accepted and self._delivery.suspicious,
+                    quiet=self._interrupted.is_set(),
+                )
             finally:
                 connection.close(politely=False)
             self._interrupted.wait(wait_s)
@@ -249,11 +246,12 @@ class Session:
                 return
             self._access, self._next_access = self._next_access, None
             self._interrupted.clear()
-        self._backoff.reset()
-        self._link = LinkLog(name=str(self._access.broker))
+        self._delivery.move(Subscriptions(self._access.subscriptions))
+        self._resumes = False
+        self._retries.begin(str(self._access.broker))
 
     def _attempt(self, connection: Connection) -> None:
-        connection.open()
+        connection.open(resume=self._resumes)
         while not connection.accepted:
             if self._interrupted.is_set():
                 return
@@ -261,23 +259,25 @@ class Session:
         # Not before: until then the first message is waited for.
         be_nice(self._nice)
         self._connections += 1
-        self._outbox.go_online()
-        self._link.up()
+        self._resumes = True
+        self._delivery.begin(connection)
+        self._retries.note_up()
         try:
             self._serve(connection)
             self._leave(connection)
         finally:
-            self._delivery.end()
+            self._delivery.end(connection.ending)
 
     def _serve(self, connection: Connection) -> None:
-        steady_at_s: float | None = time.monotonic() + self._steady_after_s
+        steady_after_s = self._retries.steady_after_s
+        steady_at_s: float | None = time.monotonic() + steady_after_s
         while not self._interrupted.is_set():
             self._delivery.send_waiting(connection)
             if steady_at_s is not None and time.monotonic() >= steady_at_s:
                 steady_at_s = None
-                self._backoff.reset()
-                self._link.steady()
-            connection.step(min(self._step_s, self._steady_after_s))
+                self._retries.note_steady()
+            connection.step(min(self._step_s, steady_after_s, self._delivery.due_in_s()))
+            self._delivery.check(connection)
 
     def _leave(self, connection: Connection) -> None:
         with self._lock:

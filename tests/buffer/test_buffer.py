@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edgeclassifier.buffer import MemoryBuffer
-from edgeclassifier.buffer.memory import Ledger
+from edgeclassifier.buffer.ledger import Ledger
+from edgeclassifier.buffer.memory import Queue
 from edgeclassifier.buffer.parcel import Kept
 from edgeclassifier.contract.messages import Message
 
@@ -27,7 +28,7 @@ def test_messages_leave_in_order_and_only_when_removed() -> None:
     numbers = [buffer.add(message(b"%d" % i)) for i in range(5)]
     first, second, *_ = list(taken(buffer))
     assert buffer.status().pending == 5
-    assert all(buffer.passed(number) for number in numbers)
+    assert all(buffer.passed(number, topic="t") for number in numbers)
     buffer.remove(second)
     buffer.remove(second)
     buffer.put_back()
@@ -35,7 +36,7 @@ def test_messages_leave_in_order_and_only_when_removed() -> None:
     assert buffer.status().pending == 4
     buffer.put_back()
     assert buffer.take() is first
-    assert not buffer.passed(numbers[-1])
+    assert not buffer.passed(numbers[-1], topic="t")
 
 
 def test_the_oldest_gives_way_to_the_newest_and_is_counted() -> None:
@@ -163,7 +164,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def write(self, size: int) -> None:
         if self.ledger.write_due_s == float("inf"):
             return
-        before, keep = self.ledger.first_waiting, self.ledger.under_way
+        before, keep = self.ledger.left
         batch = self.ledger.begin_write(max_bytes=size)
         self.disk = {n: k for n, k in self.disk.items() if n >= before or n in keep}
         self.disk |= {kept.number: kept for kept in batch}
@@ -200,5 +201,79 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.ledger.write_due_s < float("inf")
 
 
+class LaneMachine(RuleBasedStateMachine):
+    """A queue whose topics are held and whose backlog is passed over, against a list.
+
+    None is lost or taken twice, a retained topic is never out of order, and what has gone is known.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = Queue(max_bytes=10_000)
+        self.waiting: dict[int, Message] = {}
+        self.under_way: dict[int, Kept] = {}
+        self.newest: dict[str, int] = {}
+
+    @rule(topic=st.sampled_from(["a", "b", "state"]))
+    def add(self, topic: str) -> None:
+        new = Message(topic=topic, payload=b"", keep=True, retain=topic == "state")
+        self.waiting[self.queue.add(new, size_bytes=1)] = new
+
+    @rule(most=st.integers(0, 5))
+    def begin(self, most: int) -> None:
+        self.put_back()
+        self.queue.begin(most_in_order=most)
+
+    @rule(held=st.sets(st.sampled_from(["a", "b", "state"])), backlog=st.booleans())
+    def take(self, held: set[str], backlog: bool) -> None:
+        kept = self.queue.take(held=held, backlog=backlog)
+        possible = {n for n, each in self.waiting.items() if each.topic not in held}
+        if kept is None:
+            assert not (possible and backlog)
+            return
+        assert kept.number in possible
+        del self.waiting[kept.number]
+        self.under_way[kept.number] = kept
+        if kept.message.retain:
+            assert kept.number > self.newest.get("state", 0), "an old state after a new one"
+            self.newest["state"] = kept.number
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data(), remove=st.booleans())
+    def answer(self, data: st.DataObject, remove: bool) -> None:
+        kept = self.under_way.pop(data.draw(st.sampled_from(list(self.under_way))))
+        if remove:
+            assert self.queue.remove(kept)
+        else:
+            self.queue.put_back(kept)
+            self._returned(kept)
+
+    @rule()
+    def put_back(self) -> None:
+        self.queue.put_back()
+        for kept in self.under_way.values():
+            self._returned(kept)
+        self.under_way.clear()
+
+    def _returned(self, kept: Kept) -> None:
+        self.waiting[kept.number] = kept.message
+        if kept.message.retain:
+            self.newest["state"] = min(self.newest.get("state", 0), kept.number - 1)
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        numbers = [kept.number for kept in self.queue]
+        assert numbers == sorted(self.waiting.keys() | self.under_way.keys())
+        assert len(self.queue) == len(numbers)
+
+    @invariant()
+    def what_has_gone_is_known(self) -> None:
+        before, left = self.queue.left
+        alive = {kept.number for kept in self.queue}
+        assert set(left) == {number for number in alive if number < before}
+
+
+TestLanes = LaneMachine.TestCase
+TestLanes.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
 TestLedger = LedgerMachine.TestCase
 TestLedger.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)

@@ -409,7 +409,7 @@ def test_response_topic_and_correlation_are_honoured_where_the_protocol_has_them
     site: Site, watching: Subscriber, protocol: str
 ) -> None:
     site.settings["mqtt"]["protocol"] = protocol
-    elsewhere = f"{site.topic}/mine"
+    elsewhere = f"{site.topic}/response/mine"
     with remote(site, watching):
         watching.publish(
             f"{site.topic}/request/health", response_topic=elsewhere, correlation=b"\0\xff"

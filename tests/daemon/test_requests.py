@@ -19,6 +19,7 @@ from edgeclassifier.daemon.requests import (
     RequestHandler,
     check_arguments,
     failure,
+    matches,
     read_request,
     success,
 )
@@ -144,17 +145,73 @@ def test_an_answer_without_transaction_has_none() -> None:
     ("wanted", "topic"),
     [
         (None, f"{BASE}/response/pause"),
-        ("home/answers", "home/answers"),
-        ("home/+", f"{BASE}/response/pause"),
-        ("", f"{BASE}/response/pause"),
-        ("#", f"{BASE}/response/pause"),
+        (f"{BASE}/response/me", f"{BASE}/response/me"),
+        (f"{BASE}/response/a/b/c", f"{BASE}/response/a/b/c"),
+        ("answers/me", "answers/me"),
+        *(
+            (wanted, f"{BASE}/response/pause")
+            for wanted in (
+                "elsewhere/me",
+                "answers/me/too",
+                "homeassistant/status",
+                f"{BASE}/availability",
+                f"{BASE}/request/restart",
+                f"{BASE}/response",
+                f"{BASE}/response/" + "a/" * 250 + "x",
+                f"{BASE}/response/" + "x" * 250,
+                f"{BASE}/response//me",
+                f"{BASE}/response/a\x07b",
+                "answers/+",
+                "answers//",
+                "$SYS/broker/version",
+                "$share/g/x",
+                "",
+                "#",
+            )
+        ),
     ],
 )
-def test_the_answer_goes_where_it_is_wanted_if_that_is_a_topic(
+def test_an_answer_goes_where_it_is_wanted_if_that_is_allowed(
     wanted: str | None, topic: str
 ) -> None:
-    message = success(read("pause", response_topic=wanted, correlation=b"\0\1"), {})
+    request = read_request(
+        incoming("pause", response_topic=wanted, correlation=b"\0\1"),
+        base=BASE,
+        reply_topics=["answers/+", f"{BASE}/#"],
+    )
+    assert request is not None
+    message = success(request, {})
     assert (message.topic, message.correlation, message.retain) == (topic, b"\0\1", False)
+
+
+@pytest.mark.parametrize(
+    ("topic", "pattern", "meant"),
+    [
+        ("a/b", "a/b", True),
+        ("a/b", "a/+", True),
+        ("a/b", "+/b", True),
+        ("a/b", "#", True),
+        ("a/b/c", "a/#", True),
+        ("a", "a/#", True),
+        ("a/b", "a", False),
+        ("a", "a/+", False),
+        ("ab/c", "a/#", False),
+        ("a/b/c", "a/+", False),
+    ],
+)
+def test_a_filter_means_what_it_means_to_a_broker(topic: str, pattern: str, meant: bool) -> None:
+    assert matches(topic, pattern) is meant
+
+
+def test_large_correlation_data_is_not_sent_back() -> None:
+    request = read("pause", correlation=bytes(1025))
+    assert request.correlation is None
+    assert request.refusal == "correlation data of 1025 bytes: at most 1024 are sent back"
+    assert read("pause", correlation=bytes(1024)).refusal is None
+
+
+def test_an_answer_gets_one_try() -> None:
+    assert success(read("pause"), {}).once
 
 
 # Carrying out

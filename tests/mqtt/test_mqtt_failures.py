@@ -171,6 +171,25 @@ class TestTls:
             old.maximum_version = ssl.TLSVersion.TLSv1_2
             assert "client certificate" in why_not(broker.port, tls=old)
 
+    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+    def test_a_client_certificate_that_the_broker_does_not_know(
+        self, tmp_path: Path, certificates: Certificates, version: ssl.TLSVersion
+    ) -> None:
+        with Mosquitto(
+            tmp_path,
+            tls=server_side(certificates.server_cert, certificates),
+            client_ca=certificates.other_ca,
+        ) as broker:
+            tls = make_tls_context(
+                ca_file=certificates.ca,
+                cert_file=certificates.client_cert,
+                key_file=certificates.client_key,
+            )
+            tls.maximum_version = version
+            for _ in range(5):
+                reason = why_not(broker.port, tls=tls)
+                assert reason.startswith("does not accept this client's certificate")
+
     def test_tls_to_a_plain_port(self, tmp_path: Path, certificates: Certificates) -> None:
         with Mosquitto(tmp_path) as broker:
             reason = why_not(broker.port, tls=trusting(certificates.ca))

@@ -12,6 +12,7 @@ from support.brokers import PATIENCE_S, Mosquitto, Subscriber, needs_mosquitto, 
 from support.sessions import Protocol, access, settings
 
 from edgeclassifier.contract.messages import Incoming, Message
+from edgeclassifier.mqtt.once import read_retained
 from edgeclassifier.mqtt.session import Session
 
 
@@ -174,3 +175,12 @@ def refuse(server: socket.socket, connack: bytes, suback: bytes) -> None:
         subscribe = connection.recv(4096)
         connection.sendall(suback % subscribe[2:4])
         connection.recv(4096)
+
+
+@needs_mosquitto
+def test_what_is_retained_can_be_read_once(broker: Mosquitto, protocol: Protocol) -> None:
+    with Subscriber(broker.port) as other:
+        other.publish("door/health", b"{}", retain=True)
+    at = access(broker.port, protocol=protocol)
+    assert read_retained(at, "door/health") == b"{}"
+    assert read_retained(at, "window/health") is None

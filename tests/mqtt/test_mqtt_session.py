@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,10 +13,13 @@ from typing import Any, Literal
 
 import pytest
 from support.brokers import PATIENCE_S, Mosquitto, Received, Subscriber, needs_mosquitto, wait_until
+from support.scripted_broker import ScriptedBroker
 from support.sessions import MakeSession, Protocol, access, sessions, settings
 
 from edgeclassifier.contract.messages import Message
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.mqtt.broker import Broker
+from edgeclassifier.mqtt.connection import Connection
 from edgeclassifier.mqtt.session import Session
 
 pytestmark = needs_mosquitto
@@ -130,6 +134,50 @@ time.sleep({PATIENCE_S})
                 child.wait(PATIENCE_S)
         assert subscriber.wait_for(lambda messages: len(messages) == 2)
     assert subscriber.payloads(WILL.topic) == [b"online", b"will"]
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_a_blip_is_no_outage(broker: Mosquitto, returns: bool) -> None:
+    """The broker waits before it sends the will, and forgets it if the device is back."""
+    at = access(broker.port, will_delay_s=1)
+    with Subscriber(broker.port, WILL.topic) as subscriber:
+        connect_and_lose(at)
+        if returns:
+            connection = Connection(broker=at, will=WILL)
+            connection.open(resume=True)
+            while not connection.accepted:
+                connection.step(1.0)
+        assert subscriber.wait_for(lambda messages: messages, timeout_s=3.0) is not returns
+        if returns:
+            connection.close(politely=True)
+
+
+def connect_and_lose(at: Broker) -> None:
+    connection = Connection(broker=at, will=WILL)
+    connection.open()
+    while not connection.accepted:
+        connection.step(1.0)
+    connection.close(politely=False)
+
+
+def test_a_session_resumes_only_after_a_connection_of_its_own(make_session: MakeSession) -> None:
+    with ScriptedBroker() as scripted:
+        session = make_session(scripted.port, will_delay_s=7)
+        session.start()
+        for count in range(3):
+            assert wait_until(lambda: session.connected)
+            assert session.status.reconnects == count
+            scripted.links[-1].sock.shutdown(socket.SHUT_RDWR)
+            assert wait_until(lambda: not session.connected or session.status.reconnects > 2)
+    clean_start = 0x02
+    assert [bool(link.connect[7] & clean_start) for link in scripted.links[:3]] == [
+        True,
+        False,
+        False,
+    ]
+    for link in scripted.links:
+        assert b"\x11\0\0\0\7" in link.connect, "no session expiry"
+        assert b"\x18\0\0\0\7" in link.connect, "no will delay"
 
 
 def test_a_clean_stop_delivers_everything_then_offline_and_no_will(

@@ -99,6 +99,9 @@ class Device:
         }
         self.probe: Callable[[], None] = lambda: None
         monkeypatch.setattr(compose_broker, "probe_broker", lambda _access: self.probe())
+        self.health: dict[str, Any] | None = None
+        """What the broker has retained of the daemon's health."""
+        monkeypatch.setattr(compose_broker, "last_health", lambda *_: self.health)
         self.record()
 
     def record(self) -> None:

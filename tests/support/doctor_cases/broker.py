@@ -94,3 +94,15 @@ def a_password_that_is_root_s_alone(device: Device) -> None:
 
     device.settings |= {"mqtt.username": "x", "mqtt.password_file": "/etc/edgeclassifier/x"}
     device.monkeypatch.setattr(examined, "is_closed", lambda _file: True)
+
+
+@case("broker.left_out", level=warns)
+def a_broker_that_does_not_take_a_topic(device: Device) -> None:
+    left_out = {"homeassistant/device/porch/config": "the broker closes the connection over it"}
+    device.health = {"mqtt": {"listening": True, "left_out": left_out}}
+
+
+@case("broker.deaf", level=warns)
+def a_broker_that_does_not_let_the_daemon_listen(device: Device) -> None:
+    left_out = {"edgeclassifier/porch/request/+": "refused by the broker: not authorized"}
+    device.health = {"mqtt": {"listening": False, "left_out": left_out}}
