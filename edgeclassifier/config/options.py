@@ -187,3 +187,16 @@ def finite(value: float) -> bool:
         return math.isfinite(value)
     except OverflowError:
         return False  # a whole number that no float can hold
+
+
+topic_filter = matching(
+    r"(?!\$)(([^#+\x00/]*|\+)/)*([^#+\x00/]+|\+|#)",
+    "a topic filter, such as 'answers/#', that does not begin with '$'",
+)
+topic_root = matching(
+    r"[^#+/\s\x00$][^#+\s\x00]*(?<!/)",
+    "a topic without '#', '+' and spaces, and no '/' at its ends",
+)
+frame_ancestor = matching(
+    r"self|https?://[^\s/;,'\"]+", '"self" or an origin such as "http://homeassistant.local:8123"'
+)

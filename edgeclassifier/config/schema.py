@@ -18,6 +18,7 @@ from edgeclassifier.config.options import (
     control_table,
     each,
     focus,
+    frame_ancestor,
     local_file,
     matching,
     model_file,
@@ -28,6 +29,8 @@ from edgeclassifier.config.options import (
     option,
     region,
     string_table,
+    topic_filter,
+    topic_root,
     words_of,
 )
 from edgeclassifier.contract.commands import COMMANDS
@@ -38,17 +41,6 @@ TOPIC_ID = r"[a-zA-Z0-9_-]+"
 _topic_id = matching(TOPIC_ID, "letters, digits, '_' and '-' only, because it is part of a topic")
 _optional_topic_id = matching(
     f"({TOPIC_ID})?", "letters, digits, '_' and '-' only, because it is part of a topic"
-)
-_topic_filter = matching(
-    r"(?!\$)(([^#+\x00/]*|\+)/)*([^#+\x00/]+|\+|#)",
-    "a topic filter, such as 'answers/#', that does not begin with '$'",
-)
-_topic_root = matching(
-    r"[^#+/\s\x00$][^#+\s\x00]*(?<!/)",
-    "a topic without '#', '+' and spaces, and no '/' at its ends",
-)
-_frame_ancestor = matching(
-    r"self|https?://[^\s/;,'\"]+", '"self" or an origin such as "http://homeassistant.local:8123"'
 )
 
 
@@ -210,7 +202,7 @@ class MqttConfig(Plain):
     )
     port: int = option(0, between(0, 65535), applies=SESSION)
     protocol: str = option("5", one_of("5", "3.1.1"), applies=SESSION)
-    root: str = option("edgeclassifier", _topic_root, applies=SESSION)
+    root: str = option("edgeclassifier", topic_root, applies=SESSION)
     client_id: str = option("", applies=SESSION)
     username: str = option("", applies=SESSION)
     password_file: str = option("", path=True, applies=SESSION)
@@ -241,7 +233,7 @@ class CommandsConfig(Plain):
 
     allow: tuple[str, ...] = option(tuple(COMMANDS), words_of(*COMMANDS), applies=START)
     max_rate_hz: float = option(2.0, above(0), applies=START)
-    reply_topics: tuple[str, ...] = option((), each(_topic_filter), applies=START)
+    reply_topics: tuple[str, ...] = option((), each(topic_filter), applies=START)
 
 
 @plain_data
@@ -249,7 +241,7 @@ class HomeAssistantConfig(Plain):
     """The device in Home Assistant, by MQTT discovery."""
 
     enabled: bool = option(False, applies=START)
-    prefix: str = option("homeassistant", _topic_root, applies=START)
+    prefix: str = option("homeassistant", topic_root, applies=START)
 
 
 @plain_data
@@ -262,7 +254,7 @@ class WebConfig(Plain):
     )
     port: int = option(8080, between(0, 65535), applies=START)
     password_file: str = option("", path=True, applies=START)
-    frame_ancestors: tuple[str, ...] = option((), each(_frame_ancestor), applies=START)
+    frame_ancestors: tuple[str, ...] = option((), each(frame_ancestor), applies=START)
 
 
 @plain_data
