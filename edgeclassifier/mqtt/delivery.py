@@ -57,6 +57,8 @@ class Delivery:
         """When the newest thing that is confirmed was sent."""
         self._pinged = self._proven = self._overdue = False
         """Whether a ping is under way, this connection has answered one, and it was given up."""
+        self.suspicious = False
+        """Whether the last connection was lost over something that is to be found out soon."""
         self._complaints: set[tuple[str, str]] = set()
         self._problems: dict[str, str] = {}
 
@@ -68,11 +70,6 @@ class Delivery:
             **self._outbox.left_out.reasons,
             **self.subscriptions.problems,
         }
-
-    @property
-    def suspicious(self) -> bool:
-        """Whether it is being found out what the broker closes connections for."""
-        return self._suspects.careful
 
     def begin(self, connection: Connection) -> None:
         """Use a connection that stands."""
@@ -206,6 +203,7 @@ class Delivery:
 
     def end(self, ending: Ending) -> None:
         """Take back what is under way, and judge why the connection has ended."""
+        self.suspicious = False
         first = next(iter(self._trail), None)
         guilty = first is not None and self._is_guilty(first, self._trail[first], ending)
         if ending.then in ("suspect", "slow down"):
@@ -219,8 +217,10 @@ class Delivery:
         """Decide whether the connection will be lost again over the first thing in the trail."""
         topic = _topics(first)
         if ending.then in ("suspect", "slow down"):
-            careful, proven = self._suspects.careful, self._proven
-            guilty = proven == careful and self._suspects.lost(topic, proven=proven)
+            proven = self._proven
+            # Nothing is to blame for what ends before the ping is answered.
+            self.suspicious = proven == self._suspects.careful
+            guilty = self.suspicious and self._suspects.lost(topic, proven=proven)
             why = _CLOSES
         else:
             guilty = self._overdue and self._is_never_confirmed(first, since_s)

@@ -203,6 +203,7 @@ def test_the_reason_of_a_disconnect_is_told_whatever_is_being_written(
         session = make_session(broker.port, reconnect_min_s=0.001, reconnect_max_s=0.01)
         for number in range(2000):
             session.publish(Message(topic=f"t/{number}", payload=bytes(2_000), keep=True))
+        assert wait_until(lambda: session.status.last_error)
         while len(endings) < 30:
             seen = broker.connections
             while broker.connections == seen:

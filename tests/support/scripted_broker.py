@@ -79,7 +79,8 @@ def prefixed(properties: bytes) -> bytes:
 class ScriptedBroker:
     """Speaks MQTT 5 and 3.1.1 to any number of clients, and lets a test decide.
 
-    `welcome` returns the properties of CONNACK; `take` what becomes of a message; `hear` what
+    `welcome` returns the properties of CONNACK, `refuse` its code, `pong` whether a ping is
+    answered, or the connection closed; `take` what becomes of a message; `hear` what
     becomes of a subscription. Each may also send something, or raise ConnectionError to close.
     """
 
@@ -90,8 +91,10 @@ class ScriptedBroker:
         hear: Callable[[Link, str], Answer] = lambda _link, _topic: "confirm",
         welcome: Callable[[Link], bytes] = lambda _link: b"",
         refuse: Callable[[Link], int] = lambda _link: 0,
+        pong: Callable[[Link], bool] = lambda _link: True,
     ) -> None:
         self.take, self.hear, self.welcome, self.refuse = take, hear, welcome, refuse
+        self.pong = pong
         self.messages: list[Published] = []
         self.subscribed: list[str] = []
         self.connections = self.pings = 0
@@ -154,6 +157,8 @@ class ScriptedBroker:
                     self._subscribe(link, body)
                 case 12:
                     self.pings += 1
+                    if not self.pong(link):
+                        return
                     link.send(0xD0)
                 case 14:
                     return
