@@ -5,13 +5,14 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 from support.brokers import Mosquitto, free_port, needs_mosquitto
-from support.daemon import SAMPLES, Daemon, isolated, run_cli
+from support.daemon import PATIENCE_S, SAMPLES, Daemon, isolated, run_cli
 
 from edgeclassifier import doctor
 from edgeclassifier.commands.doctor import _in_colour, _lines
@@ -199,10 +200,18 @@ def test_a_configuration_that_hangs_is_a_finding(
 ) -> None:
     """What does not depend on it is examined all the same."""
     monkeypatch.setattr(examination, "_CONFIG_LIMIT_S", 0.3)
-    pipe = tmp_path / "config.toml"
-    os.mkfifo(pipe)
+    file = tmp_path / "config.toml"
+    released = threading.Event()
+    opened = os.open
+
+    def wait(name: Any, *arguments: Any, **more: Any) -> int:
+        if name == file:
+            released.wait(PATIENCE_S)
+        return opened(name, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", wait)
     checks = [each for each in CHECKS if each.name in {"python", "broker", "temperature"}]
-    found = list(examine(Machine(root=tmp_path), config_file=pipe, overrides=(), checks=checks))
-    os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    found = list(examine(Machine(root=tmp_path), config_file=file, overrides=(), checks=checks))
+    released.set()
     assert [each.check for each in found] == ["config", "python", "broker", "temperature"]
     assert [each.problem for each in found] == [HANGS, None, NOT_TRIED, None]

@@ -254,6 +254,7 @@ def test_a_plain_list_is_read_back(labels: list[str], newline: str) -> None:
 
 @given(PLAIN_LISTS, st.sampled_from([" ", "\t", ": ", ":", ",", ", ", " : "]), st.integers(0, 1))
 def test_a_numbered_list_is_read_back(labels: list[str], separator: str, first: int) -> None:
+    assume(not any(label[0] in ":;,." for label in labels))  # it would be part of the separator
     lines = [f"{number}{separator}{label}" for number, label in enumerate(labels, first)]
     assert parse_labels("\n".join(lines).encode(), source="l.txt") == tuple(labels)
 

@@ -1,7 +1,7 @@
 """A device as `edgeclassifier doctor` sees it: recorded files and programs, healthy until told."""
 
 import json
-import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ class Device:
         self.free_mib = 5000
         self.kernel_clock = False
         self.missing: set[str] = set()
-        self.fifo = folder / "state/last-exit.json"
+        self.released = threading.Event()
         self.settings: dict[str, Any] = {
             "device.state_directory": str(folder / "state"),
             "model.name": BUNDLED_MODEL,
@@ -127,9 +127,8 @@ class Device:
         return file
 
     def release(self) -> None:
-        """Let the thread go that waits for somebody to write into the pipe, if it is one."""
-        if self.fifo.is_fifo():
-            os.close(os.open(self.fifo, os.O_WRONLY | os.O_NONBLOCK))
+        """Let the thread go that waits for a disk."""
+        self.released.set()
 
     def unit(self, **changed: str) -> Outcome:
         """Answer as `systemctl show` does."""

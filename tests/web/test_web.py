@@ -351,7 +351,7 @@ def test_taking_a_picture_gives_it_with_its_result(server: WebServer, device: We
 
 def test_the_square_can_be_asked_for_any_size(server: WebServer) -> None:
     crop = get(server, "/api/crop?width=400&height=200").json["data"]["crop"]
-    assert crop == [0.28, 0.06, 0.4375, 0.875]
+    assert crop == [0.28125, 0.0625, 0.4375, 0.875]
     for query in ("", "?width=a&height=1", "?width=0&height=5", "?width=5&height=1e9"):
         assert get(server, f"/api/crop{query}").status == 400
 

@@ -2,9 +2,11 @@
 
 import json
 import os
+from typing import Any
 
 from edgeclassifier.host.children import Outcome
 from edgeclassifier.host.system import System
+from support.daemon import PATIENCE_S
 from support.doctor_cases.registry import case, fine, warns
 from support.doctor_device import LATE, Device
 
@@ -122,6 +124,13 @@ def a_check_that_fails_itself(device: Device) -> None:
 
 @case("doctor.hangs")
 def a_file_that_keeps_one_waiting(device: Device) -> None:
-    """Only the check that meets it is held up."""
-    (device.folder / "state").mkdir()
-    os.mkfifo(device.fifo)
+    """Only the check that meets it is held up. The disk of the file does not answer."""
+    note = device.folder / "state/last-exit.json"
+    opened = os.open
+
+    def wait(file: Any, *arguments: Any, **more: Any) -> int:
+        if file == note:
+            device.released.wait(PATIENCE_S)
+        return opened(file, *arguments, **more)
+
+    device.monkeypatch.setattr(os, "open", wait)

@@ -37,14 +37,19 @@ def configure_for_root(device: Device, closed: str) -> None:
     device.config_file = device.write(f"{folder}/config.toml", '[mqtt]\nhost = "192.0.2.1"\n')
     device.write(f"{folder}/conf.d/site.toml", '[camera]\nsource = "stream"\n')
     secret = device.root / "etc/edgeclassifier" / closed
-    opened = Path.open
+    refuse_to_open(device, secret)
 
-    def refuse(file: Path, *arguments: Any, **more: Any) -> Any:
-        if file == secret:
+
+def refuse_to_open(device: Device, closed: Path) -> None:
+    """Keep this user from one file."""
+    opened = os.open
+
+    def refuse(file: Any, *arguments: Any, **more: Any) -> Any:
+        if file == closed:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
         return opened(file, *arguments, **more)
 
-    device.monkeypatch.setattr(Path, "open", refuse)
+    device.monkeypatch.setattr(os, "open", refuse)
 
 
 @case("config.unreadable", "doctor.not_tried", level=warns)
@@ -89,15 +94,7 @@ def a_threshold_that_was_set_before_the_configuration_was_edited(device: Device)
 
 @case("config.overrides_closed", level=Level.NOTE)
 def a_state_directory_that_is_the_service_s(device: Device) -> None:
-    kept = keep_a_change(device)
-    read = Path.read_text
-
-    def refuse(path: Path, *arguments: Any, **options: Any) -> str:
-        if path == kept:
-            raise PermissionError(13, "Permission denied")
-        return read(path, *arguments, **options)
-
-    device.monkeypatch.setattr(Path, "read_text", refuse)
+    refuse_to_open(device, keep_a_change(device))
 
 
 # Python, NumPy, runtime
