@@ -1,6 +1,7 @@
 """The log says that it works, and how to see more of it, in few lines."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -325,10 +326,14 @@ def test_root_is_shown_what_the_service_keeps_and_others_that_they_are_not(
     assert main(["config", "--config", str(mine)]) == 0
     assert "set on request" not in capsys.readouterr().out
 
-    def refuse(_path: Path, *_arguments: Any, **_options: Any) -> str:
-        raise PermissionError(13, "Permission denied")
+    opened = os.open
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    def refuse(name: Any, *arguments: Any, **options: Any) -> int:
+        if name == kept:
+            raise PermissionError(13, "Permission denied")
+        return opened(name, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
     assert main(["config", "--config", str(file)]) == 0
     shown = capsys.readouterr()
     assert "threshold = 0.3\n" in shown.out
