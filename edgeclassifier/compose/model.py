@@ -13,6 +13,7 @@ from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.results import ModelIdentity
 from edgeclassifier.errors import ModelError
 from edgeclassifier.host import threads
+from edgeclassifier.host.files import open_named
 from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel, recognize
 from edgeclassifier.models.store import ModelStore, default_store_root
 
@@ -33,7 +34,7 @@ class ModelFile(Plain):
     def sha256(self) -> str:
         """Hash the file. Raises ModelError if it cannot be read."""
         try:
-            with self.path.open("rb") as file:
+            with open_named(self.path) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise ModelError(f"{self.path}: model file cannot be read: {error.strerror}") from None

@@ -14,6 +14,7 @@ from edgeclassifier.config.options import ControlValue, finite, is_path
 from edgeclassifier.config.render import quoted, quoted_key
 from edgeclassifier.config.schema import Config
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.files import open_named
 from edgeclassifier.host.terminal import one_line
 
 _DROP_INS = "conf.d"
@@ -90,7 +91,7 @@ class _UnreadableError(Exception):
 
 def _read_text(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
+        with open_named(file) as opened:
             content = opened.read(_LARGEST_FILE_BYTES + 1)
         if len(content) > _LARGEST_FILE_BYTES:
             raise _UnreadableError(f"{file}: too large for a configuration: is it one?")

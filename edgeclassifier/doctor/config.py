@@ -17,6 +17,7 @@ from edgeclassifier.doctor.findings import Finding, Level, Problem, fine
 from edgeclassifier.doctor.machine import is_closed
 from edgeclassifier.doctor.subject import Subject
 from edgeclassifier.errors import EXIT_CONFIG, ConfigError
+from edgeclassifier.host.files import open_named
 
 _LARGEST_FILE_BYTES = 1 << 20
 
@@ -146,7 +147,7 @@ def _usable(file: Path | None, overrides: Sequence[str]) -> Config:
 def _content(file: Path) -> Mapping[str, Any] | None:
     """Read one file; None if that is not possible, which is among the problems already."""
     try:
-        with file.open("rb") as opened:
+        with open_named(file) as opened:
             return tomllib.loads(opened.read(_LARGEST_FILE_BYTES).decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return None

@@ -14,6 +14,7 @@ from typing import Protocol
 from edgeclassifier.compose.packages import RELEASES, Try, import_problem
 from edgeclassifier.host import children
 from edgeclassifier.host.children import Outcome
+from edgeclassifier.host.files import open_named
 from edgeclassifier.host.system import System
 
 _MOST_BYTES = 1 << 18
@@ -225,7 +226,7 @@ class Machine:
 def is_closed(file: Path) -> bool:
     """Tell whether this user may not read a file that is there."""
     try:
-        with file.open("rb"):
+        with open_named(file):
             return False
     except PermissionError:
         return True

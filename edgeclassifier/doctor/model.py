@@ -143,7 +143,8 @@ def check_labels(subject: Subject) -> Iterator[Finding]:
     count = results.get("labels")
     if results.get("loaded") is not True:
         yield NOT_TRIED.found("the model does not run", check="labels")
-    elif "pixels_error" in results:
+        return
+    if "pixels_error" in results:
         yield NOT_TRIED.found("it is not clear what the model's pixels mean", check="labels")
         return
     if count is None:

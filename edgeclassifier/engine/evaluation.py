@@ -1,6 +1,7 @@
 """How often a model is right: accuracy on pictures whose class is known."""
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from edgeclassifier.contract.results import Prediction
 from edgeclassifier.engine.names import Names
 from edgeclassifier.errors import PictureError, UsageError
+from edgeclassifier.host.files import open_named
 
 _FILE_COLUMNS = {"file", "filename", "image", "path"}
 
@@ -41,7 +43,7 @@ def read_truth(path: Path) -> dict[str, int | str]:
     A header is recognized by its first column (file, filename, image or path). Raises UsageError.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(open_named(path), "utf-8-sig", newline="") as file:
             rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None

@@ -13,6 +13,8 @@ from edgeclassifier.errors import ModelError
 log = logging.getLogger(__name__)
 
 _LARGEST_FILE_BYTES = 10_000_000
+_MOST_LINES = 250_000
+"""More than any model has classes."""
 _BYTE_ORDER_MARKS = (
     # That of UTF-16 is the beginning of that of UTF-32.
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -64,6 +66,8 @@ def parse_labels(data: bytes, *, source: str) -> tuple[str, ...]:
     ModelError.
     """
     text = _decoded(data, source)
+    if max(text.count("\n"), text.count("\r")) > _MOST_LINES:
+        raise ModelError(f"{source}: too many lines for a label file: is it one?")
     lines = [
         _SPACES.sub(" ", line).strip().strip(_INVISIBLE).strip() for line in _LINE_END.split(text)
     ]
@@ -102,12 +106,16 @@ def fit_labels(labels: Sequence[str], outputs: int, *, source: str) -> tuple[str
     if both == (_IMAGENET_CLASSES + 1, _IMAGENET_CLASSES) and labels[0].lower() == _BACKGROUND:
         log.info("%s: ImageNet's labels with a background, which the model does not have", source)
         return tuple(labels[1:])
-    count = "1 label" if len(labels) == 1 else f"{len(labels)} labels"
     classes = "1 class" if outputs == 1 else f"{outputs} classes"
     raise ModelError(
-        f"{source}: {count}, but the model has {classes}: use the label file that belongs to it, "
-        "with one label for each class in the order of the training"
+        f"{source}: {counted(len(labels))}, but the model has {classes}: use the label file that "
+        "belongs to it, with one label for each class in the order of the training"
     )
+
+
+def counted(labels: int) -> str:
+    """Return "1 label", "2 labels" and so on."""
+    return "1 label" if labels == 1 else f"{labels} labels"
 
 
 def _is_imagenet(labels: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from edgeclassifier.engine import decoding
 from edgeclassifier.errors import PictureError
 from edgeclassifier.host import children
+from edgeclassifier.host.files import open_named
 
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -28,7 +29,7 @@ def load_picture(path: Path) -> NDArray[np.uint8]:
     Raises PictureError if the file is absent, broken, no picture, or too large.
     """
     try:
-        with path.open("rb") as file:
+        with open_named(path) as file:
             return np.array(decoding.decode_file(file, str(path)), dtype=np.uint8, order="C")
     except OSError as error:
         raise PictureError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.engine.refusals import refusal
 from edgeclassifier.errors import InferenceError, ModelError
+from edgeclassifier.host.files import open_named
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ def runtime_module(runtime: str) -> str:
 def _check_file(path: Path) -> None:
     identifier_end = 8
     try:
-        with path.open("rb") as file:
+        with open_named(path) as file:
             head = file.read(identifier_end)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such model file") from None

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.files import open_named
 
 _MAX_PASSWORD_BYTES = 65_535
 """What fits into MQTT's CONNECT."""
@@ -21,7 +22,7 @@ def read_password(path: Path) -> str:
     """
     path = password_path(path)
     try:
-        with path.open("rb") as file:
+        with open_named(path) as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             content = file.read(_MAX_PASSWORD_BYTES + 2)
     except OSError as error:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.errors import ModelError
+from edgeclassifier.host.files import open_named
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 
@@ -40,7 +41,7 @@ class Digest:
 
         Raises OSError if the file cannot be read.
         """
-        with path.open("rb") as file:
+        with open_named(path) as file:
             if self.algorithm == "sha256":
                 hasher = hashlib.sha256()
             else:

@@ -4,6 +4,7 @@ import ssl
 from pathlib import Path
 
 from edgeclassifier.errors import ConfigError
+from edgeclassifier.host.files import open_named
 
 _HANDSHAKE_TIMEOUT_S = 10.0
 
@@ -93,7 +94,7 @@ def _load_identity(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> 
 
 def _unreadable(what: str, path: Path) -> list[str]:
     try:
-        with path.open("rb"):
+        with open_named(path):
             return []
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
