@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 NEEDLESS = (
-    "PIL",
     "av",
     "edgeclassifier.engine.evidence",
     "edgeclassifier.doctor",
