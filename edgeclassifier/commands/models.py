@@ -182,7 +182,9 @@ def _add(args: argparse.Namespace, store: ModelStore) -> int:
         if doubt:
             report(f"warning: {doubt.replace(copy.stem, args.file.stem, 1)}")
 
-    added = store.add(args.file, name=args.name, labels=args.labels, examine=check)
+    added = store.add(
+        args.file, name=args.name, labels=args.labels, settings=args.set, examine=check
+    )
     print(one_line(str(added.path)))
     return 0
 
@@ -202,12 +204,14 @@ def _tried(result: Verification, store: ModelStore) -> Verification:
     if result.status not in {"ok", "unrecorded"} or needs_edge_tpu(result.path):
         return result
     try:
-        doubt = _examined(result.name, "", (), store=str(store.root.absolute()))
+        settings = store.settings(result.name)
+        doubt = _examined(result.name, "", settings, store=str(store.root.absolute()))
     except ModelError as error:
         return replace(result, status="unusable", detail=str(error))
     except TrialError as error:
         doubt = str(error)
-    return replace(result, detail="; ".join(filter(None, (result.detail, doubt))))
+    detail = (doubt or "").removeprefix(f"{result.name}: ")
+    return replace(result, detail="; ".join(filter(None, (result.detail, detail))))
 
 
 def _verify(args: argparse.Namespace, store: ModelStore) -> int:

@@ -11,15 +11,15 @@ from edgeclassifier.errors import ModelError, TrialError
 def examine(config: Config) -> str | None:
     """Try the configured model in a child process, with its labels, on the sample pictures.
 
-    Returns a doubt about its labels, if there is one. Raises ModelError if it is no image
-    classifier that runs here, and TrialError if that did not become clear.
+    Returns doubts about its labels or its pixels, if there are any. Raises ModelError if it is no
+    image classifier that runs here, and TrialError if that did not become clear.
     """
     path = Path(config.model.name)
     trial = Subject(machine=Machine(), config=config).trial("model")
     results = trial.results
     if results.get("classified") is True:
-        doubt = results.get("doubt")
-        return None if doubt is None else str(doubt)
+        doubts = [results.get("doubt"), _named(path, results.get("pixels_doubt"))]
+        return "; ".join(str(each) for each in doubts if each) or None
     if "error" in results:
         raise ModelError(str(results["error"]))
     match trial.outcome.end:
@@ -32,3 +32,7 @@ def examine(config: Config) -> str | None:
         case _:
             reason = trial.outcome.last_words or "no reason given"
     raise TrialError(f"{path}: could not be tried: {reason}")
+
+
+def _named(path: Path, doubt: object) -> str:
+    return f"{path.stem}: {doubt}" if doubt else ""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgeclassifier.contract.results import Prediction
 from edgeclassifier.engine.features import check_no_features
 from edgeclassifier.engine.graph import Graph
-from edgeclassifier.engine.labels import fit_labels
+from edgeclassifier.engine.labels import counted, fit_labels
 from edgeclassifier.engine.names import Names
 from edgeclassifier.engine.outputs import OutputKind, puts_out_logits, trial_tensors
 from edgeclassifier.engine.preprocess import InputSpec
@@ -201,7 +201,7 @@ def _check_two_labels(path: Path, labels: tuple[str, ...], *, source: str) -> No
     if len(labels) != classes:
         raise ModelError(
             f"{path}: one output with a sigmoid tells two classes apart, but {source} has "
-            f"{len(labels)} labels: name two, that of the low score first, one a line"
+            f"{counted(len(labels))}: name two, that of the low score first, one a line"
         )
 
 

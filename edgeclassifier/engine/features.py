@@ -73,7 +73,7 @@ def _has_length_1(interpreter: Interpreter, output: dict[str, Any]) -> bool:
     )
 
 
-def _picture(random: np.random.Generator, given: dict[str, Any]) -> NDArray[Any]:
+def _picture(random: "np.random.Generator", given: dict[str, Any]) -> NDArray[Any]:
     shape, dtype = given["shape"], np.dtype(given["dtype"])
     lowest, highest = (-1, 1) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     picture: NDArray[Any] = random.uniform(lowest, highest, shape).astype(dtype)

@@ -14,6 +14,8 @@ from edgeclassifier.host.files import open_regular
 log = logging.getLogger(__name__)
 
 _LARGEST_FILE_BYTES = 10_000_000
+_MOST_LINES = 250_000
+"""More than any model has classes."""
 _BYTE_ORDER_MARKS = (
     # That of UTF-16 is the beginning of that of UTF-32.
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -25,7 +27,9 @@ _BYTE_ORDER_MARKS = (
 
 # Python's str.splitlines() would also split at a form feed or a line separator inside a label.
 _LINE_END = re.compile(r"\r\n|\n|\r")
-_SPACES = re.compile(r"[\t\v\f\x1c-\x1f\x85\u2028\u2029]+")
+_SPACES = re.compile(r"[\v\f\x1c-\x1f\x85\u2028\u2029]+")
+_INVISIBLE = "\ufeff\u200b"
+"""Byte-order marks of files that were put together, and spaces of no width."""
 
 _BACKGROUND = "background"
 _IMAGENET_CLASSES = 1000
@@ -64,19 +68,25 @@ def parse_labels(data: bytes, *, source: str) -> tuple[str, ...]:
     ModelError.
     """
     text = _decoded(data, source)
-    lines = [_SPACES.sub(" ", line).strip() for line in _LINE_END.split(text)]
+    if max(text.count("\n"), text.count("\r")) > _MOST_LINES:
+        raise ModelError(f"{source}: too many lines for a label file: is it one?")
+    lines = [
+        _SPACES.sub(" ", line).strip().strip(_INVISIBLE).strip() for line in _LINE_END.split(text)
+    ]
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
         raise ModelError(f"{source}: label file is empty")
     for number, line in enumerate(lines, 1):
-        odd = next((letter for letter in line if unicodedata.category(letter) == "Cc"), None)
+        odd = next(
+            (each for each in line if unicodedata.category(each) == "Cc" and each != "\t"), None
+        )
         if odd is not None:
             raise ModelError(
                 f"{source}: line {number} holds the control character U+{ord(odd):04X}: "
                 "not a label file, or a damaged one"
             )
-    labels = labels_in(lines, source=source)
+    labels = tuple(re.sub("\t+", " ", each) for each in labels_in(lines, source=source))
     if "" in labels:
         raise ModelError(f"{source}: class {labels.index('')} has no label")
     return labels
@@ -98,12 +108,16 @@ def fit_labels(labels: Sequence[str], outputs: int, *, source: str) -> tuple[str
     if both == (_IMAGENET_CLASSES + 1, _IMAGENET_CLASSES) and labels[0].lower() == _BACKGROUND:
         log.info("%s: ImageNet's labels with a background, which the model does not have", source)
         return tuple(labels[1:])
-    count = "1 label" if len(labels) == 1 else f"{len(labels)} labels"
     classes = "1 class" if outputs == 1 else f"{outputs} classes"
     raise ModelError(
-        f"{source}: {count}, but the model has {classes}: use the label file that belongs to it, "
-        "with one label for each class in the order of the training"
+        f"{source}: {counted(len(labels))}, but the model has {classes}: use the label file that "
+        "belongs to it, with one label for each class in the order of the training"
     )
+
+
+def counted(labels: int) -> str:
+    """Return "1 label", "2 labels" and so on."""
+    return "1 label" if labels == 1 else f"{labels} labels"
 
 
 def _is_imagenet(labels: Sequence[str]) -> bool:
@@ -139,11 +153,16 @@ def _decoded(data: bytes, source: str) -> str:
 
 
 def _utf16_without_mark(data: bytes) -> str | None:
-    """Tell by the zeros: of ASCII letters, every second byte is one, and none of any other text."""
+    """Tell by the zeros, of which no other text has any: every ASCII character has one of them.
+
+    They stand in every second byte. If they are few, those of the ends of lines have to be there.
+    """
     even, odd = data[::2].count(0), data[1::2].count(0)
-    half = len(data) // 4
-    if len(data) % 2 == 0 and odd > half and not even:
-        return "utf-16-le"
-    if len(data) % 2 == 0 and even > half and not odd:
-        return "utf-16-be"
-    return None
+    if len(data) % 2 or bool(even) == bool(odd):
+        return None
+    little = bool(odd)
+    units = {data[place : place + 2] for place in range(0, len(data), 2)}
+    many = max(even, odd) > len(data) // 4
+    if not many and (b"\n\0" if little else b"\0\n") not in units:
+        return None
+    return "utf-16-le" if little else "utf-16-be"

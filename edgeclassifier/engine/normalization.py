@@ -45,6 +45,7 @@ def choose_normalization(
     3. what the metadata states; 4. what is seen by trying it, `examine`.
     Raises PixelsError if what is configured does not fit the tensor, and as `examine` does.
     """
+    configured, stated = _for_channels(spec, configured), _for_channels(spec, stated)
     if configured is not None:
         return _configured(path, spec, configured)
     straight = raw_pixels(spec)
@@ -54,6 +55,11 @@ def choose_normalization(
         _check_channels(path, spec, stated, said_by="its metadata")
         in_pixels = _in_pixels(stated)
         converted = in_pixels is not stated
+        if mixed := _mixed_units(stated):
+            raise PixelsError(
+                f"{path}: its metadata states {in_words(stated).replace('model.', '')}: {mixed}: "
+                "set model.mean and model.std to what it was trained with"
+            )
         if _loss(spec, in_pixels) is None:
             said = "its metadata counts pixels from 0 to 1, these are from 0 to 255"
             return Choice(normalization=in_pixels, reason=said if converted else "")
@@ -93,6 +99,10 @@ def in_words(normalization: Normalization) -> str:
 
 def _configured(path: Path, spec: InputSpec, configured: Normalization) -> Choice:
     _check_channels(path, spec, configured, said_by="the configuration")
+    if mixed := _mixed_units(configured):
+        raise PixelsError(
+            f"{path}: {in_words(configured)}: {mixed}: set both for pixels from 0 to 255"
+        )
     normalization = _in_pixels(configured)
     reason = ""
     if normalization is not configured:
@@ -181,6 +191,24 @@ def _in_pixels(normalization: Normalization) -> Normalization:
         mean=tuple(255 * each for each in normalization.mean),
         std=tuple(255 * each for each in normalization.std),
     )
+
+
+def _for_channels(spec: InputSpec, given: Normalization | None) -> Normalization | None:
+    """Make three equal numbers one, for a model that takes brightness alone."""
+    if given is None or spec.channels != 1 or {len(set(given.mean)), len(set(given.std))} != {1}:
+        return given
+    return Normalization(mean=given.mean[:1], std=given.std[:1])
+
+
+def _mixed_units(given: Normalization) -> str:
+    """Say that one of mean and std is for pixels from 0 to 1 and the other for 0 to 255, or ""."""
+    is_fraction = [
+        any(each) and all(abs(x) <= 1 and x != 1 for x in each) for each in (given.mean, given.std)
+    ]
+    of_pixels = [any(abs(x) > 1 for x in each) for each in (given.mean, given.std)]
+    if (is_fraction[0] and of_pixels[1]) or (is_fraction[1] and of_pixels[0]):
+        return "one of them counts pixels from 0 to 1, the other from 0 to 255"
+    return ""
 
 
 def _check_channels(path: Path, spec: InputSpec, given: Normalization, *, said_by: str) -> None:

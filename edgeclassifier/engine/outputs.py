@@ -1,5 +1,6 @@
 """Whether a model puts out probabilities or logits: its graph first, its answers second."""
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from edgeclassifier.engine.graph import Graph
 from edgeclassifier.engine.preprocess import InputSpec
 from edgeclassifier.errors import ModelError
+
+log = logging.getLogger(__name__)
 
 OutputKind = Literal["auto", "probabilities", "logits"]
 
@@ -32,9 +35,16 @@ def puts_out_logits(
     `possible` lists what a quantized output can hold, `answers` are real outputs for several
     pictures. Raises ModelError if `configured` says "probabilities" and the answers are none.
     """
-    if configured == "logits":
-        return True
     last = graph.last_operation()
+    if configured == "logits":
+        if last in _PROBABILITIES:
+            log.warning(
+                '%s: model.output = "logits", but its last operation, %s, puts out probabilities: '
+                'all scores come closer to each other; "auto" leaves them as they are',
+                path,
+                last,
+            )
+        return True
     if last in _PROBABILITIES:
         return False
     if configured == "probabilities":

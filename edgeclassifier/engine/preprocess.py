@@ -177,7 +177,7 @@ class Quantizer:
         stored = np.rint(real / scale) + self._spec.zero_point
         limits = np.iinfo(self._spec.dtype)
         table: NDArray[Any] = stored.clip(limits.min, limits.max).astype(self._spec.dtype)
-        self.levels = min(len(np.unique(each)) for each in table)
+        self.levels = min(len(set(each.tolist())) for each in table)
         # A value that misses the range by one step is the rounding of mean and std.
         outside = (stored < limits.min - 1) | (stored > limits.max + 1)
         self.clipped = float(outside.mean(axis=1).max())

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import re
 import struct
 import zipfile
 import zlib
@@ -33,15 +34,23 @@ _AXIS_LABELS = 2
 _TEXTS = (".txt", ".csv", ".json", ".yaml", ".yml", ".pbtxt")
 _OF_EXPORTERS = (".json", ".yaml", ".yml")
 """What an exporter notes beside a model: it has the labels if it has names of classes."""
+_OF_PEOPLE = re.compile(
+    r"readme|licen[cs]e|notice|copying|authors?\b|change|version|info|description", re.IGNORECASE
+)
+"""Files that are written for people, whatever number of lines they have."""
+_FIELD = re.compile(r"[a-z_]+: ")
+"""What lines of metadata begin with."""
+_MOST_TEXTS = 8
 
 
 def labels_inside(path: Path) -> tuple[str, ...] | None:
     """Read the labels from a TFLite file, None if there are none in it.
 
     They are in the file that the metadata names as the labels of the output; else in one with
-    "label" in its name; else in the only one that names as many classes as there are.
+    "label" in its name; else in the only one that names as many classes as there are, and is not
+    written for people.
 
-    Raises ModelError if they are damaged, OSError if the file cannot be read.
+    Raises ModelError if they are damaged or not clear, OSError if the file cannot be read.
     """
     try:
         if not _has_archive(path):
@@ -49,42 +58,58 @@ def labels_inside(path: Path) -> tuple[str, ...] | None:
         with zipfile.ZipFile(path) as archive:
             entries = {each.filename: each for each in archive.infolist()}
             stated, classes = _stated(path)
-            named = [name for name in stated if name in entries] or sorted(
-                name for name in entries if _is_text(name) and "label" in Path(name).name.lower()
-            )
-            if named:
+            if named := [name for name in stated if name in entries]:
                 return _read(path, archive, entries[named[0]])
-            return _fitting(path, archive, [entries[name] for name in sorted(entries)], classes)
+            texts = sorted(name for name in entries if _is_text(name))
+            called = [name for name in texts if "label" in Path(name).name.lower()]
+            others = [name for name in texts if not _OF_PEOPLE.match(Path(name).name)]
+            candidates = [entries[name] for name in (called or others)[:_MOST_TEXTS]]
+            if len(called) == 1:
+                return _read(path, archive, candidates[0])
+            return _fitting(path, archive, candidates, classes)
     except _DAMAGED_ZIP as error:
         said = one_line(str(error))
         raise ModelError(f"{path}: the files inside the model are damaged: {said}") from None
 
 
 def _is_text(name: str) -> bool:
-    return name.lower().endswith(_TEXTS)
+    """Tell what may hold labels from all else, such as the shadow files of a Mac."""
+    hidden = any(part.startswith((".", "__MACOSX")) for part in Path(name).parts if part != "..")
+    return name.lower().endswith(_TEXTS) and not hidden
 
 
 def _fitting(
     path: Path, archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], classes: int | None
 ) -> tuple[str, ...] | None:
-    """Read the labels from a file of any name, the one of several that fits the `classes`."""
+    """Read the labels from the one of several files that fits the `classes`.
+
+    None if there is no such file. Raises ModelError if there are several that differ.
+    """
     texts = [each for each in entries if each.filename.lower().endswith(".txt")]
     of_exporters = [each for each in entries if each.filename.lower().endswith(_OF_EXPORTERS)]
-    found: list[tuple[str, ...]] = []
+    found: dict[str, tuple[str, ...]] = {}
     refusals = []
     for entry in texts + of_exporters:
         try:
-            found.append(_read(path, archive, entry))
+            labels = _read(path, archive, entry)
         except ModelError as error:
             if entry in texts:
                 refusals.append(error)
-    fitting = [labels for labels in found if len(labels) == classes]
+            continue
+        if "label" in entry.filename.lower() or not all(map(_FIELD.match, labels)):
+            found[one_line(entry.filename)] = labels
+    fitting = {name: labels for name, labels in found.items() if len(labels) == classes}
+    if len(set(fitting.values())) > 1:
+        raise ModelError(
+            f"{path}: the labels may be in {' or '.join(fitting)} inside the model: unzip it, and "
+            "set model.labels to the right one"
+        )
     if fitting:
-        return fitting[0]
+        return next(iter(fitting.values()))
     if len(texts) == 1 and refusals:
         raise refusals[0]
     # Of another number, they are refused with both numbers.
-    return found[0] if len(found) == 1 else None
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def _read(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,8 @@ class Record(Plain):
     """The file or URL it came from."""
     added: str
     """UTC, ISO 8601; as wrong as the clock was."""
+    settings: tuple[str, ...] = ()
+    """Keys of the configuration that it was tried with."""
 
 
 @plain_data
@@ -44,13 +47,14 @@ class Verification(Plain):
     detail: str = ""
 
 
-def make_record(path: Path, *, source: str) -> Record:
+def make_record(path: Path, *, source: str, settings: Sequence[str] = ()) -> Record:
     """Describe a model file. Raises OSError if it cannot be read."""
     return Record(
         sha256=Digest("sha256", "").measure(path).value,
         size_bytes=path.stat().st_size,
         source=source,
         added=datetime.now(UTC).isoformat(timespec="seconds"),
+        settings=tuple(settings),
     )
 
 
@@ -97,6 +101,17 @@ def agrees(record_path: Path, path: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return older and isinstance(record, dict) and record.get("size_bytes") == status.st_size
+
+
+def recorded_settings(record_path: Path) -> tuple[str, ...]:
+    """Return the keys that a model was tried with when it was installed; none if that is gone."""
+    try:
+        with record_path.open("rb") as file:
+            record = json.loads(file.read(_LARGEST_RECORD_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return ()
+    listed = record.get("settings") if isinstance(record, dict) else None
+    return tuple(each for each in listed if isinstance(each, str)) if listed else ()
 
 
 def _recorded(path: Path) -> Digest | None:

@@ -4,7 +4,7 @@ import fcntl
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from edgeclassifier.models.records import (
     Verification,
     agrees,
     make_record,
+    recorded_settings,
     verify_model,
     write_record,
 )
@@ -115,6 +116,10 @@ class ModelStore:
             return True
         return agrees(self._file(name, _RECORD), self._file(name, _MODEL))
 
+    def settings(self, name: str) -> tuple[str, ...]:
+        """Return the keys of the configuration that a model was tried with at its installation."""
+        return recorded_settings(self._file(name, _RECORD))
+
     def intact(self, model: CatalogueModel) -> bool:
         """Whether a model's file is here and is the catalogue's."""
         with self._reading():
@@ -134,6 +139,7 @@ class ModelStore:
         *,
         name: str | None = None,
         labels: Path | None = None,
+        settings: Sequence[str] = (),
         examine: Callable[[Path], None] = lambda _: None,
     ) -> InstalledModel:
         """Install a copy of a model file, and of its label file.
@@ -142,6 +148,7 @@ class ModelStore:
         file's stem otherwise. A model of the same name is replaced, together with its labels, but
         for the labels of a file that is in its place already, which is only recorded. `examine` is
         called with the copy, unless it needs an Edge TPU, and refuses it by raising ModelError.
+        `settings`, which it used, are recorded.
 
         Raises ModelError if a file is damaged or unreadable, if the catalogue has another
         file of this name, and if the store cannot be written.
@@ -164,7 +171,7 @@ class ModelStore:
                 write_text(self._file(name, _LABELS), label_text)
             elif not self._is_installed(file, name):
                 self._file(name, _LABELS).unlink(missing_ok=True)
-            path = self._install(copy, name, source=str(file.absolute()))
+            path = self._install(copy, name, source=str(file.absolute()), settings=settings)
             return InstalledModel(
                 name=name,
                 path=path,
@@ -253,9 +260,9 @@ class ModelStore:
         installed = self._file(name, _MODEL)
         return installed.exists() and file.samefile(installed)
 
-    def _install(self, part: Path, name: str, *, source: str) -> Path:
+    def _install(self, part: Path, name: str, *, source: str, settings: Sequence[str] = ()) -> Path:
         path = self._file(name, _MODEL)
-        record = make_record(part, source=source)
+        record = make_record(part, source=source, settings=settings)
         publish(part, path)
         write_record(self._file(name, _RECORD), record)
         _LOG.info("installed model %s in %s", name, self.root)

@@ -172,13 +172,19 @@ def test_an_activation_is_seen_behind_a_change_of_form(
     [(None, "logits", True), (None, "probabilities", False), ("SOFTMAX", "logits", True)],
 )
 def test_the_configuration_overrules_what_the_output_looks_like(
-    build: Build, last: str | None, output: OutputKind, *, applied: bool
+    build: Build,
+    caplog: pytest.LogCaptureFixture,
+    last: str | None,
+    output: OutputKind,
+    *,
+    applied: bool,
 ) -> None:
     found = build(classifier(last=last), output=output)
     values = np.linspace(0, 1, 12)
     model_puts_out = softmax(values) if last else values
     expected = softmax(model_puts_out) if applied else model_puts_out
     assert found.applies_softmax is applied
+    assert ("puts out probabilities" in caplog.text) is (last == "SOFTMAX")
     assert found.invoke(picture(values.tolist(), "float32")).tolist() == pytest.approx(
         expected, abs=1e-6
     )
@@ -322,7 +328,8 @@ def test_a_quantized_sigmoid_tells_two_classes_apart(build: Build) -> None:
 def test_one_sigmoid_without_two_labels_says_what_to_do(
     build: Build, labels: tuple[str, ...]
 ) -> None:
-    said = f"two classes apart, but labels.txt has {len(labels)} labels: name two, that of the low"
+    count = {1: "1 label", 3: "3 labels"}[len(labels)]
+    said = f"two classes apart, but labels.txt has {count}: name two, that of the low"
     with pytest.raises(ModelError, match=said):
         build(colours(DARK_OR_BRIGHT, [0], last="LOGISTIC"), labels)
 

@@ -188,6 +188,28 @@ def test_a_configuration_that_wastes_another_range_is_refused_or_warned_of() -> 
     assert "keep 166 of 256 levels" in chosen.doubt
 
 
+@pytest.mark.parametrize(
+    "mixed",
+    [
+        Normalization(mean=(123.675, 116.28, 103.53), std=(0.229, 0.224, 0.225)),
+        Normalization(mean=(0.485, 0.456, 0.406), std=(58.395, 57.12, 57.375)),
+        Normalization(mean=(103.94,), std=(0.017,)),
+    ],
+)
+def test_mean_and_std_of_different_units_are_refused(mixed: Normalization) -> None:
+    said = "one of them counts pixels from 0 to 1, the other"
+    with pytest.raises(ModelError, match=said):
+        choose(FLOAT, configured=mixed)
+    with pytest.raises(ModelError, match=said):
+        choose(FLOAT, stated=mixed)
+
+
+def test_three_equal_numbers_are_one_for_a_model_of_brightness() -> None:
+    grey = spec("float32", channels=1)
+    three = Normalization(mean=(127.5,) * 3, std=(127.5,) * 3)
+    assert choose(grey, stated=three).normalization == MINUS_ONE_TO_ONE
+
+
 def test_a_channel_too_many_is_told() -> None:
     with pytest.raises(
         ModelError, match="3 numbers for mean and std, but the model takes brightne"

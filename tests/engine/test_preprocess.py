@@ -108,7 +108,12 @@ def test_the_crop_is_cut_from_the_right_place(x: int, y: int) -> None:
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.integers(20, 700), st.integers(20, 700), st.floats(0.3, 1), st.integers(8, 64))
+@given(
+    st.integers(20, 700),
+    st.integers(20, 700),
+    st.floats(0.3, 1).map(lambda fraction: round(fraction, 3)),
+    st.integers(8, 64),
+)
 def test_a_square_that_falls_between_pixels_is_scaled_as_pillow_does(
     width: int, height: int, fraction: float, size: int
 ) -> None:

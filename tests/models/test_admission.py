@@ -4,9 +4,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.shared_data import FOLDER
-from support.tiny_models import LABELS, Operation, Tensor, classifier, model, with_files
+from support.tiny_models import LABELS, Operation, Tensor, classifier, colours, model, with_files
 
 from edgeclassifier.cli import main
 from edgeclassifier.compose.model import find_model
@@ -137,6 +138,19 @@ def test_a_model_is_tried_with_what_it_needs_to_be_told(tmp_path: Path, command:
     path.write_bytes(with_files(classifier(last="TANH"), {"labels.txt": LABEL_FILE}))
     assert command("models", "add", path)[0] == 78
     assert command("models", "add", path, "--set", "model.output=logits")[0] == 0
+    code, out, _ = command("models", "verify")
+    assert code == 0
+    assert "\nown: ok" in out
+
+
+def test_a_guess_of_its_pixels_is_said_with_what_to_set(tmp_path: Path, command: Command) -> None:
+    path, labels = tmp_path / "own.tflite", tmp_path / "labels.txt"
+    path.write_bytes(colours(20 * np.eye(3), [0.0, 0.0, 0.0]))
+    labels.write_text("red\ngreen\nblue\n")
+    code, _, err = command("models", "add", path, "--labels", labels)
+    assert code == 0
+    assert "warning: own: does not say how its pixels are normalized: taken for -1 to 1" in err
+    assert "set model.mean = [0] and model.std = [255]" in err
 
 
 def test_verify_says_what_cannot_be_used(tmp_path: Path, command: Command) -> None:

@@ -12,6 +12,7 @@ from support.tiny_models import (
     LABELS,
     classifier,
     label_metadata,
+    metadata_that_repeats,
     normalization_metadata,
     with_files,
 )
@@ -54,6 +55,10 @@ def read(path: Path, content: bytes) -> Metadata:
         {"metadata.json": json.dumps({"names": dict(enumerate(LABELS))}).encode()},
         {"metadata.yaml": "\n".join(["names:", *(f"- {each}" for each in LABELS)]).encode()},
         {"labels.json": json.dumps(LABELS).encode()},
+        {"a_labels.txt": b"eins\nzwei", "labels.txt": LABEL_FILE},
+        {"../../labels.txt": LABEL_FILE},
+        {"__MACOSX/._labels.txt": b"\0\5\x16\7", "labels.txt": LABEL_FILE},
+        {"LICENSE.txt": b"word\n" * len(LABELS), "names.txt": LABEL_FILE},
     ],
 )
 def test_labels_are_found_among_the_files_behind_the_model(
@@ -100,6 +105,36 @@ def test_the_files_behind_it_do_not_disturb_the_model(path: Path) -> None:
 )
 def test_a_model_without_a_label_file_has_none(path: Path, content: bytes) -> None:
     assert read(path, content) == Metadata(labels=None, normalization=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"), [("README.txt", b"words %d\n"), ("temp_meta.txt", b"field: %d\n")]
+)
+def test_a_text_that_happens_to_have_as_many_lines_is_no_label_file(
+    path: Path, name: str, line: bytes
+) -> None:
+    text = b"".join(line % number for number in range(len(LABELS)))
+    assert read(path, with_files(classifier(), {name: text})).labels is None
+
+
+def test_of_two_files_that_fit_one_has_to_be_chosen(path: Path) -> None:
+    files = {"labels_en.txt": LABEL_FILE, "labels_de.txt": LABEL_FILE.replace(b"a", b"b")}
+    with pytest.raises(ModelError, match=r"labels_de\.txt or labels_en\.txt inside .* set model"):
+        read(path, with_files(classifier(), files))
+
+
+def test_metadata_that_would_take_hours_is_read_in_part(path: Path) -> None:
+    # 3000 tables that name each of 3000 tables that name each of 3000, in 36 kB.
+    metadata = metadata_that_repeats(3000)
+    assert len(metadata) < 40_000
+    content = with_files(classifier(metadata=metadata), {"labels.txt": LABEL_FILE})
+    assert read(path, content) == Metadata(labels=LABELS, normalization=None)
+
+
+def test_many_large_texts_are_not_all_read(path: Path) -> None:
+    files = {f"{number}.txt": b"a\n" * 300_000 for number in range(50)}
+    content = with_files(classifier(), files, compression=zipfile.ZIP_DEFLATED)
+    assert read(path, content).labels is None
 
 
 def test_a_label_file_that_is_damaged_is_named_with_the_model(path: Path) -> None:

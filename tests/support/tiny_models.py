@@ -258,6 +258,20 @@ def normalization_metadata(
     return bytes(builder.Output())
 
 
+def metadata_that_repeats(times: int) -> bytes:
+    """Write metadata of vectors that name one table `times` times each, one inside the other."""
+    builder = flatbuffers.Builder(1024)
+
+    def repeated(table: int) -> tuple[str, float]:
+        return _tables(builder, [table] * times)
+
+    units = repeated(_table(builder, {0: ("Uint8", 0)}))
+    tensors = repeated(_table(builder, {4: units, 6: units}))
+    subgraphs = repeated(_table(builder, {2: tensors, 3: tensors}))
+    builder.Finish(_table(builder, {3: subgraphs}), file_identifier=b"M001")
+    return bytes(builder.Output())
+
+
 def label_metadata(files: Mapping[str, str]) -> bytes:
     """Write the metadata of a model whose output has label files: their names and locales."""
     builder = flatbuffers.Builder(256)
