@@ -14,6 +14,8 @@ from edgeclassifier.host.files import open_regular
 log = logging.getLogger(__name__)
 
 _LARGEST_FILE_BYTES = 10_000_000
+_MOST_LINES = 500_000
+"""No public model has a fifth of that; to read millions takes a Pi a minute."""
 _BYTE_ORDER_MARKS = (
     # That of UTF-16 is the beginning of that of UTF-32.
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -64,6 +66,8 @@ def parse_labels(data: bytes, *, source: str) -> tuple[str, ...]:
     ModelError.
     """
     text = _decoded(data, source)
+    if max(text.count("\n"), text.count("\r")) > _MOST_LINES:
+        raise ModelError(f"{source}: more than {_MOST_LINES} lines: not a label file")
     lines = [_SPACES.sub(" ", line).strip() for line in _LINE_END.split(text)]
     while lines and not lines[-1]:
         lines.pop()
