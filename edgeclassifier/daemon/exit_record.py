@@ -7,11 +7,11 @@ import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from edgeclassifier.contract.status import Crash
 from edgeclassifier.host.durable import reason, write_text
-from edgeclassifier.host.files import open_regular
+from edgeclassifier.host.files import create, open_regular
 
 RECORD = "last-exit.json"
 """What the file is called."""
@@ -28,7 +28,7 @@ class ExitRecord:
     def __init__(self, directory: Path | None) -> None:
         """Without a directory, or if it cannot be written, nothing is remembered."""
         self._directory = directory
-        self._fault_file: IO[str] | None = None
+        self._fault_file: BinaryIO | None = None
         self._lock = threading.Lock()
         self._ended = False
 
@@ -54,7 +54,7 @@ class ExitRecord:
             try:
                 _make(self._directory)
                 # Open until the end, because a crash is no time to open anything.
-                self._fault_file = (self._directory / _FAULT).open("w", encoding="utf-8")
+                self._fault_file = create(self._directory / _FAULT)
             except OSError as error:
                 log.warning("the reason of a crash will not be known: %s", reason(error))
                 self._directory = None
@@ -106,8 +106,8 @@ def _make(directory: Path) -> None:
 
 def _first_line(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return file.readline(_LONGEST).strip()
+        with open_regular(path) as file:
+            return file.readline(_LONGEST).decode(errors="replace").strip()
     except OSError:
         return ""
 

@@ -13,6 +13,7 @@ from flatbuffers import number_types
 
 from edgeclassifier.engine.labels import parse_labels
 from edgeclassifier.errors import ModelError
+from edgeclassifier.host.files import open_regular
 from edgeclassifier.host.terminal import one_line
 from edgeclassifier.models.flat import described, described_subgraphs, output_width, slot, string
 
@@ -88,8 +89,13 @@ def _fitting(
     texts = [each for each in entries if each.filename.lower().endswith(".txt")]
     of_exporters = [each for each in entries if each.filename.lower().endswith(_OF_EXPORTERS)]
     found: dict[str, tuple[str, ...]] = {}
-    refusals = []
+    refusals: list[ModelError] = []
+    left_bytes = _LARGEST_LABEL_FILE_BYTES
     for entry in texts + of_exporters:
+        # A small archive may hold thousands of large files.
+        left_bytes -= entry.file_size
+        if left_bytes < 0 and (found or refusals):
+            break
         try:
             labels = _read(path, archive, entry)
         except ModelError as error:
@@ -126,7 +132,7 @@ def _has_archive(path: Path) -> bool:
 
     zipfile.is_zipfile() judges an archive in several parts differently from Python to Python.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _LARGEST_ARCHIVE_END_BYTES))
         return _ARCHIVE_END in file.read()
@@ -136,7 +142,7 @@ def _stated(path: Path) -> tuple[list[str], int | None]:
     """Return the label files that the metadata names for the output, and the number of classes."""
     names: list[tuple[bool, str]] = []
     classes = None
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         try:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 classes = output_width(content)

@@ -16,6 +16,7 @@ from flatbuffers.table import Table
 
 from edgeclassifier.engine.preprocess import Normalization
 from edgeclassifier.errors import ModelError
+from edgeclassifier.host.files import open_regular
 from edgeclassifier.models.flat import described, described_subgraphs, floats, slot
 from edgeclassifier.models.labelsinside import labels_inside
 
@@ -47,7 +48,7 @@ def read_metadata(path: Path, *, labels: bool = True) -> Metadata:
 
 
 def _process_units(path: Path) -> tuple[Normalization | None, float | None]:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         try:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 subgraphs = list(described_subgraphs(content))

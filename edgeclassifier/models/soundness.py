@@ -15,6 +15,7 @@ from typing import Any
 from edgeclassifier.engine.refusals import is_for_edge_tpu, refusal
 from edgeclassifier.errors import ModelError
 from edgeclassifier.host import children
+from edgeclassifier.host.files import open_regular
 from edgeclassifier.host.limits import limit_memory
 
 MAX_MODEL_BYTES = 512 << 20
@@ -57,7 +58,7 @@ def check_model(path: Path, *, shown: Path) -> None:
     It is loaded and run once, in a child process with limited memory and time. Messages call
     it `shown`. Raises OSError if it cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         head = file.read(_IDENTIFIER_AT + len(_IDENTIFIER))
     if head[_IDENTIFIER_AT:] != _IDENTIFIER:
         raise ModelError(f"{shown}: not a TFLite model (the identifier TFL3 is missing)")
@@ -145,7 +146,10 @@ def read_labels(file: Path) -> str:
 
 def needs_edge_tpu(path: Path) -> bool:
     """Tell whether a model is compiled for the Edge TPU, in whole or in part."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with (
+        open_regular(path) as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
         return content.find(b"edgetpu-custom-op") >= 0
 
 
@@ -158,7 +162,7 @@ def _is_whole_zip(path: Path) -> bool:
 
 def _has_zip_entry(path: Path) -> bool:
     overlap = b""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_CHUNK_BYTES):
             if _ZIP_ENTRY.search(overlap + chunk):
                 return True

@@ -1,6 +1,7 @@
 """How a run ended, as the next one finds it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -93,6 +94,14 @@ def test_a_damaged_record_is_as_good_as_none(tmp_path: Path, content: bytes) -> 
     (tmp_path / "last-exit.json").write_bytes(content)
     (tmp_path / "fault.txt").write_bytes(b"")
     assert ExitRecord(tmp_path).previous() is None
+
+
+def test_pipes_in_the_place_of_its_files_do_not_keep_it_waiting(tmp_path: Path) -> None:
+    for name in ("last-exit.json", "fault.txt"):
+        os.mkfifo(tmp_path / name)
+    assert ExitRecord(tmp_path).previous() is None
+    assert run(tmp_path, "ctypes.string_at(0)") == -signal.SIGSEGV
+    assert ExitRecord(tmp_path).previous() is not None
 
 
 def test_a_folder_that_cannot_be_made_costs_only_the_record(

@@ -361,3 +361,27 @@ def _ints(builder: Any, values: Sequence[int]) -> tuple[str, float]:
 
 def _floats(builder: Any, values: Sequence[float]) -> tuple[str, float]:
     return _ref(builder.CreateNumpyVector(np.array(values, np.float32)))
+
+
+def nested_metadata(times: int) -> bytes:
+    """Write metadata whose vectors name one table `times` each, three of them inside another."""
+    builder = flatbuffers.Builder(1024)
+    unit = _table(builder, {0: ("Uint8", _SCORE_THRESHOLDING_OPTIONS + 1)})
+    tensor = _table(builder, {4: _tables(builder, [unit] * times)})
+    fields = {side: _tables(builder, [tensor] * times) for side in (2, 3)}
+    subgraph = _table(builder, fields)
+    root = _table(builder, {3: _tables(builder, [subgraph] * times)})
+    builder.Finish(root, file_identifier=b"M001")
+    return bytes(builder.Output())
+
+
+def repeated_metadata(times: int) -> bytes:
+    """Write a model that names its metadata `times`, among as many buffers; it has no graph."""
+    builder = flatbuffers.Builder(1024)
+    metadata = builder.CreateByteVector(nested_metadata(2))
+    buffer = _table(builder, {0: _ref(metadata)})
+    entry = {0: _ref(builder.CreateString("TFLITE_METADATA")), 1: ("Uint32", 1)}
+    entries = [_table(builder, entry)] * times
+    fields = {4: _tables(builder, [buffer] * times), 6: _tables(builder, entries)}
+    builder.Finish(_table(builder, {0: ("Uint32", 3), **fields}), file_identifier=b"TFL3")
+    return bytes(builder.Output())

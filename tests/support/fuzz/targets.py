@@ -3,8 +3,8 @@
 import io
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,22 +21,20 @@ from edgeclassifier.errors import ConfigError, EdgeclassifierError
 from edgeclassifier.models.metadata import read_metadata
 from edgeclassifier.models.records import verify_model
 from support.fuzz.mutations import mutate
-from support.tiny_models import LABELS, classifier, normalization_metadata, with_files
+from support.fuzz.network import NETWORK_TARGETS
+from support.fuzz.target import Target, assert_one_line
+from support.tiny_models import (
+    LABELS,
+    classifier,
+    label_metadata,
+    nested_metadata,
+    normalization_metadata,
+    repeated_metadata,
+    with_files,
+)
 
 _ROOT = Path(__file__).parents[3]
 _LARGEST_INPUT_BYTES = 1 << 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """A reader of files, and good files to begin with."""
-
-    read: Callable[[bytes, Path], bool]
-    """Feed it with bytes, in a folder of one's own; return whether it took them.
-
-    Raises AssertionError where it broke a promise, and what it should not let out.
-    """
-    seeds: Callable[[], Sequence[bytes]]
 
 
 def config_file(data: bytes, folder: Path) -> bool:
@@ -70,7 +68,7 @@ def override(data: bytes, folder: Path) -> bool:  # noqa: ARG001 - a target
 
 
 def labels(data: bytes, folder: Path) -> bool:
-    """The first byte chooses the kind of file and the number of classes."""
+    """The first byte chooses the kind of file and the number of classes; any form is tried."""
     kind, content = data[:1], data[1:]
     outputs = len(content.splitlines()) + (kind[0] // 2 % 4 - 2 if kind else 0)
     file = folder / ("labels.csv" if kind and kind[0] % 2 else "labels.txt")
@@ -157,12 +155,6 @@ def overrides(data: bytes, folder: Path) -> bool:
     return bool(found.values)
 
 
-def assert_one_line(message: str) -> None:
-    assert len(message.splitlines()) <= 1, f"several lines: {message!r}"
-    controls = [letter for letter in message if ord(letter) < ord(" ") or letter == "\x7f"]
-    assert not controls, f"control characters: {message!r}"
-
-
 class _one_line_for_users:  # noqa: N801 - as a context manager it reads like a function
     def __init__(self) -> None:
         self.accepted = False
@@ -210,17 +202,28 @@ def _label_seeds() -> list[bytes]:
         b"\x040 tench\n1: goldfish\n2, shark\n",
         b'\x05index,name\n0,"tench, a fish"\n1,goldfish\n',
         "\x04\ufeffétang\r\nmer\r\n".encode(),
+        b"\x04" + "tench\nshark\n".encode("utf-16"),
+        b'\x04["tench", "goldfish"]\n',
+        b'\x04{"0": "tench", "1": "goldfish"}\n',
+        b"\x04{0: 'tench', 1: 'goldfish'}\n",
+        b"\x04nc: 2\nnames:\n  0: tench\n  1: 'goldfish'\n",
+        b"\x04names: [tench, 'gold fish']\n",
+        b"\x04item {\n  id: 1\n  display_name: \"tench\"\n}\nitem {\n  id: 2\n  name: 'b'\n}\n",
     ]
 
 
 def _metadata_seeds() -> list[bytes]:
     named = {"labels.txt": "\n".join(LABELS).encode()}
-    described = normalization_metadata([127.5], [127.5])
+    described = normalization_metadata([127.5], [127.5], threshold=0.5)
+    languages = label_metadata({"labels.txt": "", "labels_de.txt": "de"})
     whole = classifier(metadata=normalization_metadata([1, 2, 3], [4, 5, 6]))
     return [
         classifier(metadata=described),
         with_files(whole, named),
         with_files(whole, named, compression=8),
+        with_files(classifier(metadata=languages), {**named, "labels_de.txt": named["labels.txt"]}),
+        with_files(classifier(metadata=nested_metadata(20)), named),
+        repeated_metadata(40),
     ]
 
 
@@ -285,6 +288,7 @@ TARGETS: Mapping[str, Target] = {
     "exit_record": Target(read=exit_record, seeds=_exit_record_seeds),
     "request": Target(read=request, seeds=_request_seeds),
     "overrides": Target(read=overrides, seeds=_override_file_seeds),
+    **NETWORK_TARGETS,
 }
 GUIDED = (
     "config",
@@ -295,6 +299,7 @@ GUIDED = (
     "exit_record",
     "request",
     "overrides",
+    *NETWORK_TARGETS,
 )
 """Those in pure Python, whose coverage can be followed."""
 
