@@ -41,7 +41,8 @@ def broker_access(config: MqttConfig, *, device: str) -> Broker:
     return Broker(
         host=config.host,
         port=broker_port(config),
-        protocol="5" if config.protocol == "5" else "3.1.1",
+        protocol="3.1.1" if config.protocol == "3.1.1" else "5",
+        older_too=config.protocol == "auto",
         client_id=config.client_id or f"{config.root.replace('/', '-')}-{device}",
         username=config.username or None,
         password=password,

@@ -87,8 +87,10 @@ SILENT = Problem(
     level=Level.FAILURE,
     title="What answers there is no MQTT broker",
     meaning="The connection is accepted, but no MQTT session begins: another service, a port that "
-    "wants TLS, or a broker that hangs.",
-    remedy="check `mqtt.port` (1883, with TLS 8883) and `mqtt.tls.enabled`; on the broker's "
+    "wants TLS, a broker that hangs, or one that knows MQTT 3.1.1 alone, such as RabbitMQ before "
+    "3.13.",
+    remedy="check `mqtt.port` (1883, with TLS 8883) and `mqtt.tls.enabled`; try "
+    "`--set mqtt.protocol=auto`; on the broker's "
     "machine `sudo journalctl -u mosquitto -n 50`",
 )
 LEFT_OUT = Problem(

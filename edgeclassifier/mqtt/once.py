@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgeclassifier.errors import BrokerError, ConfigError
+from edgeclassifier.mqtt.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,20 +31,36 @@ def connected(
         raise ConfigError(problems)
     from edgeclassifier.mqtt.connection import Connection
 
-    connection = Connection(
-        broker=broker,
-        will=None,
-        on_delivered=on_delivered,
-        listener=listener,
-        timeout_s=timeout_s,
-    )
+    versions = Versions(broker)
+
+    def make() -> Connection:
+        return Connection(
+            broker=versions.broker,
+            will=None,
+            on_delivered=on_delivered,
+            listener=listener,
+            timeout_s=timeout_s,
+        )
+
+    connection = make()
     try:
-        connection.open()
-        while not connection.accepted:
-            connection.step(1.0)
+        try:
+            _greet(connection)
+        except BrokerError:
+            if not versions.note_failure(connection.ending):
+                raise
+            connection.close(politely=False)
+            connection = make()
+            _greet(connection)
         yield connection
     finally:
         connection.close(politely=True)
+
+
+def _greet(connection: Connection) -> None:
+    connection.open()
+    while not connection.accepted:
+        connection.step(1.0)
 
 
 def probe(broker: Broker, *, timeout_s: float = 10.0) -> None:

@@ -124,6 +124,7 @@ class Session:
             published=self._outbox.published,
             dropped=sum(drops.values()),
             drops=drops,
+            protocol=self._upkeep.protocol,
             reconnects=max(0, self._upkeep.connections - 1),
             last_error=self._retries.last_error,
         )

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from edgeclassifier.errors import BrokerError
 from edgeclassifier.host.priority import be_nice
 from edgeclassifier.mqtt.subscriptions import Subscriptions
+from edgeclassifier.mqtt.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgeclassifier.contract.messages import Incoming
     from edgeclassifier.host.wakeup import WakeUp
-    from edgeclassifier.mqtt.broker import Access
+    from edgeclassifier.mqtt.broker import Access, Protocol
     from edgeclassifier.mqtt.connection import Connection
     from edgeclassifier.mqtt.delivery import Delivery
     from edgeclassifier.mqtt.orders import Orders
@@ -46,7 +47,9 @@ class Upkeep:
         """Begin with `access`; the other arguments are those of the session."""
         self.connections = 0
         """How often a broker has accepted this client."""
-        self._access = access
+        self.protocol: Protocol | None = None
+        """What was spoken on the newest of these connections."""
+        self._access, self._versions = access, Versions(access.broker)
         self._orders, self._outbox, self._delivery = orders, outbox, delivery
         self._retries, self._ears, self._wake_up = retries, ears, wake_up
         self._nice = nice
@@ -60,10 +63,10 @@ class Upkeep:
         from edgeclassifier.mqtt.listener import Listener
 
         while not self._orders.stopping:
-            access = self._access
+            broker = self._versions.broker
             connection = Connection(
-                broker=access.broker,
-                will=access.will,
+                broker=broker,
+                will=self._access.will,
                 wake=self._wake_up,
                 on_delivered=self._delivery.note_answer,
                 listener=Listener(self._ears, on_answers=self._delivery.note_subscribed),
@@ -71,14 +74,15 @@ class Upkeep:
             )
             wait_s = 0.0
             try:
-                self._attempt(connection)
+                self._attempt(connection, protocol=broker.protocol)
             except BrokerError as error:
-                wait_s = self._retries.wait_s(
-                    error,
-                    for_good=isinstance(error, RefusedError),
-                    soon=connection.accepted and self._delivery.suspicious,
-                    quiet=self._orders.given.is_set(),
-                )
+                if not self._versions.note_failure(connection.ending):
+                    wait_s = self._retries.wait_s(
+                        error,
+                        for_good=isinstance(error, RefusedError),
+                        soon=connection.accepted and self._delivery.suspicious,
+                        quiet=self._orders.given.is_set(),
+                    )
             finally:
                 connection.close(politely=False)
             self._orders.given.wait(wait_s)
@@ -89,12 +93,12 @@ class Upkeep:
         access = self._orders.take()
         if access is None:
             return
-        self._access = access
+        self._access, self._versions = access, Versions(access.broker)
         self._delivery.move(Subscriptions(self._access.subscriptions))
         self._resumes = False
         self._retries.begin(str(self._access.broker))
 
-    def _attempt(self, connection: Connection) -> None:
+    def _attempt(self, connection: Connection, *, protocol: Protocol) -> None:
         connection.open(resume=self._resumes)
         while not connection.accepted:
             if self._orders.given.is_set():
@@ -103,6 +107,8 @@ class Upkeep:
         # Not before: until then the first message is waited for.
         be_nice(self._nice)
         self.connections += 1
+        self.protocol = protocol
+        self._versions.note_accepted()
         self._resumes = True
         self._delivery.begin(connection)
         self._retries.note_up()
