@@ -110,7 +110,7 @@ def test_the_reason_is_that_of_the_version_the_broker_knows() -> None:
 
 def test_a_single_message_arrives_as_well() -> None:
     with ScriptedBroker(refuse=silent) as broker:
-        deliver(access(broker.port, **_AUTO), Message(topic="t", payload=b"1"))
+        deliver(access(broker.port, **_AUTO), [Message(topic="t", payload=b"1")])
         assert broker.payloads("t") == [b"1"]
 
 
