@@ -1,7 +1,6 @@
 """`edgeclassifier discovery`: what Home Assistant is told of this device."""
 
 import argparse
-import dataclasses
 import json
 import sys
 from typing import TYPE_CHECKING
@@ -51,15 +50,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _remove(config: "Config") -> None:
-    from edgeclassifier.compose.broker import broker_access
     from edgeclassifier.compose.identity import device_id
+    from edgeclassifier.compose.probes import deliver, make_probe
     from edgeclassifier.compose.publisher import discovery_removal
-    from edgeclassifier.mqtt.once import deliver
+    from edgeclassifier.doctor.machine import Machine
+    from edgeclassifier.doctor.subject import Subject
 
     message = discovery_removal(config)
-    access = broker_access(config.mqtt, device=device_id(config.device.id))
-    # With the id of a daemon that runs, the broker would close the daemon's connection.
-    deliver(dataclasses.replace(access, client_id=f"{access.client_id}-discovery"), message)
+    subject = Subject(machine=Machine(), config=config)
+    probe = make_probe(
+        config.mqtt, device=device_id(config.device.id), daemon_runs=subject.daemon_runs
+    )
+    deliver(probe, [message])
+    access = probe.access
     sys.stdout.write(f"removed {message.topic} from {access.host}:{access.port}\n")
     if config.homeassistant.enabled:
         report("homeassistant.enabled is true: a daemon that runs brings it back")

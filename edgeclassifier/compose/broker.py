@@ -1,16 +1,14 @@
 """The session with the broker that the configuration means."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeclassifier.compose.engine import around_interpreter_nice
 from edgeclassifier.compose.identity import NO_FOLDER, broker_port
 from edgeclassifier.config import Config, MqttConfig
 from edgeclassifier.config.schema import BufferConfig
-from edgeclassifier.errors import BrokerError, ConfigError
+from edgeclassifier.errors import ConfigError
 from edgeclassifier.mqtt.broker import Broker
 
 if TYPE_CHECKING:
@@ -41,7 +39,8 @@ def broker_access(config: MqttConfig, *, device: str) -> Broker:
     return Broker(
         host=config.host,
         port=broker_port(config),
-        protocol="5" if config.protocol == "5" else "3.1.1",
+        protocol="3.1.1" if config.protocol == "3.1.1" else "5",
+        older_too=config.protocol == "auto",
         client_id=config.client_id or f"{config.root.replace('/', '-')}-{device}",
         username=config.username or None,
         password=password,
@@ -102,26 +101,6 @@ def _build_buffer(config: BufferConfig, state_directory: Path | None) -> "Buffer
     if path is None:
         raise ConfigError([NO_FOLDER])
     return DiskBuffer(path=path, max_bytes=max_bytes, write_interval_s=config.write_interval_s)
-
-
-def probe_broker(access: Broker) -> None:
-    """Connect once and leave. Raises BrokerError with what is wrong."""
-    from edgeclassifier.mqtt.once import probe
-
-    # With the id of a daemon that runs, the broker would close the daemon's connection.
-    probe(replace(access, client_id=f"{access.client_id}-check", will_delay_s=0))
-
-
-def last_health(access: Broker, topics: "Topics") -> Mapping[str, Any] | None:
-    """Read what a daemon has said last of its health; None if that cannot be known."""
-    from edgeclassifier.mqtt.once import read_retained
-
-    access = replace(access, client_id=f"{access.client_id}-check", will_delay_s=0)
-    try:
-        health = json.loads(read_retained(access, topics.health) or b"null")
-    except (BrokerError, ValueError):
-        return None
-    return health if isinstance(health, dict) else None
 
 
 def _path(configured: str) -> Path | None:

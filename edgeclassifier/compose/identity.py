@@ -15,6 +15,10 @@ NO_FOLDER = (
 )
 
 _PORT, _TLS_PORT = 1883, 8883
+_LOCAL_DOMAINS = re.compile(
+    r"\.(local|lan|home|localdomain|home\.arpa|fritz\.box|internal)\.?$", re.IGNORECASE
+)
+"""What a router or mDNS puts behind a name: the same for every device."""
 
 
 def topics_of(config: Config) -> Topics:
@@ -25,8 +29,11 @@ def topics_of(config: Config) -> Topics:
 
 
 def device_id(configured: str) -> str:
-    """Return the configured id, or the host name in the characters that a topic allows."""
-    host = socket.gethostname().partition(".")[0]
+    """Return the configured id, or the host name in the characters that a topic allows.
+
+    All its levels count, so that cam.porch.example and cam.garden.example are two devices.
+    """
+    host = _LOCAL_DOMAINS.sub("", socket.gethostname())
     return configured or re.sub(r"[^a-zA-Z0-9_-]+", "-", host).strip("-") or "device"
 
 

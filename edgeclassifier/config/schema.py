@@ -201,9 +201,10 @@ class MqttConfig(Plain):
         "localhost", matching(r"[^\s/:@]+|[0-9a-fA-F:]+", "a host name or address"), applies=SESSION
     )
     port: int = option(0, between(0, 65535), applies=SESSION)
-    protocol: str = option("5", one_of("5", "3.1.1"), applies=SESSION)
+    protocol: str = option("5", one_of("5", "3.1.1", "auto"), applies=SESSION)
     root: str = option("edgeclassifier", topic_root, applies=SESSION)
     client_id: str = option("", applies=SESSION)
+    probe_client_id: str = option("", applies=SESSION)
     username: str = option("", applies=SESSION)
     password_file: str = option("", path=True, applies=SESSION)
     keepalive_s: int = option(30, between(5, 65535), applies=SESSION)

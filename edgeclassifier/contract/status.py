@@ -159,6 +159,8 @@ class MqttStatus(Plain):
     """The connection to the broker, and the messages that were given to it."""
 
     connected: bool
+    protocol: str | None = None
+    """The version of MQTT that was agreed on last; None before the first connection."""
     listening: bool | None = None
     """Whether requests are heard; None if there is nothing to listen to."""
     left_out: dict[str, str] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from edgeclassifier.doctor.subject import Subject
 from edgeclassifier.errors import EXIT_CONFIG, BrokerError, ConfigError
 
 if TYPE_CHECKING:
-    from edgeclassifier.mqtt.broker import Broker
+    from edgeclassifier.compose.probes import Probe
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -82,13 +82,25 @@ REFUSED = Problem(
     "{port} -u USER -P PASSWORD -t test -m hello`; on the broker `sudo mosquitto_passwd "
     "/etc/mosquitto/passwd USER` sets a password",
 )
+REFUSED_TEST = Problem(
+    id="broker.refused_test",
+    level=Level.FAILURE,
+    title="The broker refuses the test connection",
+    meaning="A daemon runs, so the test has used another client id than the daemon's. Either the "
+    "broker ties users to client ids, and the daemon works, or it refuses the daemon as well.",
+    remedy="allow the client id that the finding names, or set `mqtt.probe_client_id` to one that "
+    "is allowed; to try the daemon's own: `sudo systemctl stop edgeclassifier`, `sudo "
+    "edgeclassifier check --online` and `sudo systemctl start edgeclassifier`",
+)
 SILENT = Problem(
     id="broker.no_mqtt",
     level=Level.FAILURE,
     title="What answers there is no MQTT broker",
     meaning="The connection is accepted, but no MQTT session begins: another service, a port that "
-    "wants TLS, or a broker that hangs.",
-    remedy="check `mqtt.port` (1883, with TLS 8883) and `mqtt.tls.enabled`; on the broker's "
+    "wants TLS, a broker that hangs, or one that knows MQTT 3.1.1 alone, such as RabbitMQ before "
+    "3.13.",
+    remedy="check `mqtt.port` (1883, with TLS 8883) and `mqtt.tls.enabled`; try "
+    "`--set mqtt.protocol=auto`; on the broker's "
     "machine `sudo journalctl -u mosquitto -n 50`",
 )
 LEFT_OUT = Problem(
@@ -111,8 +123,8 @@ DEAF = Problem(
 
 
 def check_broker(subject: Subject) -> Iterator[Finding]:
-    """Read its secrets, then connect once, with another client id than the daemon's."""
-    from edgeclassifier.compose.broker import broker_access, probe_broker
+    """Read its secrets, then connect once."""
+    from edgeclassifier.compose import probes
     from edgeclassifier.compose.identity import device_id
 
     mqtt = subject.config.mqtt
@@ -121,30 +133,34 @@ def check_broker(subject: Subject) -> Iterator[Finding]:
         yield UNREADABLE.found(f"{mqtt.password_file} is not readable by this user")
         return
     try:
-        access = broker_access(mqtt, device=device_id(subject.config.device.id))
+        probe = probes.make_probe(
+            mqtt, device=device_id(subject.config.device.id), daemon_runs=subject.daemon_runs
+        )
         if subject.online:
-            probe_broker(access)
+            probes.probe_broker(probe)
     except ConfigError as error:
         for problem in error.problems:
             yield SECRETS.found(problem, file=mqtt.password_file or "FILE")
     except BrokerError as error:
-        yield _problem(error, access).found(str(error), host=access.host, port=access.port)
+        access = probe.access
+        yield _problem(error, probe).found(str(error), host=access.host, port=access.port)
     else:
+        access = probe.access
         user = f" as {access.username}" if access.username else ""
         tls = ", TLS" if access.tls else ""
         seen = f"lets this device in{user}" if subject.online else "not tried without --online"
         yield fine("broker", f"{access.host}:{access.port}{tls}: {seen}")
         if subject.online:
-            yield from _said_by_the_daemon(subject, access)
+            yield from _said_by_the_daemon(subject, probe)
 
 
-def _said_by_the_daemon(subject: Subject, access: "Broker") -> Iterator[Finding]:
+def _said_by_the_daemon(subject: Subject, probe: "Probe") -> Iterator[Finding]:
     """Find what the broker does not do for a daemon that runs, or ran last."""
-    from edgeclassifier.compose.broker import last_health
+    from edgeclassifier.compose.probes import last_health
     from edgeclassifier.compose.publisher import publisher_settings
 
     topics = publisher_settings(subject.config).topics
-    mqtt = (last_health(access, topics) or {}).get("mqtt")
+    mqtt = (last_health(probe, topics) or {}).get("mqtt")
     mqtt = mqtt if isinstance(mqtt, dict) else {}
     left_out = mqtt.get("left_out")
     said = "; ".join(f"{topic}: {why}" for topic, why in dict(left_out or {}).items())
@@ -154,11 +170,11 @@ def _said_by_the_daemon(subject: Subject, access: "Broker") -> Iterator[Finding]
         yield LEFT_OUT.found(said)
 
 
-def _problem(error: BrokerError, access: "Broker") -> Problem:
+def _problem(error: BrokerError, probe: "Probe") -> Problem:
     from edgeclassifier.mqtt.connection import RefusedError
 
     if isinstance(error, RefusedError) or "refused by the broker" in str(error):
-        return REFUSED
+        return REFUSED_TEST if probe.is_foreign else REFUSED
     match error.__cause__:
         case None:
             return TLS if "certificate" in str(error) else SILENT
@@ -167,8 +183,8 @@ def _problem(error: BrokerError, access: "Broker") -> Problem:
         case socket.gaierror() | UnicodeError():
             return NAME
         case ConnectionRefusedError():
-            return DOWN_HERE if access.host in _LOCAL else DOWN
+            return DOWN_HERE if probe.access.host in _LOCAL else DOWN
         case ConnectionResetError() | BrokenPipeError():
-            return TLS if access.tls else SILENT
+            return TLS if probe.access.tls else SILENT
         case _:
             return UNREACHABLE

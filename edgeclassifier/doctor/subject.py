@@ -11,6 +11,7 @@ from typing import Any, Literal
 from edgeclassifier.config import Config
 from edgeclassifier.doctor.machine import SERVICE_USER, Machine, Process
 from edgeclassifier.host.children import Outcome, module_command
+from edgeclassifier.host.lock import is_held
 
 TrialName = Literal["runtime", "model", "camera", "accelerator"]
 
@@ -75,6 +76,16 @@ class Subject:
     def daemons(self) -> list[Process]:
         """The daemons that run on this machine."""
         return [each for each in self.machine.processes() if each.is_daemon]
+
+    @cached_property
+    def daemon_runs(self) -> bool:
+        """Whether the daemon of this configuration runs; any daemon may be it if that is not sure.
+
+        Each holds the lock of its own folder.
+        """
+        directory = self.state_directory
+        held = None if directory is None else is_held(directory)
+        return bool(self.daemons) if held is None else held
 
     @cached_property
     def unit(self) -> Mapping[str, str]:

@@ -42,6 +42,26 @@ def locked(folder: Path, *, patience_s: float) -> Iterator[None]:
         os.close(fd)
 
 
+def is_held(folder: Path) -> bool | None:
+    """Tell whether a process has `folder` now; None if that cannot be known."""
+    try:
+        fd = os.open(folder / _FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
 def _wait_for(fd: int, deadline_s: float) -> None:
     while True:
         try:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from edgeclassifier.contract.messages import Message
 
+Protocol = Literal["5", "3.1.1"]
+
 
 @plain_data
 class Broker(Plain):
@@ -20,12 +22,14 @@ class Broker(Plain):
 
     host: str
     port: int
-    protocol: Literal["5", "3.1.1"]
+    protocol: Protocol
     client_id: str
     username: str | None
     password: str | None = field(repr=False)
     tls: ssl.SSLContext | None
     keepalive_s: int
+    older_too: bool = False
+    """Whether 3.1.1 is tried if the broker does not take `protocol`."""
     will_delay_s: int = 0
     """After a lost connection the broker waits as long for the next one before it sends the will
     (MQTT 5)."""

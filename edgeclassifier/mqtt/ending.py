@@ -28,6 +28,8 @@ class Ending:
         self.reason: str | None = None
         self.then: Then | None = None
         """What follows from how the broker ended it; None if it did not."""
+        self.code: int | None = None
+        """The reason code of the broker's refusal."""
         self.accepted = False
         """Whether the broker had welcomed this client."""
         self._for_good = False
@@ -40,11 +42,15 @@ class Ending:
     def error(self) -> BrokerError:
         """Return the exception for it."""
         kind = RefusedError if self._for_good else BrokerError
-        return kind(f"{self._broker}: {self.reason}")
+        broker = self._broker
+        one_version = broker.protocol == "5" and not broker.older_too
+        hint = reasons.OLDER if one_version and self.reason == reasons.CLOSED_EARLY else ""
+        return kind(f"{broker}: {self.reason}{hint}")
 
     def note_refusal(self, reason: ReasonCode) -> None:
         """Note that the broker does not accept this client."""
         self._for_good = codes.of_connecting(reason.value) == "retry slowly"
+        self.code = reason.value
         client_id = self._broker.client_id
         self.note(reasons.of_refusal(reason.value, str(reason), client_id=client_id))
 

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgeclassifier.errors import BrokerError, ConfigError
+from edgeclassifier.mqtt.versions import Versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from edgeclassifier.contract.messages import Message
     from edgeclassifier.mqtt.broker import Broker
@@ -30,20 +31,36 @@ def connected(
         raise ConfigError(problems)
     from edgeclassifier.mqtt.connection import Connection
 
-    connection = Connection(
-        broker=broker,
-        will=None,
-        on_delivered=on_delivered,
-        listener=listener,
-        timeout_s=timeout_s,
-    )
+    versions = Versions(broker)
+
+    def make() -> Connection:
+        return Connection(
+            broker=versions.broker,
+            will=None,
+            on_delivered=on_delivered,
+            listener=listener,
+            timeout_s=timeout_s,
+        )
+
+    connection = make()
     try:
-        connection.open()
-        while not connection.accepted:
-            connection.step(1.0)
+        try:
+            _greet(connection)
+        except BrokerError:
+            if not versions.note_failure(connection.ending):
+                raise
+            connection.close(politely=False)
+            connection = make()
+            _greet(connection)
         yield connection
     finally:
         connection.close(politely=True)
+
+
+def _greet(connection: Connection) -> None:
+    connection.open()
+    while not connection.accepted:
+        connection.step(1.0)
 
 
 def probe(broker: Broker, *, timeout_s: float = 10.0) -> None:
@@ -57,26 +74,28 @@ def probe(broker: Broker, *, timeout_s: float = 10.0) -> None:
         pass
 
 
-def deliver(broker: Broker, message: Message, *, timeout_s: float = 10.0) -> None:
-    """Connect, publish one message of QoS 1, wait for the broker to confirm it, and leave.
+def deliver(broker: Broker, messages: Sequence[Message], *, timeout_s: float = 10.0) -> None:
+    """Connect, publish messages of QoS 1, wait for the broker to confirm each, and leave.
 
     Raises BrokerError: one line with what was wrong and what to do.
     """
     answers: dict[int, Refusal | None] = {}
     with connected(broker, on_delivered=answers.__setitem__, timeout_s=timeout_s) as connection:
-        number = connection.send(message)
-        until_s = time.monotonic() + timeout_s
-        while number not in answers:
-            if time.monotonic() > until_s:
+        for message in messages:
+            number = connection.send(message)
+            until_s = time.monotonic() + timeout_s
+            while number not in answers:
+                if time.monotonic() > until_s:
+                    raise BrokerError(
+                        f"{broker}: did not confirm a message on {message.topic} within "
+                        f"{timeout_s:.0f} s"
+                    )
+                connection.step(1.0)
+            if (refusal := answers[number]) is not None:
                 raise BrokerError(
-                    f"{broker}: did not confirm a message on {message.topic} within "
-                    f"{timeout_s:.0f} s"
+                    f"{broker}: refused a message on {message.topic}: {refusal[1]}; check its "
+                    "access list"
                 )
-            connection.step(1.0)
-    if (refusal := answers[number]) is not None:
-        raise BrokerError(
-            f"{broker}: refused a message on {message.topic}: {refusal[1]}; check its access list"
-        )
 
 
 def read_retained(broker: Broker, topic: str, *, timeout_s: float = 2.0) -> bytes | None:

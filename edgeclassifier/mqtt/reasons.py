@@ -16,7 +16,7 @@ _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "H
 
 # MQTT 5 reason codes; paho translates those of 3.1.1 into them.
 _REFUSALS: Mapping[int, str] = {
-    132: "it does not speak this version of MQTT; try the other protocol, 5 or 3.1.1",
+    132: 'it does not speak this version of MQTT; set mqtt.protocol = "auto"',
     133: "it does not accept the client id {client_id!r}; choose another one",
     134: "wrong user name or password; check both, and the password file",
     135: "not authorized; check user name, password and the broker's access list",
@@ -55,6 +55,7 @@ CLOSED_EARLY = (
     "closed the connection without an answer; check that an MQTT broker listens on this port, "
     "and whether it wants TLS or a client certificate"
 )
+OLDER = '; if it knows MQTT 3.1.1 alone, set mqtt.protocol = "auto"'
 NOT_MQTT = "answered with something that is not MQTT; check the port, and whether it wants TLS"
 SILENT = "no sign of life within the keepalive time"
 _NO_TLS = "does not speak TLS on this port; by convention TLS is on 8883 and plain on 1883"

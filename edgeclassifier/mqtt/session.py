@@ -9,27 +9,25 @@ from typing import TYPE_CHECKING
 
 from edgeclassifier.contract.messages import Incoming, Message
 from edgeclassifier.contract.status import MqttStatus
-from edgeclassifier.errors import BrokerError, ConfigError
+from edgeclassifier.errors import ConfigError
 from edgeclassifier.host import threads
-from edgeclassifier.host.priority import be_nice
 from edgeclassifier.host.wakeup import WakeUp
 from edgeclassifier.mqtt.broker import Access, Broker
 from edgeclassifier.mqtt.delivery import Delivery
+from edgeclassifier.mqtt.orders import Orders
 from edgeclassifier.mqtt.outbox import Outbox
 from edgeclassifier.mqtt.retries import Retries
 from edgeclassifier.mqtt.subscriptions import Subscriptions
+from edgeclassifier.mqtt.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgeclassifier.buffer import Buffer
     from edgeclassifier.contract.status import BufferStatus
-    from edgeclassifier.mqtt.connection import Connection
 
 logger = logging.getLogger(__name__)
 
-_FAREWELL_SHARE = 0.25
-"""The part of the time to stop that is kept for the last message."""
 _GRACE_S = 0.5
 """What stop() adds to its time limit for the thread to come to its end."""
 _WRITE_S = 3.0
@@ -75,12 +73,8 @@ class Session:
             problems.append(f"MQTT: a queue of {max_queued} messages holds nothing")
         if problems:
             raise ConfigError(problems)
-        self._access = Access(broker=broker, will=will, subscriptions=subscriptions)
+        self._name = str(broker)
         self._ears: list[Callable[[Incoming], None]] = []
-        self._nice = nice
-        self._timeout_s = timeout_s
-        self._step_s = step_s
-        self._switch_s = switch_s
         self._buffer = buffer
         self._outbox = Outbox(
             buffer=buffer,
@@ -92,18 +86,22 @@ class Session:
             outbox=self._outbox, subscriptions=Subscriptions(subscriptions), confirm_s=confirm_s
         )
         self._retries = Retries(name=str(broker), min_s=reconnect_min_s, max_s=reconnect_max_s)
-        self._connections = 0
-        self._resumes = False
-        """Whether this broker has accepted this client before."""
-        self._lock = threading.Lock()
-        self._next_access: Access | None = None
-        self._stopping = False
-        self._interrupted = threading.Event()
-        """Set if the thread has something else to do."""
-        self._last: Message | None = None
-        self._stop_at_s = 0.0
-        self._thread: threading.Thread | None = None
+        self._orders = Orders()
         self._wake_up = WakeUp()
+        self._upkeep = Upkeep(
+            Access(broker=broker, will=will, subscriptions=subscriptions),
+            orders=self._orders,
+            outbox=self._outbox,
+            delivery=self._delivery,
+            retries=self._retries,
+            ears=self._ears,
+            wake_up=self._wake_up,
+            nice=nice,
+            timeout_s=timeout_s,
+            step_s=step_s,
+            switch_s=switch_s,
+        )
+        self._thread: threading.Thread | None = None
 
     @property
     def connected(self) -> bool:
@@ -126,7 +124,8 @@ class Session:
             published=self._outbox.published,
             dropped=sum(drops.values()),
             drops=drops,
-            reconnects=max(0, self._connections - 1),
+            protocol=self._upkeep.protocol,
+            reconnects=max(0, self._upkeep.connections - 1),
             last_error=self._retries.last_error,
         )
 
@@ -148,7 +147,7 @@ class Session:
     def start(self) -> None:
         """Connect in the background, and stay connected. Returns at once, broker or not."""
         self._buffer.start(on_ready=self._wake_up.ring)
-        self._thread = threads.start(self._run, name="mqtt")
+        self._thread = threads.start(self._upkeep.run, name="mqtt")
 
     def listen(self, hear: Callable[[Incoming], None]) -> None:
         """Call `hear` with what comes in, in the session's thread. It must not wait or raise."""
@@ -181,10 +180,9 @@ class Session:
         """
         if problems := broker.problems():
             raise ConfigError(problems)
-        with self._lock:
+        with self._orders.lock:
             self._outbox.move(last=farewell)
-            self._next_access = Access(broker=broker, will=will, subscriptions=subscriptions)
-            self._interrupted.set()
+            self._orders.switch(Access(broker=broker, will=will, subscriptions=subscriptions))
         self._wake_up.ring()
 
     def stop(self, *, last: Message | None, timeout_s: float) -> None:
@@ -194,11 +192,7 @@ class Session:
         hangs. What is not delivered stays in a buffer on disk; if `last` is not confirmed, the
         connection is cut, and the broker sends the will.
         """
-        with self._lock:
-            self._last = last
-            self._stop_at_s = time.monotonic() + timeout_s
-            self._stopping = True
-            self._interrupted.set()
+        self._orders.stop(last=last, at_s=time.monotonic() + timeout_s)
         self._outbox.close()
         self._wake_up.ring()
         if self._thread is None:
@@ -207,93 +201,5 @@ class Session:
             self._thread.join(timeout_s + _GRACE_S)
         if self.alive:
             # A name service can take very long. The thread will find that it is to end.
-            logger.debug("%s: left behind while connecting", self._access.broker)
+            logger.debug("%s: left behind while connecting", self._name)
         self._buffer.close(timeout_s=_WRITE_S)
-
-    def _run(self) -> None:
-        from edgeclassifier.mqtt.connection import Connection, RefusedError
-        from edgeclassifier.mqtt.listener import Listener
-
-        while not self._stopping:
-            access = self._access
-            connection = Connection(
-                broker=access.broker,
-                will=access.will,
-                wake=self._wake_up,
-                on_delivered=self._delivery.note_answer,
-                listener=Listener(self._ears, on_answers=self._delivery.note_subscribed),
-                timeout_s=self._timeout_s,
-            )
-            wait_s = 0.0
-            try:
-                self._attempt(connection)
-            except BrokerError as error:
-                wait_s = self._retries.wait_s(
-                    error,
-                    for_good=isinstance(error, RefusedError),
-                    soon=connection.accepted and self._delivery.suspicious,
-                    quiet=self._interrupted.is_set(),
-                )
-            finally:
-                connection.close(politely=False)
-            self._interrupted.wait(wait_s)
-            self._follow_switch()
-        self._wake_up.close()
-
-    def _follow_switch(self) -> None:
-        with self._lock:
-            if self._next_access is None or self._stopping:
-                return
-            self._access, self._next_access = self._next_access, None
-            self._interrupted.clear()
-        self._delivery.move(Subscriptions(self._access.subscriptions))
-        self._resumes = False
-        self._retries.begin(str(self._access.broker))
-
-    def _attempt(self, connection: Connection) -> None:
-        connection.open(resume=self._resumes)
-        while not connection.accepted:
-            if self._interrupted.is_set():
-                return
-            connection.step(self._step_s)
-        # Not before: until then the first message is waited for.
-        be_nice(self._nice)
-        self._connections += 1
-        self._resumes = True
-        self._delivery.begin(connection)
-        self._retries.note_up()
-        try:
-            self._serve(connection)
-            self._leave(connection)
-        finally:
-            self._delivery.end(connection.ending)
-
-    def _serve(self, connection: Connection) -> None:
-        steady_after_s = self._retries.steady_after_s
-        steady_at_s: float | None = time.monotonic() + steady_after_s
-        while not self._interrupted.is_set():
-            self._delivery.send_waiting(connection)
-            if steady_at_s is not None and time.monotonic() >= steady_at_s:
-                steady_at_s = None
-                self._retries.note_steady()
-            connection.step(min(self._step_s, steady_after_s, self._delivery.due_in_s()))
-            self._delivery.check(connection)
-
-    def _leave(self, connection: Connection) -> None:
-        with self._lock:
-            switching, stopping = self._next_access is not None, self._stopping
-        if switching:
-            # Also if the switch came a moment before this connection stood.
-            self._outbox.part(last=None)
-            until_s = time.monotonic() + self._switch_s
-        else:
-            until_s = self._stop_at_s
-            kept_back = 0 if self._last is None else _FAREWELL_SHARE
-            share_s = kept_back * (until_s - time.monotonic())
-            self._delivery.send_everything(connection, until_s=until_s - share_s)
-            self._outbox.part(last=self._last)
-        if stopping:
-            until_s = min(until_s, self._stop_at_s)
-        # Else the will has to say what the farewell could not.
-        if self._delivery.finish(connection, until_s=until_s) or not self._outbox.has_farewell:
-            connection.close(politely=True)

@@ -300,7 +300,7 @@ def test_a_broker_of_another_protocol_version() -> None:
         sock.sendall(b"\x20\x02\x00\x01")
 
     with server(refuse) as port:
-        assert "try the other protocol, 5 or 3.1.1" in why_not(port, protocol="5")
+        assert 'set mqtt.protocol = "auto"' in why_not(port, protocol="5")
         assert why_not(port, protocol="3.1.1")
 
 

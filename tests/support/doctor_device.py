@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgeclassifier.compose import broker as compose_broker
+from edgeclassifier.compose import probes
 from edgeclassifier.compose.model import BUNDLED_MODEL
 from edgeclassifier.doctor.examination import CHECKS, Check, examine
 from edgeclassifier.doctor.findings import Finding, Level
@@ -98,10 +98,10 @@ class Device:
             ),
         }
         self.probe: Callable[[], None] = lambda: None
-        monkeypatch.setattr(compose_broker, "probe_broker", lambda _access: self.probe())
+        monkeypatch.setattr(probes, "probe_broker", lambda _access: self.probe())
         self.health: dict[str, Any] | None = None
         """What the broker has retained of the daemon's health."""
-        monkeypatch.setattr(compose_broker, "last_health", lambda *_: self.health)
+        monkeypatch.setattr(probes, "last_health", lambda *_: self.health)
         self.record()
 
     def record(self) -> None:

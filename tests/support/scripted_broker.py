@@ -40,6 +40,14 @@ class Link:
     began_s: float = field(default_factory=time.monotonic)
     connect: bytes = b""
     """The body of its CONNECT."""
+
+    @property
+    def client_id(self) -> str:
+        """The name that the client gave itself."""
+        at = 10 + (1 + self.connect[10] if self.v5 else 0)
+        [length] = struct.unpack_from("!H", self.connect, at)
+        return self.connect[at + 2 : at + 2 + length].decode()
+
     confirmed: list[int] = field(default_factory=list)
     """Numbers of its PUBACKs."""
 

@@ -3,6 +3,7 @@
 import errno
 import socket
 import ssl
+from pathlib import Path
 
 from edgeclassifier.errors import BrokerError, ConfigError
 from edgeclassifier.mqtt.connection import RefusedError
@@ -66,6 +67,15 @@ def a_wrong_password(device: Device) -> None:
 @case("broker.refused")
 def a_broker_that_is_too_busy(device: Device) -> None:
     broker(device, BrokerError("connection refused by the broker: it says that it is too busy"))
+
+
+@case("broker.refused_test")
+def a_client_id_that_is_not_the_daemons(device: Device) -> None:
+    state = Path(device.settings["device.state_directory"])
+    state.mkdir()
+    (state / "lock").symlink_to("not-to-be-followed")
+    device.start(4711, "/opt/x/bin/edgeclassifier", "run")
+    broker(device, RefusedError("connection refused by the broker: not authorized"))
 
 
 @case("broker.no_mqtt")
