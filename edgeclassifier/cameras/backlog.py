@@ -24,8 +24,9 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._pieces)
 
-    def put(self, piece: Piece) -> None:
-        """Add the newest piece."""
+    def put(self, piece: Piece) -> bool:
+        """Add the newest piece; say whether it makes one superfluous that nobody has taken."""
+        replaces = piece.is_key and bool(self._pieces)
         if piece.is_key:
             self.clear()
             self._waits_for_key = False
@@ -35,6 +36,7 @@ class Backlog:
             self._pieces.append(piece)
             self._bytes += piece.size
             self.newest_s = piece.arrived_s
+        return replaces
 
     def take(self, before_s: float) -> tuple[Piece, bool] | None:
         """Return the oldest piece, and whether others before it were left out.

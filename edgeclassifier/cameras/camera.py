@@ -57,7 +57,8 @@ class Pace:
     def sleep(self, timeout_s: float) -> bool:
         """Sleep until the next frame is due, `timeout_s` at most; say whether it is due."""
         wait_s = self.wait_s()
-        time.sleep(min(wait_s, max(0.0, timeout_s)))
+        if wait_s:
+            time.sleep(min(wait_s, max(0.0, timeout_s)))
         return wait_s <= timeout_s
 
     def taken(self) -> None:

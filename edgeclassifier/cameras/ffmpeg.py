@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from av import FFmpegError
     from av.container import InputContainer
     from av.video.frame import VideoFrame
+    from av.video.reformatter import VideoReformatter
 
 _FULL_HD = 1920 * 1080
 _ODDEST_ASPECT = 4
@@ -124,32 +125,44 @@ def pixel_aspect(container: "InputContainer") -> Fraction | None:
     return aspect if aspect and 1 / _ODDEST_ASPECT <= aspect <= _ODDEST_ASPECT else None
 
 
-def to_rgb(frame: "VideoFrame", *, aspect: Fraction | None = None) -> NDArray[np.uint8]:
-    """Convert a decoded frame to height x width x 3 in RGB, colours in full range.
+class Converter:
+    """Turns the decoded frames of one camera into RGB, in one thread.
 
-    Its pixels, `aspect` times as wide as high, become square. A frame that its stream says lies on
-    its side, or is mirrored, comes as an upright view.
+    It keeps FFmpeg's tables from frame to frame: making them takes as long as using them.
     """
-    from av.video.reformatter import ColorRange
 
-    width, height = _with_square_pixels(frame.width, frame.height, aspect)
-    if frame.format.is_rgb:
-        pixels = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
-    else:
-        # Stated for both sides: older PyAV does not take the source's range from the frame, and
-        # takes no notice of what is the same on both sides.
-        matrix = _matrix(frame)
-        full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith(("yuvj", "gr"))
-        pixels = frame.reformat(
-            width=width,
-            height=height,
-            format="rgb24",
-            src_colorspace=matrix,
-            dst_colorspace=_BT601 if matrix != _BT601 else _BT709,
-            src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
-            dst_color_range=ColorRange.JPEG,
-        ).to_ndarray()
-    return _orientation(frame).turn(np.asarray(pixels, np.uint8))
+    def __init__(self) -> None:
+        self._reformatter: VideoReformatter | None = None
+
+    def to_rgb(self, frame: "VideoFrame", *, aspect: Fraction | None = None) -> NDArray[np.uint8]:
+        """Convert a frame to height x width x 3 in RGB, colours in full range.
+
+        Its pixels, `aspect` times as wide as high, become square. A frame that its stream says
+        lies on its side, or is mirrored, comes as an upright view.
+        """
+        from av.video.reformatter import ColorRange, VideoReformatter
+
+        reformatter = self._reformatter = self._reformatter or VideoReformatter()
+        width, height = _with_square_pixels(frame.width, frame.height, aspect)
+        if frame.format.is_rgb:
+            rgb = reformatter.reformat(frame, width=width, height=height, format="rgb24")
+        else:
+            # Stated for both sides: older PyAV does not take the source's range from the frame,
+            # and takes no notice of what is the same on both sides.
+            matrix = _matrix(frame)
+            name = frame.format.name
+            full = frame.color_range == ColorRange.JPEG or name.startswith(("yuvj", "gr"))
+            rgb = reformatter.reformat(
+                frame,
+                width=width,
+                height=height,
+                format="rgb24",
+                src_colorspace=matrix,
+                dst_colorspace=_BT601 if matrix != _BT601 else _BT709,
+                src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+                dst_color_range=ColorRange.JPEG,
+            )
+        return _orientation(frame).turn(np.asarray(rgb.to_ndarray(), np.uint8))
 
 
 def _with_square_pixels(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from edgeclassifier.errors import CameraError
 SNAPSHOT_RATE_HZ = 1.0
 """How often a camera is asked for a picture if `max_rate_hz` is 0."""
 
-_CHUNK_BYTES = 64 * 1024
+_CHUNK_BYTES = 256 * 1024
 # Within so many bytes an answer of unknown type has shown what it is.
 _SNIFFED_BYTES = 4096
 _JPEG_FORMATS = frozenset({"", "mjpeg", "mpjpeg", "jpeg_pipe", "image2", "image2pipe"})

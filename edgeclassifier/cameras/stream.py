@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 from edgeclassifier.cameras.camera import FrameFactory, Pace
 from edgeclassifier.cameras.ffmpeg import (
+    Converter,
     local_file,
     not_for_ffmpeg,
     open_video,
     pixel_aspect,
-    to_rgb,
 )
 from edgeclassifier.cameras.httpcamera import HttpCamera, open_http
 from edgeclassifier.cameras.live import LiveReader
 from edgeclassifier.cameras.source import MAX_PIXELS, Source
 from edgeclassifier.cameras.stills import SizeLimit
 from edgeclassifier.cameras.video import VideoSource, WholeFrames, packets
-from edgeclassifier.contract.frame import Frame
+from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.orientation import UPRIGHT, Orientation
 from edgeclassifier.errors import CameraError, CameraTimeout
 from edgeclassifier.host.redaction import redact
@@ -79,6 +79,7 @@ class StreamCamera:
         self._limit = SizeLimit(name=self._name, max_pixels=max_pixels)
         self._source: LiveReader | _VideoFile | None = None
         self._unreadable_before = 0
+        self._converter = Converter()
         self._aspect: Fraction | None = None
 
     @property
@@ -124,7 +125,7 @@ class StreamCamera:
             frame = self._source.next()
             if frame is None:
                 return None
-            return self._frames.frame(to_rgb(frame, aspect=self._aspect), origin=self._name)
+            return self._frames.frame(self._to_rgb(frame), origin=self._name)
         if self._source is None:
             raise CameraError(f"{self._name}: is not open")
         deadline_s = time.monotonic() + timeout_s
@@ -137,7 +138,7 @@ class StreamCamera:
         captured = self._source.next(max(0.0, deadline_s - time.monotonic()))
         self._pace.taken()
         return self._frames.frame(
-            to_rgb(captured.frame, aspect=self._aspect),
+            self._to_rgb(captured.frame),
             origin=self._name,
             monotonic_s=captured.monotonic_s,
         )
@@ -148,6 +149,9 @@ class StreamCamera:
         if source is not None:
             source.stop(_CLOSE_TIMEOUT_S)
             self._unreadable_before += source.unreadable
+
+    def _to_rgb(self, frame: "VideoFrame") -> Pixels:
+        return self._converter.to_rgb(frame, aspect=self._aspect)
 
     def _connect(self) -> Source:
         if self._url.lower().startswith(("http://", "https://")):

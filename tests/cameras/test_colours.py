@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.clips import BT601, BT709, BT2020, clip, yuv_clip
 
-from edgeclassifier.cameras.ffmpeg import open_video, pixel_aspect, to_rgb
+from edgeclassifier.cameras.ffmpeg import Converter, open_video, pixel_aspect
 from edgeclassifier.cameras.stream import StreamCamera
 from edgeclassifier.contract.frame import Pixels
 
@@ -115,6 +115,27 @@ def test_the_colours_of_stretched_pixels_are_the_same(tmp_path: Path) -> None:
         assert pixel_aspect(container) in (None, 1)
         frame = next(container.decode(video=0))
         assert frame is not None
-        pixels = to_rgb(frame, aspect=Fraction(3, 4))
+        pixels = Converter().to_rgb(frame, aspect=Fraction(3, 4))
     assert pixels.shape == (960, 1280, 3)
     np.testing.assert_allclose(pixels.mean(axis=(0, 1)), COLOURS[0], atol=4)
+
+
+def test_the_frame_before_does_not_change_the_colours_of_the_next(tmp_path: Path) -> None:
+    converter = Converter()
+    for _ in range(2):
+        for weights, colorspace, full_range in (
+            (BT709, 1, False),
+            (BT601, 6, True),
+            (BT709, 1, True),
+        ):
+            path = yuv_clip(
+                tmp_path / "clip.mp4",
+                COLOURS[1],
+                size=SD,
+                weights=weights,
+                colorspace=colorspace,
+                full_range=full_range,
+            )
+            with open_video(str(path), options={}, timeout_s=5) as container:
+                pixels = converter.to_rgb(next(container.decode(video=0)))
+            np.testing.assert_allclose(pixels.mean(axis=(0, 1)), COLOURS[1], atol=4)
