@@ -30,7 +30,7 @@ from edgeclassifier.models.catalogue import CATALOGUE
 from edgeclassifier.models.soundness import limit_resources, run_once
 from support.fuzz.mutations import mutate, truncate
 from support.fuzz.structure import structure
-from support.fuzz.targets import assert_one_line
+from support.fuzz.target import assert_one_line
 
 ACCEPTED, REFUSED, FAULT = "accepted", "refused", "fault"
 _CODES = {0: ACCEPTED, 1: REFUSED, 2: FAULT}

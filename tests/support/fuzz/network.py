@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgeclassifier.cameras.http import HttpClient
 from edgeclassifier.cameras.httpauth import Credentials, best, challenges
-from edgeclassifier.cameras.mjpeg import MAX_PICTURE_BYTES, JpegScanner, picture_size
+from edgeclassifier.cameras.mjpeg import MAX_PICTURE_BYTES, Jpeg, JpegScanner, picture_size
 from edgeclassifier.contract.messages import Incoming
 from edgeclassifier.daemon.requests import matches, read_request
 from edgeclassifier.errors import CameraError
@@ -62,7 +62,7 @@ def response_topic(data: bytes, folder: Path) -> bool:  # noqa: ARG001 - a targe
 def stream(data: bytes, folder: Path) -> bool:  # noqa: ARG001 - a target
     """Pictures are found in any pieces, each within its bound; the first byte is their size."""
     scanner, size = JpegScanner(boundary=b"frame"), 1 + 16 * (data[0] if data else 0)
-    found = []
+    found: list[Jpeg] = []
     try:
         for start in range(0, len(data), size):
             found += scanner.feed(data[start : start + size])
