@@ -1,0 +1,1 @@
+"""Everything that attackers do to a running daemon, with figures: `python -m attack`."""
