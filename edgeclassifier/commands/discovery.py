@@ -29,7 +29,8 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
         "--remove",
         action="store_true",
         help="take the device and its entities out of Home Assistant, through the broker of the "
-        "configuration; set homeassistant.enabled = false before, or the daemon brings it back",
+        "configuration, and all that this one retains of the device unless the daemon runs; set "
+        "homeassistant.enabled = false before, or the daemon brings it back",
     )
     add_model_option(parser)
     add_config_options(parser)
@@ -52,17 +53,24 @@ def run(args: argparse.Namespace) -> int:
 def _remove(config: "Config") -> None:
     from edgeclassifier.compose.identity import device_id
     from edgeclassifier.compose.probes import deliver, make_probe
-    from edgeclassifier.compose.publisher import discovery_removal
+    from edgeclassifier.compose.publisher import discovery_removal, retained_topics
+    from edgeclassifier.daemon.announced import emptied, forget_announced, read_announced
     from edgeclassifier.doctor.machine import Machine
     from edgeclassifier.doctor.subject import Subject
 
-    message = discovery_removal(config)
     subject = Subject(machine=Machine(), config=config)
     probe = make_probe(
         config.mqtt, device=device_id(config.device.id), daemon_runs=subject.daemon_runs
     )
-    deliver(probe, [message])
+    recorded = read_announced(subject.state_directory)
+    if subject.daemon_runs:
+        recorded = tuple(each for each in recorded if each not in retained_topics(config))
+    topics = dict.fromkeys((discovery_removal(config).topic, *recorded))
+    deliver(probe, [emptied(topic) for topic in topics])
     access = probe.access
-    sys.stdout.write(f"removed {message.topic} from {access.host}:{access.port}\n")
+    for topic in topics:
+        sys.stdout.write(f"removed {topic} from {access.host}:{access.port}\n")
+    if not subject.daemon_runs:
+        forget_announced(subject.state_directory)
     if config.homeassistant.enabled:
         report("homeassistant.enabled is true: a daemon that runs brings it back")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgeclassifier.mqtt.session import Session
 
 _MAX_QUEUED = 1000
+_MARGIN_S = 5.0
 _BUFFER_FILE = "buffer.sqlite"
 
 
@@ -101,6 +102,12 @@ def _build_buffer(config: BufferConfig, state_directory: Path | None) -> "Buffer
     if path is None:
         raise ConfigError([NO_FOLDER])
     return DiskBuffer(path=path, max_bytes=max_bytes, write_interval_s=config.write_interval_s)
+
+
+def will_wait_s(config: MqttConfig) -> float:
+    """Return how long after the end of a connection a broker may publish its last will."""
+    # A connection of which nothing is heard is given up after one and a half of its keepalives.
+    return 1.5 * config.keepalive_s + config.will_delay_s + _MARGIN_S
 
 
 def _path(configured: str) -> Path | None:

@@ -7,19 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeclassifier.compose.accelerator import compiled_model
-from edgeclassifier.compose.broker import broker_access, subscriptions
+from edgeclassifier.compose.broker import broker_access, subscriptions, will_wait_s
 from edgeclassifier.compose.camera import camera_settings, idle_settings
 from edgeclassifier.compose.engine import build_inference
 from edgeclassifier.compose.golden import judge, try_model
 from edgeclassifier.compose.model import find_model
 from edgeclassifier.compose.names import check_names, name_problems
 from edgeclassifier.compose.packages import require_packages
-from edgeclassifier.compose.publisher import publisher_settings, state_rules
+from edgeclassifier.compose.publisher import (
+    discovery_removal,
+    publisher_settings,
+    retained_topics,
+    state_rules,
+)
 from edgeclassifier.config import Config
 from edgeclassifier.config.changes import at, at_next_start, changed_keys
 from edgeclassifier.config.options import CAMERA, IDLE, LOG, MODEL, PUBLISHING, SESSION
 from edgeclassifier.contract.messages import offline, online
 from edgeclassifier.contract.plain import Plain, plain_data
+from edgeclassifier.daemon.announced import Announced
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reload import Plan
 from edgeclassifier.daemon.reporter import Reporter
@@ -48,6 +54,7 @@ class Changes(Plain):
     publisher: Publisher
     reporter: Reporter
     requests: RequestHandler
+    announced: Announced
     on_new_session: Callable[[], None]
 
     def steps(self, old: Config, new: Config, changed: frozenset[str]) -> list[Step]:
@@ -91,6 +98,7 @@ class Changes(Plain):
     def _new_session(self, old: Config, new: Config) -> Step:
         before, topics = (publisher_settings(each).topics for each in (old, new))
         access = broker_access(new.mqtt, device=topics.device)
+        self.announced.remember(retained_topics(new))
 
         def switch() -> None:
             with self.reporter.held():
@@ -103,6 +111,7 @@ class Changes(Plain):
                 self.session.publish(online(topics))
                 # Also has everything retained published again: it went with the old connection.
                 self._configure(new)
+            follow_names(self.announced, new, announces=old.homeassistant.enabled)
             self.on_new_session()
 
         return switch
@@ -112,6 +121,18 @@ class Changes(Plain):
         self.requests.base = settings.topics.base
         self.publisher.configure(settings)
         self.reporter.configure(topics=settings.topics, interval_s=config.mqtt.health_interval_s)
+
+
+def follow_names(announced: Announced, config: Config, *, announces: bool = False) -> None:
+    """Clear what the broker retains under other names than those of `config`.
+
+    With `announces`, Home Assistant is told of the device whatever `config` says: until the next
+    start.
+    """
+    topics = retained_topics(config)
+    if announces:
+        topics = (*topics, discovery_removal(config).topic)
+    announced.use(topics, will_after_s=will_wait_s(config.mqtt))
 
 
 def _new_model(config: Config, *, tried: bool) -> "Inference":

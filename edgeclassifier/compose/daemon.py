@@ -8,19 +8,20 @@ from pathlib import Path
 
 from edgeclassifier.compose.broker import broker_access, build_session, subscriptions
 from edgeclassifier.compose.camera import camera_settings, idle_settings
-from edgeclassifier.compose.changes import Changes, Planner
+from edgeclassifier.compose.changes import Changes, Planner, follow_names
 from edgeclassifier.compose.clients import told_where
 from edgeclassifier.compose.engine import around_interpreter_nice
 from edgeclassifier.compose.guests import Host, build_guests
 from edgeclassifier.compose.model import configured_model_name, model_names
 from edgeclassifier.compose.packages import require_packages
-from edgeclassifier.compose.publisher import publisher_settings, state_rules
+from edgeclassifier.compose.publisher import publisher_settings, retained_topics, state_rules
 from edgeclassifier.compose.start import choose, load
 from edgeclassifier.config import Config
 from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.contract.messages import Payloads, offline, online
 from edgeclassifier.contract.status import Crash
 from edgeclassifier.daemon.actions import Actions
+from edgeclassifier.daemon.announced import Announced
 from edgeclassifier.daemon.commentary import Commentary
 from edgeclassifier.daemon.description import Description
 from edgeclassifier.daemon.loop import Daemon, Observer
@@ -82,6 +83,9 @@ def run_daemon(
         subscriptions=subscriptions(config, settings.topics),
     )
     session.listen(requests.receive)
+    announced = Announced(state_directory, publish=session.publish)
+    session.on_cleared(announced.note_cleared)
+    announced.remember(retained_topics(config))
     nice = around_interpreter_nice(config.model)
     models = ModelSlot()
     pipeline = Pipeline(
@@ -107,6 +111,7 @@ def run_daemon(
             session.start,
             stop=lambda: session.stop(last=publisher.farewell, timeout_s=_STOP_S),
         )
+        running.start("announced", lambda: follow_names(announced, config), stop=announced.stop)
         running.start("pipeline", pipeline.open, stop=pipeline.close)
         running.start("systemd", lambda: None, stop=notifier.stopping)
 
@@ -148,6 +153,7 @@ def run_daemon(
             publisher=publisher,
             reporter=reporter,
             requests=requests,
+            announced=announced,
             on_new_session=lambda: _call(on_new_session),
         )
         planner = Planner(config, reread=lambda: overrides.apply(reread()), changes=changes)
@@ -169,6 +175,7 @@ def run_daemon(
             config,
             Host(
                 session=session,
+                announced=announced,
                 reporter=reporter,
                 reload=reload,
                 description=description,

@@ -11,6 +11,7 @@ from edgeclassifier.config import Config
 from edgeclassifier.contract.messages import Incoming
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.daemon.actions import Actions
+from edgeclassifier.daemon.announced import Announced
 from edgeclassifier.daemon.description import Description
 from edgeclassifier.daemon.guests import Guest, Guests, MakeGuest
 from edgeclassifier.daemon.loop import Observer
@@ -33,6 +34,7 @@ class Host(Plain):
     """What the guests are shown of the daemon."""
 
     session: Session
+    announced: Announced
     reporter: Reporter
     reload: Reload
     description: Description
@@ -79,7 +81,7 @@ class _HomeAssistant:
 
         host = self._host
         self._announcer = Announcer(
-            publish=host.session.publish,
+            publish=host.announced.publish,
             make=lambda: discovery(host.reload.config),
             on_death=on_death,
         )

@@ -62,6 +62,13 @@ def discovery(config: Config) -> Message:
     )
 
 
+def retained_topics(config: Config) -> tuple[str, ...]:
+    """Name the topics on which the broker is told to retain something."""
+    topics = topics_of(config)
+    device = (topics.availability, topics.info, topics.health, topics.state)
+    return (*device, discovery_removal(config).topic) if config.homeassistant.enabled else device
+
+
 def discovery_removal(config: Config) -> Message:
     """Take the device out of Home Assistant."""
     from edgeclassifier.homeassistant import removal_message

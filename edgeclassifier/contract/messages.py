@@ -37,6 +37,11 @@ class Message:
     once: bool = False
     """Gets one try: it is not sent again if the connection is lost before it is confirmed."""
 
+    @property
+    def clears(self) -> bool:
+        """Whether it takes away what the broker retains on its topic."""
+        return self.retain and not self.payload
+
     def __post_init__(self) -> None:
         if not self.topic or any(character in self.topic for character in "+#\0"):
             raise ValueError(f"not a topic to publish on: {self.topic!r}")

@@ -81,6 +81,14 @@ class Births:
         elif topic in self._newest:
             self.owed.setdefault(topic)
 
+    def forget(self, message: Message) -> None:
+        """Send a message no more, unless it has a successor."""
+        topic = message.topic
+        for newest, owed in ((self._newest, self.owed), (self.standing, self.owed_standing)):
+            if topic in newest and newest[topic].message.clears:
+                del newest[topic]
+                owed.pop(topic, None)
+
     def clear(self) -> None:
         """Forget everything: the next broker gets another birth."""
         self._newest.clear()

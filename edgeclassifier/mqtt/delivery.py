@@ -12,7 +12,7 @@ from edgeclassifier.mqtt import codes
 from edgeclassifier.mqtt.suspects import MOST_LOSSES, Suspects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from edgeclassifier.contract.messages import Message
     from edgeclassifier.mqtt.connection import Connection, Refusal
@@ -59,6 +59,8 @@ class Delivery:
         """Whether a ping is under way, this connection has answered one, and it was given up."""
         self.suspicious = False
         """Whether the last connection was lost over something that is to be found out soon."""
+        self.on_cleared: list[Callable[[str], None]] = []
+        """Are called with each topic on which nothing is retained any more, and must not wait."""
         self._complaints: set[tuple[str, str]] = set()
         self._problems: dict[str, str] = {}
 
@@ -152,6 +154,9 @@ class Delivery:
             return
         if refusal is None:
             self._outbox.confirm(parcel)
+            if parcel.message.clears:
+                for call in self.on_cleared:
+                    call(parcel.message.topic)
         else:
             self._note_refusal(parcel, *refusal)
         if parcel.message.qos:

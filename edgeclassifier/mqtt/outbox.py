@@ -80,11 +80,6 @@ class Outbox:
         return {**drops, "buffer": self._buffer.status().dropped}
 
     @property
-    def dropped(self) -> int:
-        """How many these are, without those that the buffer has dropped."""
-        return self._drops.total()
-
-    @property
     def pending(self) -> int:
         """Messages that wait or are under way, those in the buffer included."""
         with self._lock:
@@ -218,6 +213,8 @@ class Outbox:
             del self._under_way[parcel]
             if isinstance(parcel, Kept):
                 self._buffer.remove(parcel)
+            if parcel.message.clears:
+                self._births.forget(parcel.message)
             if self._holds.topics:
                 self._holds.confirmed(parcel, now_s=time.monotonic())
             self.acknowledged += 1

@@ -153,6 +153,10 @@ class Session:
         """Call `hear` with what comes in, in the session's thread. It must not wait or raise."""
         self._ears.append(hear)
 
+    def on_cleared(self, call: Callable[[str], None]) -> None:
+        """Call with each topic that an empty retained message has cleared, as listen() does."""
+        self._delivery.on_cleared.append(call)
+
     def publish(self, message: Message) -> bool:
         """Accept a message for delivery. Never blocks; False means that it is dropped.
 

@@ -123,7 +123,9 @@ def test_nothing_is_missed_and_nothing_is_taken_twice(tmp_path: Path) -> None:
                 daemon.stop()
                 assert daemon.wait() == 0, daemon.lines
             assert first.says("porch: offline")
-            site.settings["device"]["id"] = "shed"
+            # Another device: the same one would take its earlier name from the broker.
+            shed = {"id": "shed", "state_directory": str(site.folder / "shed")}
+            site.settings["device"] |= shed
             daemon = running.enter_context(site.daemon())
             assert daemon.wait_for_line("connected"), daemon.lines
             assert wait_until(lambda: len(first.numbers("shed")) > 20), daemon.lines

@@ -260,7 +260,7 @@ def test_what_was_left_out_is_sent_again() -> None:
     outbox.add(Message(topic="info", payload=b"1", retain=True))
     outbox.add(Message(topic="info", payload=b"2", retain=True))
     assert outbox.take(window=20) is None
-    assert outbox.dropped == 0, "the newest of a retained topic waits"
+    assert not any(outbox.drops.values()), "the newest of a retained topic waits"
     now_s[0] = 60.0
     parcel = outbox.take(window=20)
     assert parcel is not None
