@@ -33,6 +33,10 @@ class _Server(NamedTuple):
     port: int
 
 
+class UnavailableError(CameraError):
+    """The server answers, but not with what was asked for; it may do so the next time."""
+
+
 class HttpClient:
     """Sends GET requests for one URL: with its password, to where it redirects, kept alive."""
 
@@ -56,7 +60,8 @@ class HttpClient:
     def get(self) -> http.client.HTTPResponse:
         """Ask, and return the answer once it is a good one, its content unread.
 
-        Raises CameraError, in the words of the server's refusal.
+        Raises CameraError, in the words of the server's refusal; UnavailableError if that need not
+        be so the next time.
         """
         url, redirects, asked = self._url, 0, 0
         while True:
@@ -65,14 +70,15 @@ class HttpClient:
                 redirects += 1
                 if redirects > _MOST_REDIRECTS:
                     raise CameraError(f"{self.name}: redirects in a circle")
-                url = urljoin(url, location)
+                url = self._redirected(url, location)
             elif answer.status == 401:  # noqa: PLR2004  # as everybody knows it
                 asked += 1
                 self._take_challenge(answer, url, asked)
             elif answer.status in range(200, 300):
                 return answer
             else:
-                raise CameraError(f"{self.name}: {_reason(answer.status)}")
+                kind = CameraError if answer.status == 403 else UnavailableError  # noqa: PLR2004
+                raise kind(f"{self.name}: {_reason(answer.status)}")
 
     @property
     def unknown_to_ffmpeg(self) -> str | None:
@@ -190,6 +196,12 @@ class HttpClient:
         if chosen is None or not again:
             raise CameraError(f"{self.name}: {_reason(401)}")
         self._credentials.answer(chosen)
+
+    def _redirected(self, url: str, location: str) -> str:
+        try:
+            return urljoin(url, location)
+        except ValueError:
+            raise CameraError(f"{self.name}: redirects to what is no URL") from None
 
     def _is_home(self, server: _Server) -> bool:
         """Say whether the password may be sent there."""

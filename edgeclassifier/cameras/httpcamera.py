@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from edgeclassifier.cameras.camera import Pace
-from edgeclassifier.cameras.http import HttpClient
+from edgeclassifier.cameras.http import HttpClient, UnavailableError
 from edgeclassifier.cameras.mjpeg import MAX_PICTURE_BYTES, Jpeg, JpegScanner
 from edgeclassifier.cameras.source import Captured, Piece
 from edgeclassifier.cameras.stills import SizeLimit, StillDecoder, codec_of
@@ -21,7 +21,10 @@ _SNIFFED_BYTES = 4096
 _JPEG_FORMATS = frozenset({"", "mjpeg", "mpjpeg", "jpeg_pipe", "image2", "image2pipe"})
 _JPEG = b"\xff\xd8\xff"
 _HEADERS = re.compile(rb"[\t\r\n\x20-\x7e]*")
-_PAGES = frozenset({"text/html", "application/xhtml+xml"})
+_PAGES = frozenset({"text/html", "application/xhtml+xml", "application/json"})
+_PAGE = re.compile(rb"\s*(?:<!doctype html|<html)", re.IGNORECASE)
+# A camera that is busy may answer so many requests in a row with an error or without a picture.
+_MOST_FAILURES = 5
 
 
 def open_http(
@@ -78,10 +81,12 @@ class _Answer:
         return self.kind.startswith("image/") and codec_of(self._seen) is not None
 
     def refuse_pages(self) -> None:
-        """Raise CameraError if it is meant for a browser."""
-        if self.kind in _PAGES:
+        """Raise CameraError if it is meant for a browser, or empty."""
+        if self._ended and not self._seen:
+            raise CameraError(f"{self._client.name}: answers without a picture")
+        if self.kind in _PAGES or _PAGE.match(self._seen):
             raise CameraError(
-                f"{self._client.name}: answers with a page ({self.kind}): "
+                f"{self._client.name}: answers with a page ({self.kind or 'HTML'}): "
                 "check that the URL is the one that sends video or pictures"
             )
 
@@ -114,6 +119,7 @@ class HttpCamera:
         self._pace = Pace(rate_hz=rate_hz)
         self._decoder = StillDecoder(limit=limit)
         self._broken_parts = 0
+        self._failure: CameraError | None = None
 
     @property
     def unreadable(self) -> int:
@@ -127,21 +133,39 @@ class HttpCamera:
 
     def pieces(self, wait: Callable[[float], bool]) -> Iterator[Piece]:
         """Receive pictures until the stream ends. Raises CameraError if the connection breaks."""
-        answer = self._answer
+        answer: _Answer | None = self._answer
+        failures = 0
         while True:
             count = 0
-            for picture, arrived_s in self._pictures(answer):
-                count += 1
-                size = len(picture.data)
-                yield Piece(data=picture, arrived_s=arrived_s, size=size, is_key=True)
-            if count == 0:
-                raise CameraError(f"{self._client.name}: answers without a picture")
-            if count > 1 or answer.is_multipart:
-                return
+            if answer is not None:
+                for picture, arrived_s in self._pictures(answer):
+                    count += 1
+                    size = len(picture.data)
+                    yield Piece(data=picture, arrived_s=arrived_s, size=size, is_key=True)
+                if count > 1:
+                    return
+                if count == 0 and answer.is_multipart:
+                    raise self._without_picture()
+            failures = 0 if count else failures + 1
+            if failures == _MOST_FAILURES:
+                raise self._failure or self._without_picture()
             self._pace.taken()
             if not wait(self._pace.wait_s()):
                 return
-            answer = _Answer(self._client)
+            answer = self._ask()
+
+    def _without_picture(self) -> CameraError:
+        return CameraError(f"{self._client.name}: answers without a picture")
+
+    def _ask(self) -> _Answer | None:
+        """Ask for the next picture; None if the server has none now."""
+        self._failure = None
+        try:
+            return _Answer(self._client)
+        except UnavailableError as error:
+            self._failure = error
+            self._broken_parts += 1
+            return None
 
     def decode(self, piece: Piece, *, after_gap: bool) -> list[Captured]:  # noqa: ARG002  # all are keys
         """Decode one picture; nothing if it is not whole."""

@@ -13,8 +13,9 @@ from edgeclassifier.host import threads
 from edgeclassifier.host.backoff import Backoff
 
 _RECONNECT_MIN_S = 0.25
-# After a connection that lasted this long, the pauses are short again.
-_STEADY_S = 10.0
+# After a connection that gave frames for so long, the pauses are short again: some cameras end a
+# stream every few seconds.
+_STEADY_S = 1.0
 # If neither thread has run for so long the process was stopped, and what waits in buffers is old.
 _STOPPED_S = 1.0
 _TICK_S = 0.25
@@ -48,7 +49,7 @@ class LiveReader:
         self._backlog = Backlog()
         self._died = False
         self._lost_since_s: float | None = None
-        self._asked_s = self._stopped_until_s = self._received_s = 0.0
+        self._asked_s = self._stopped_until_s = self._received_s = self._piece_s = 0.0
         self._unreadable_before = self._unreadable_at_last = 0
 
     @property
@@ -141,10 +142,11 @@ class LiveReader:
         source = self._source
         if source is not None and source.refusal is not None:
             return CameraTimeout(f"{self._name}: {source.refusal}")
+        if self._lost_since_s is not None:
+            return CameraTimeout(f"{self._name}: lost, no frame for {timeout_s:.1f} s")
         if broken := self.unreadable - self._unreadable_at_last:
             return CameraTimeout(f"{self._name}: no whole frame, {broken} came damaged")
-        state = "no frame" if self._lost_since_s is None else "lost, no frame"
-        return CameraTimeout(f"{self._name}: {state} for {timeout_s:.1f} s")
+        return CameraTimeout(f"{self._name}: no frame for {timeout_s:.1f} s")
 
     def _note_back(self) -> None:
         with self._changed:
@@ -168,7 +170,7 @@ class LiveReader:
                 log.debug("%s: was stopped, connecting again", self._name)
                 continue
             self._mark_lost(reason)
-            if time.monotonic() - began_s >= _STEADY_S:
+            if self._piece_s - began_s >= _STEADY_S:
                 self._backoff.reset()
             self._stopping.wait(self._backoff.next_s())
 
@@ -189,6 +191,7 @@ class LiveReader:
                 if self._was_stopped():
                     return None
                 with self._changed:
+                    self._piece_s = piece.arrived_s
                     too_fast = self._backlog.put(piece)
                     self._changed.notify()
                 if too_fast:

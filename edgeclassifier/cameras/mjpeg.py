@@ -11,10 +11,15 @@ MAX_PICTURE_BYTES = 16 * 2**20
 _MAX_GAP_BYTES = 4096
 """Between two pictures there are a boundary and some headers."""
 
+_NEXT_PART_BYTES = 32
+"""So many show whether something is the next part."""
+
 _START = b"\xff\xd8\xff"
 _SOI, _EOI, _SOS, _FILL = 0xD8, 0xD9, 0xDA, 0xFF
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 """Markers without a segment behind them."""
+_BITS = 8
+"""Of a colour. Medicine has JPEGs of 12, which FFmpeg would decode to something else."""
 _SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # In the compressed data FF is followed by 00, or by the number of a restart.
 # One FF, and not "some": a search for a known byte is twenty times as fast.
@@ -65,6 +70,7 @@ class JpegScanner:
         self._in_scan = False
         self._stated: int | None = None
         self._size = (0, 0)
+        self._left_of_part = 0
         self._without_picture = 0
 
     def feed(self, data: bytes) -> Iterator[Jpeg]:
@@ -92,6 +98,8 @@ class JpegScanner:
 
     def _find_start(self) -> bool:
         buffer = self._buffer
+        if self._left_of_part and not self._skip_preview():
+            return False
         start = buffer.find(_START)
         gap_end = start if start >= 0 else len(buffer)
         stated = [int(found) for found in _LENGTH.findall(buffer[:gap_end])]
@@ -115,6 +123,19 @@ class JpegScanner:
         self._inside, self._in_scan, self._at, self._size = True, False, 2, (0, 0)
         return True
 
+    def _skip_preview(self) -> bool:
+        """Leave out a second, smaller picture in the same part; False if it needs more data."""
+        left, buffer = self._left_of_part, self._buffer
+        if buffer.startswith(_START):
+            if len(buffer) < left + _NEXT_PART_BYTES:
+                return False
+            if self._after_part.match(buffer, left):
+                self._drop(left)
+        elif len(buffer) < len(_START):
+            return False
+        self._left_of_part = 0
+        return True
+
     def _find_end(self) -> Jpeg | None:
         """Go on through the picture; None if it needs more data, or was thrown away."""
         buffer = self._buffer
@@ -133,7 +154,9 @@ class JpegScanner:
                 self._throw_away()
                 return None
             if marker == _EOI:
-                return self._take(at)
+                picture = self._take(at)
+                self._left_of_part = max(0, (self._stated or 0) - at)
+                return picture
             if marker == _SOI:
                 # The next picture has begun before the end of this one.
                 cut = _NEXT_PART.search(buffer, max(0, begin - _MAX_GAP_BYTES), begin)
@@ -143,6 +166,9 @@ class JpegScanner:
                 self._in_scan, self._at = False, begin
                 return None
             if marker in _SIZES:
+                if buffer[at + 2] != _BITS:
+                    self._throw_away()
+                    return None
                 height, width = buffer[at + 3 : at + 5], buffer[at + 5 : at + 7]
                 self._size = int.from_bytes(width), int.from_bytes(height)
             self._at = at + length

@@ -46,7 +46,7 @@ class StillDecoder:
 
     def __init__(self, *, limit: SizeLimit) -> None:
         self._limit = limit
-        self._contexts: dict[str, VideoCodecContext] = {}
+        self._jpeg: VideoCodecContext | None = None
         self.unreadable = 0
 
     @property
@@ -67,13 +67,16 @@ class StillDecoder:
         codec = codec_of(picture.data)
         if codec is None or self._limit.refuses(picture.width, picture.height):
             return None
-        if codec not in self._contexts:
-            self._contexts[codec] = self._context(codec)
+        if codec == "mjpeg":
+            context = self._jpeg = self._jpeg or self._context(codec)
+        else:
+            # FFmpeg's decoder of PNG begins a picture with what the last one left.
+            context = self._context(codec)
         # Of a size, so that FFmpeg adds the padding that its decoders may read.
         packet = Packet(len(picture.data))
         packet.update(picture.data)
         try:
-            frames = self._contexts[codec].decode(packet)
+            frames = context.decode(packet)
         except FFmpegError:
             return None
         whole = [frame for frame in frames if not frame.is_corrupt]

@@ -1,5 +1,7 @@
 """Cameras that send JPEG over HTTP, in the forms that they have, whole and damaged."""
 
+import io
+import itertools
 import random
 import socket
 import time
@@ -8,7 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.mjpeg_forms import DAMAGED, NOISY, OK, PICTURE, WHOLE, CameraServer, encoded, part
+from PIL import Image
+from support.mjpeg_forms import (
+    DAMAGED,
+    NOISY,
+    OK,
+    PICTURE,
+    RED,
+    STILL,
+    WHOLE,
+    CameraServer,
+    encoded,
+    multipart,
+    part,
+)
 
 from edgeclassifier.cameras.mjpeg import MAX_PICTURE_BYTES, JpegScanner, picture_size
 from edgeclassifier.cameras.stream import StreamCamera
@@ -69,7 +84,7 @@ def test_what_a_person_would_call_a_stream_of_pictures_is_read(
 @pytest.mark.parametrize("step", [1, 7, 1000])
 def test_it_does_not_matter_how_it_is_cut_on_its_way(form: str, step: int) -> None:
     found = WHOLE[form]
-    if form == "chunked":
+    if form.startswith("chunked"):
         found = WHOLE["as-it-should-be"]
     data = found.first + found.repeated * 4
     scanner = JpegScanner(boundary=b"frame")
@@ -233,6 +248,65 @@ def test_a_server_that_fails_now_and_then_is_asked_again(
     read(camera)
     assert "HTTP 5xx, here 503" in caplog.text
     assert "\x1b" not in caplog.text
+
+
+@pytest.mark.parametrize("format_", ["PNG", "WEBP", "BMP"])
+def test_pictures_that_are_no_jpeg_keep_their_colours(
+    server: CameraServer, opened: Opened, format_: str
+) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (96, 64), RED).save(buffer, format_, lossless=True)
+    server.picture = buffer.getvalue()
+    camera = opened(server.url("still"), max_rate_hz=20)
+    for _ in range(4):
+        np.testing.assert_allclose(read(camera).pixels, np.full((64, 96, 3), RED), atol=1)
+
+
+def test_a_server_that_sends_one_part_a_time_is_polled(
+    server: CameraServer, opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answers["part"] = lambda connection: connection.sendall(multipart() + part())
+    camera = opened(server.url("part"), max_rate_hz=20)
+    for _ in range(5):
+        read(camera)
+    assert "lost" not in caplog.text
+
+
+def test_a_busy_server_that_answers_now_and_then_is_not_lost(
+    server: CameraServer, opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error, nothing, a page: all of these are no picture, and each is counted."""
+    others = itertools.cycle(
+        [
+            b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 404 None\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 304 Old\r\n\r\n",
+            OK + b"Content-Length: 0\r\n\r\n",
+            STILL + b"Content-Length: %d\r\n\r\n" % len(PICTURE) + PICTURE,
+        ]
+    )
+    camera = opened(server.url("still"), max_rate_hz=50)
+    server.answers["still"] = lambda connection: connection.sendall(next(others))
+    for _ in range(4):
+        read(camera)
+    assert camera.unreadable >= 8
+    assert "lost" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "answers without a picture"),
+        (OK + b"\r\n <!DOCTYPE html><title>Log in</title>", r"answers with a page \(HTML\)"),
+        (OK + b'Content-Type: application/json\r\n\r\n{"error": 1}', r"page \(application/json\)"),
+    ],
+)
+def test_what_is_no_picture_is_said(
+    server: CameraServer, opened: Opened, answer: bytes, message: str
+) -> None:
+    server.answers["other"] = lambda connection: connection.sendall(answer)
+    with pytest.raises(CameraError, match=message):
+        opened(server.url("other"))
 
 
 def test_the_form_that_the_user_states_is_obeyed(server: CameraServer, opened: Opened) -> None:

@@ -171,6 +171,14 @@ def test_a_redirect_to_anything_but_http_is_refused(server: CameraServer, to: st
     asking.close()
 
 
+def test_a_redirect_to_what_is_no_url_is_refused(server: CameraServer) -> None:
+    server.answers["x"] = lambda connection: connection.sendall(redirect("http://[bad/"))
+    asking = client(server.url("x"))
+    with pytest.raises(CameraError, match="redirects to what is no URL"):
+        asking.get()
+    asking.close()
+
+
 def test_a_redirect_in_a_circle_ends(server: CameraServer) -> None:
     server.answers["x"] = lambda connection: connection.sendall(redirect("/x"))
     asking = client(server.url("x"))

@@ -126,6 +126,17 @@ WHOLE: dict[str, Form] = {
     "cmyk": Form(multipart(), part(encoded("CMYK"))),
     "progressive": Form(multipart(), part(encoded(progressive=True))),
     "odd-size": Form(multipart(), part(encoded(size=(97, 65)))),
+    "preview-behind-it": Form(multipart(), part(PICTURE + encoded("L", (32, 24)))),
+    "rubbish-behind-it": Form(multipart(), part(PICTURE + b"\xff\xd8\xff" + NOISY[700:1000])),
+    "boundary-in-a-comment": Form(multipart(), part(encoded(comment=b"\r\n--frame\r\n\r\n"))),
+    "pictures-in-a-comment": Form(
+        multipart(), part(encoded(comment=b"\xff\xd8\xff\xe0ab\xff\xd9\xff\xd8"), length=None)
+    ),
+    "chunked-by-bytes": Form(
+        multipart()[:-2] + b"Transfer-Encoding: chunked\r\n\r\n",
+        b"".join(b"1;a=b\r\n%c\r\n" % byte for byte in part()),
+    ),
+    "negative-length-of-all": Form(multipart()[:-2] + b"Content-Length: -1\r\n\r\n", part()),
     "restarts": Form(multipart(), part(encoded(restart_marker_blocks=2))),
     "data-between": Form(multipart(), part() + part(b"<x/>", kind=b"Content-Type: text/xml")),
 }
@@ -136,6 +147,7 @@ DAMAGED: dict[str, Form] = {
     "truncated-no-length": Form(multipart(), part(NOISY[: len(NOISY) // 2], length=None)),
     "truncated-in-its-header": Form(multipart(), part(NOISY[:300])),
     "a-hole-in-it": Form(multipart(), part(NOISY[:2000] + NOISY[3000:])),
+    "twelve-bits": Form(multipart(), part(PICTURE.replace(b"\x00\x11\x08", b"\x00\x11\x0c"))),
     "no-picture": Form(multipart(), part(b"\x55" * 500)),
     "empty-parts": Form(multipart(), part(b"\xff\xd8\xff\xd9")),
 }
