@@ -29,6 +29,10 @@ _HD_HEIGHT = 720
 # FFmpeg's numbers of colour matrices: PyAV has had other names for them.
 _BT709, _UNSPECIFIED, _BT601 = 1, 2, 5
 _PRIMARIES = {1: _BT709, 5: _BT601, 6: _BT601}
+# What a network camera sends may be a list of other places. It must not lead to this machine's
+# files, and HTTP to nothing but HTTP: a session description would keep FFmpeg waiting for RTP.
+_NOT_FROM_AFAR = "async,bluray,cache,concat,concatf,fd,file,pipe,subfile,unix"
+_FROM_HTTP = "http,https,httpproxy,tls,tcp,crypto,data"
 _UNCOMPRESSED = frozenset(("yuyv422", "yvyu422", "uyvy422", "nv12", "nv21"))
 
 
@@ -88,6 +92,11 @@ def _open(url: str, options: Mapping[str, str], timeout_s: float) -> "InputConta
     is_device = file is None and url.startswith("/dev/")
     container_format = stated.pop("format", "v4l2" if is_device else None)
     where = f"file:{file}" if file else url
+    if file is None and not is_device:
+        limits = {"protocol_blacklist": _NOT_FROM_AFAR}
+        if url.lower().startswith("http"):
+            limits["protocol_whitelist"] = _FROM_HTTP
+        stated = limits | stated
     ways: list[dict[str, str]] = [{}]
     if url.lower().startswith("rtsp") and not {"rtsp_transport", "rtsp_flags"} & set(stated):
         # FFmpeg takes another way only if the first is refused as the standard says.

@@ -26,6 +26,8 @@ _WINDOW_S = 30.0
 _JUMP_S = 10.0
 _AT_ONCE_S = 0.02
 _MOST_EARLY = 500
+_LONGEST_PAUSE_S = 1.0
+_PLAYLISTS = frozenset({"hls", "dash"})
 
 
 def packets(
@@ -209,6 +211,9 @@ class VideoSource:
 
     def pieces(self, wait: Callable[[float], bool]) -> Iterator[Piece]:  # noqa: ARG002  # it flows
         """Receive until the stream ends. Raises CameraError if the connection breaks."""
+        if self._has_end():
+            yield from self._played()
+            return
         early: list[Piece] = []
         settled = False
         asked_s = time.monotonic()
@@ -225,6 +230,23 @@ class VideoSource:
                     early = [piece] if piece.is_key else [*early, piece]
             asked_s = time.monotonic()
         yield from early
+
+    def _has_end(self) -> bool:
+        container = self._container
+        listed = container.format.name in _PLAYLISTS  # of which the size is known, not the end
+        return bool(container.duration) or (container.size > 0 and not listed)
+
+    def _played(self) -> Iterator[Piece]:
+        """Receive what has an end, such as a clip on a server, at the speed of its time stamps."""
+        ahead_s: float | None = None
+        for packet in packets(self._container, name=self._name, broken=self._note_broken):
+            if packet.size and packet.dts is not None:
+                stamp_s = _seconds(packet.dts, packet)
+                ahead_s = stamp_s - time.monotonic() if ahead_s is None else ahead_s
+                early_s = stamp_s - time.monotonic() - ahead_s
+                time.sleep(min(max(0.0, early_s), _LONGEST_PAUSE_S))
+            if packet.size:
+                yield self._piece(packet)
 
     def decode(self, piece: Piece, *, after_gap: bool) -> list[Captured]:
         """Decode the next packet; after a gap it is a key frame."""
