@@ -31,6 +31,7 @@ def broker_access(config: MqttConfig, *, device: str) -> Broker:
             ca_file=_path(config.tls.ca_file),
             cert_file=_path(config.tls.cert_file),
             key_file=_path(config.tls.key_file),
+            alpn=config.tls.alpn,
         )
     password = None
     if config.password_file:
@@ -41,6 +42,7 @@ def broker_access(config: MqttConfig, *, device: str) -> Broker:
         host=config.host,
         port=broker_port(config),
         protocol="3.1.1" if config.protocol == "3.1.1" else "5",
+        websocket_path=config.websocket_path if config.transport == "websockets" else None,
         older_too=config.protocol == "auto",
         client_id=config.client_id or f"{config.root.replace('/', '-')}-{device}",
         username=config.username or None,

@@ -13,6 +13,8 @@ def told_where(config: Config, *, connected: bool) -> str:
     """Say on which topic predictions are published, and what shows them there."""
     topic = topics_of(config).predictions
     kept = "" if connected else " once the broker is connected"
+    if config.mqtt.transport == "websockets":
+        return f"published on {topic}{kept}"  # not every mosquitto_sub knows them
     return f"published on {topic}{kept}; watch with: {watch_command(config)}"
 
 
@@ -49,6 +51,8 @@ def _access(mqtt: MqttConfig) -> str:
         options += ["--cafile", mqtt.tls.ca_file] if mqtt.tls.ca_file else ["--tls-use-os-certs"]
     if mqtt.tls.cert_file:
         options += ["--cert", mqtt.tls.cert_file, "--key", mqtt.tls.key_file]
+    if mqtt.tls.alpn:
+        options += ["--tls-alpn", mqtt.tls.alpn[0]]
     if mqtt.username:
         options += ["-u", mqtt.username]
     return shlex.join(options) + (_password(mqtt.password_file) if mqtt.password_file else "")

@@ -14,7 +14,8 @@ NO_FOLDER = (
     "device.state_directory"
 )
 
-_PORT, _TLS_PORT = 1883, 8883
+_PORTS, _WEBSOCKET_PORTS = (1883, 8883), (80, 443)
+"""The usual ones, without TLS and with it."""
 _LOCAL_DOMAINS = re.compile(
     r"\.(local|lan|home|localdomain|home\.arpa|fritz\.box|internal)\.?$", re.IGNORECASE
 )
@@ -39,7 +40,8 @@ def device_id(configured: str) -> str:
 
 def broker_port(config: MqttConfig) -> int:
     """Return the configured port, or the usual one."""
-    return config.port or (_TLS_PORT if config.tls.enabled else _PORT)
+    usual = _WEBSOCKET_PORTS if config.transport == "websockets" else _PORTS
+    return config.port or usual[config.tls.enabled]
 
 
 def state_directory(config: DeviceConfig, environment: Mapping[str, str]) -> Path | None:

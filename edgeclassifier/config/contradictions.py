@@ -80,5 +80,7 @@ def _of_the_broker(mqtt: MqttConfig) -> Iterator[str]:
         yield "mqtt.password_file is set without mqtt.username"
     if bool(mqtt.tls.cert_file) != bool(mqtt.tls.key_file):
         yield "mqtt.tls.cert_file and mqtt.tls.key_file belong together: set both or none"
+    if mqtt.tls.alpn and not mqtt.tls.enabled:
+        yield "mqtt.tls.alpn is set but mqtt.tls.enabled is false: ALPN is part of TLS"
     if not mqtt.tls.enabled and (mqtt.tls.ca_file or mqtt.tls.cert_file or mqtt.tls.key_file):
         yield "mqtt.tls has files but mqtt.tls.enabled is false: set it to true"

@@ -197,6 +197,8 @@ topic_root = matching(
     r"[^#+/\s\x00$][^#+\s\x00]*(?<!/)",
     "a topic without '#', '+' and spaces, and no '/' at its ends",
 )
+alpn_protocol = matching(r"[!-~]{1,255}", 'the name of a protocol, such as "mqtt"')
+url_path = matching(r"/[!-~]*", 'a path of a URL, such as "/mqtt"')
 frame_ancestor = matching(
     r"self|https?://[^\s/;,'\"]+", '"self" or an origin such as "http://homeassistant.local:8123"'
 )

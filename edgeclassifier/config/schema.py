@@ -12,6 +12,7 @@ from edgeclassifier.config.options import (
     START,
     ControlValue,
     above,
+    alpn_protocol,
     at_least,
     between,
     channels,
@@ -31,6 +32,7 @@ from edgeclassifier.config.options import (
     string_table,
     topic_filter,
     topic_root,
+    url_path,
     words_of,
 )
 from edgeclassifier.contract.commands import COMMANDS
@@ -191,6 +193,7 @@ class TlsConfig(Plain):
     ca_file: str = option("", path=True, applies=SESSION)
     cert_file: str = option("", path=True, applies=SESSION)
     key_file: str = option("", path=True, applies=SESSION)
+    alpn: tuple[str, ...] = option((), each(alpn_protocol), applies=SESSION)
 
 
 @plain_data
@@ -201,6 +204,8 @@ class MqttConfig(Plain):
         "localhost", matching(r"[^\s/:@]+|[0-9a-fA-F:]+", "a host name or address"), applies=SESSION
     )
     port: int = option(0, between(0, 65535), applies=SESSION)
+    transport: str = option("tcp", one_of("tcp", "websockets"), applies=SESSION)
+    websocket_path: str = option("/mqtt", url_path, applies=SESSION)
     protocol: str = option("5", one_of("5", "3.1.1", "auto"), applies=SESSION)
     root: str = option("edgeclassifier", topic_root, applies=SESSION)
     client_id: str = option("", applies=SESSION)

@@ -172,10 +172,13 @@ def _said_by_the_daemon(subject: Subject, probe: "Probe") -> Iterator[Finding]:
 
 def _problem(error: BrokerError, probe: "Probe") -> Problem:
     from edgeclassifier.mqtt.connection import RefusedError
+    from edgeclassifier.mqtt.websocket import WebSocketError
 
     if isinstance(error, RefusedError) or "refused by the broker" in str(error):
         return REFUSED_TEST if probe.is_foreign else REFUSED
     match error.__cause__:
+        case WebSocketError():
+            return SILENT
         case None:
             return TLS if "certificate" in str(error) else SILENT
         case ssl.SSLError():

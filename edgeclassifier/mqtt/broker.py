@@ -28,6 +28,8 @@ class Broker(Plain):
     password: str | None = field(repr=False)
     tls: ssl.SSLContext | None
     keepalive_s: int
+    websocket_path: str | None = None
+    """Where MQTT is spoken in a WebSocket; None if it is not."""
     older_too: bool = False
     """Whether 3.1.1 is tried if the broker does not take `protocol`."""
     will_delay_s: int = 0

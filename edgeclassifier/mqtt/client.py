@@ -16,6 +16,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties, VariableByteIntegers
 
+from edgeclassifier.mqtt.websocket import WebSocket
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -54,8 +56,22 @@ class IncomingClient(Client):
     publish must be able neither to fill the memory nor to break the connection.
     """
 
+    websocket_path: str | None = None
+    """Where MQTT is spoken in a WebSocket; None if it is not."""
     _head = b""
     _has_refused = False
+
+    def _create_socket(self) -> SocketLike:
+        sock = super()._create_socket()
+        if self.websocket_path is None or not isinstance(sock, socket.socket):
+            return sock
+        return WebSocket(
+            sock,
+            host=self._host,
+            port=self._port,
+            path=self.websocket_path,
+            timeout_s=self.connect_timeout,
+        )
 
     def skip(self) -> None:
         """Pass over the next part of a packet that is too large. Raises BlockingIOError always.
@@ -102,7 +118,7 @@ class IncomingClient(Client):
             self._send_puback(number)
 
 
-ClientType = TypeVar("ClientType", bound=Client)
+ClientType = TypeVar("ClientType", bound=IncomingClient)
 
 
 def make_client(
@@ -119,6 +135,7 @@ def make_client(
         reconnect_on_failure=False,
     )
     client.connect_timeout = timeout_s
+    client.websocket_path = broker.websocket_path
     if broker.username is not None:
         client.username_pw_set(broker.username, broker.password)
     if broker.tls is not None:

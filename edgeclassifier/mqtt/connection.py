@@ -32,6 +32,7 @@ from edgeclassifier.mqtt.client import (
     publish_bytes,
 )
 from edgeclassifier.mqtt.ending import Ending, RefusedError
+from edgeclassifier.mqtt.websocket import WebSocket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,7 +193,7 @@ class Connection:
             raise ending.error()
 
     def _exchange(self, sock: SocketLike, timeout_s: float) -> None:
-        buffered = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        buffered = isinstance(sock, ssl.SSLSocket | WebSocket) and sock.pending() > 0
         broken = self._client.write_error is not None
         writing = self._client.want_write() and not broken
         poll = select.poll()

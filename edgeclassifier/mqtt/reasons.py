@@ -6,6 +6,8 @@ import socket
 import ssl
 from collections.abc import Mapping
 
+from edgeclassifier.mqtt.websocket import WebSocketError
+
 # Values of OpenSSL's x509_vfy.h.
 _EXPIRED = 10
 _NOT_YET_VALID = 9
@@ -106,6 +108,8 @@ def of_connecting(error: OSError | ValueError, *, timeout_s: float) -> str:
             return f"cannot find this host ({detail}); check its name, and the network's DNS"
         case ConnectionRefusedError():
             return "connection refused; does a broker run there and listen on this port?"
+        case WebSocketError():
+            return str(error)
         case TimeoutError():
             return f"no answer within {timeout_s:.0f} s; check the address, network and firewall"
         case ConnectionResetError() | BrokenPipeError():

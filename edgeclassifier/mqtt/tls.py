@@ -1,6 +1,7 @@
 """Certificates for the broker."""
 
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgeclassifier.errors import ConfigError
@@ -25,12 +26,17 @@ class _CarefulSocket(ssl.SSLSocket):
 
 
 def make_tls_context(
-    *, ca_file: Path | None, cert_file: Path | None, key_file: Path | None
+    *,
+    ca_file: Path | None,
+    cert_file: Path | None,
+    key_file: Path | None,
+    alpn: Sequence[str] = (),
 ) -> ssl.SSLContext:
     """TLS 1.2 or later, with the broker's certificate and host name verified.
 
     Without a `ca_file` the system's CAs are trusted; with one, only those in it. `cert_file` and
-    `key_file` identify this client. All are PEM files.
+    `key_file` identify this client. All are PEM files. `alpn` names the protocols that are offered
+    where a port serves several (ALPN).
     Raises ConfigError with every problem found.
     """
     # Not create_default_context(): from Python 3.13 on it rejects the CAs that people make at
@@ -38,6 +44,8 @@ def make_tls_context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.sslsocket_class = _CarefulSocket
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
     problems = []
     if ca_file is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
