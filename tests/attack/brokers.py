@@ -49,7 +49,7 @@ def _cut(broker: ScriptedBroker) -> None:
 
 
 def _no_puback(victim: Victim, broker: ScriptedBroker) -> None:
-    with victim.attacked("broker: confirms nothing", steady=False) as found:
+    with victim.attacked("broker: confirms nothing", keeps="classifying") as found:
         good = broker.take
         before = len(broker.messages)
         broker.take = lambda _link, _message: "ignore"
@@ -59,7 +59,7 @@ def _no_puback(victim: Victim, broker: ScriptedBroker) -> None:
 
 
 def _tiny_limit(victim: Victim, broker: ScriptedBroker) -> None:
-    with victim.attacked("broker: takes 60 bytes in one of two", steady=False) as found:
+    with victim.attacked("broker: takes 60 bytes in one of two", keeps="classifying") as found:
         count = 0
 
         def welcome(_link: Link) -> bytes:
@@ -78,7 +78,7 @@ def _tiny_limit(victim: Victim, broker: ScriptedBroker) -> None:
 
 
 def _never_released(victim: Victim, broker: ScriptedBroker) -> None:
-    with victim.attacked("broker: QoS 2, never released") as found:
+    with victim.attacked("broker: QoS 2, never released", keeps="classifying") as found:
         payload = bytes(100_000)
 
         def send() -> None:
@@ -91,7 +91,7 @@ def _never_released(victim: Victim, broker: ScriptedBroker) -> None:
 
 
 def _giant(victim: Victim, broker: ScriptedBroker) -> None:
-    with victim.attacked("broker: messages of 200 MB") as found:
+    with victim.attacked("broker: messages of 200 MB", keeps="classifying") as found:
         chunk = bytes(1_000_000)
 
         def send() -> None:
@@ -125,7 +125,7 @@ def _garbage(victim: Victim, broker: ScriptedBroker) -> None:
         found.inputs += 1
         time.sleep(0.01)
 
-    with victim.attacked("broker: damaged packets", steady=False) as found:
+    with victim.attacked("broker: damaged packets", keeps="classifying") as found:
         good_take = broker.take
         # A damaged packet may confirm what this broker has not taken: then it is gone by rights.
         broker.take = lambda link, message: (good_take(link, message), "ignore")[1]
@@ -135,7 +135,7 @@ def _garbage(victim: Victim, broker: ScriptedBroker) -> None:
 
 
 def _refusing(victim: Victim, broker: ScriptedBroker) -> None:
-    with victim.attacked("broker: refuses every third for its quota", steady=False) as found:
+    with victim.attacked("broker: refuses every third for its quota", keeps="classifying") as found:
         good = broker.take
 
         def take(link: Link, message: Published) -> Answer:
@@ -148,7 +148,9 @@ def _refusing(victim: Victim, broker: ScriptedBroker) -> None:
 
 
 def _closing(victim: Victim, broker: ScriptedBroker) -> None:
-    with victim.attacked("broker: closes for a topic it does not allow", steady=False) as found:
+    with victim.attacked(
+        "broker: closes for a topic it does not allow", keeps="classifying"
+    ) as found:
         good = broker.take
 
         def take(link: Link, message: Published) -> Answer:

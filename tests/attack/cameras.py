@@ -27,10 +27,10 @@ def attack(folder: Path, *, short: bool) -> Iterator[Figures]:
         stack.callback(Subscriber(broker.port, BASE, messages).close)
         settings = base_settings(folder, broker.port)
         settings["camera"]["source"] = "stream"
-        settings["camera.stream"] = {"url": server.url, "timeout_s": 1.0, "reconnect_max_s": 0.5}
+        settings["camera.stream"] = {"url": server.url, "timeout_s": 1.0, "reconnect_max_s": 1.0}
         victim = stack.enter_context(running(folder, settings, messages, short=short))
         for name, send in _MODES.items():
-            with victim.attacked(f"camera: {name}", steady=False) as found:
+            with victim.attacked(f"camera: {name}", keeps="nothing") as found:
                 before = server.answered
                 server.turn(send)
                 time.sleep(victim.duration_s)

@@ -83,7 +83,7 @@ def attack_buffer(folder: Path, *, short: bool) -> Iterator[Figures]:
             settings = base_settings(own, door.port)
             settings["buffer"] = {"storage": "disk", "write_interval_s": 0.5}
             victim = stack.enter_context(running(own, settings, messages, short=short))
-            with victim.attacked("", steady=False):
+            with victim.attacked("", keeps="nothing"):
                 door.close()
                 time.sleep(1.5)
                 door.open()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from soak.door import Door
 from support.brokers import Mosquitto
@@ -35,6 +35,7 @@ if "run" in sys.orig_argv:
 """
 """What the C library keeps of freed memory is no growth: it is given back all the time."""
 
+Keeps = Literal["delivering", "classifying", "nothing"]
 Settings = dict[str, dict[str, Any]]
 
 
@@ -57,34 +58,37 @@ class Victim:
         self._kept = kept(self.daemon.pid)
 
     @contextmanager
-    def attacked(self, name: str, *, steady: bool = True) -> Iterator[Figures]:
+    def attacked(self, name: str, *, keeps: Keeps = "delivering") -> Iterator[Figures]:
         """Measure what happens inside, and whether all is well again afterwards.
 
-        `steady`: predictions are to flow meanwhile.
+        `keeps`: what of its work it can do meanwhile, whose rate is measured.
         """
         found = Figures(name=name)
         self.figures.append(found)
         tracebacks, lost = self._tracebacks, self.messages.lost
         self._meter.restart()
         before_bytes = self._meter.peak_bytes
-        began_s, before = time.monotonic(), self.messages.predictions
+        began_s, began_clock_s = time.monotonic(), time.time()
+        before = self.messages.predictions
         try:
             yield found
         except (OSError, AssertionError) as error:
             found.remarks.append(f"broke off: {error}")
         found.took_s = time.monotonic() - began_s
-        if steady and found.took_s >= _LONG_ENOUGH_S:
-            made = self.messages.predictions - before
-            found.rate = made / found.took_s / max(0.1, self._rate)
+        delivered, ended_clock_s = self.messages.predictions - before, time.time()
         if not self.messages.flows(PATIENCE_S):
             found.hangs += 1
         found.crashes += not self._alive
         found.peak_bytes = self._meter.peak_bytes - before_bytes
         found.after_bytes = self._settled_bytes()
         found.tracebacks += self._tracebacks - tracebacks
-        # What is under way twice may still be missing for a moment.
-        self.messages.wait_for(lambda: self.messages.lost <= lost, 5.0)
+        # Newer messages may have overtaken what waits to be sent again.
+        self.messages.wait_for(lambda: self.messages.lost <= lost, PATIENCE_S)
         found.lost += self.messages.lost - lost
+        if keeps != "nothing" and found.took_s >= _LONG_ENOUGH_S:
+            made = self.messages.made(began_clock_s, ended_clock_s)
+            count = delivered if keeps == "delivering" else made
+            found.rate = count / found.took_s / max(0.1, self._rate)
 
     def end(self) -> None:
         """End it in order; it may take five seconds."""
@@ -138,6 +142,8 @@ def base_settings(folder: Path, port: int) -> Settings:
             "keepalive_s": 10,
             "reconnect_min_s": 0.1,
             "reconnect_max_s": 0.5,
+            # Else what was refused or cut off would trickle in for minutes.
+            "backlog_rate_hz": 0.0,
         },
     }
 
