@@ -14,8 +14,8 @@ from edgeclassifier.host.files import open_regular
 log = logging.getLogger(__name__)
 
 _LARGEST_FILE_BYTES = 10_000_000
-_MOST_LINES = 500_000
-"""No public model has a fifth of that; to read millions takes a Pi a minute."""
+_MOST_LINES = 250_000
+"""No public model has half of that; to read millions takes a Pi a minute."""
 _BYTE_ORDER_MARKS = (
     # That of UTF-16 is the beginning of that of UTF-32.
     (codecs.BOM_UTF32_LE, "utf-32"),

@@ -18,6 +18,8 @@ from edgeclassifier.host.terminal import one_line
 from edgeclassifier.models.flat import described, described_subgraphs, output_width, slot, string
 
 _LARGEST_LABEL_FILE_BYTES = 10_000_000
+_MOST_GUESSED_BYTES = 1_000_000
+"""Of files that might be the labels by their number of lines alone."""
 _ARCHIVE_END = b"PK\5\6"
 _LARGEST_ARCHIVE_END_BYTES = 22 + 0xFFFF
 """The record at the end of an archive, with the longest comment."""
@@ -90,7 +92,7 @@ def _fitting(
     of_exporters = [each for each in entries if each.filename.lower().endswith(_OF_EXPORTERS)]
     found: dict[str, tuple[str, ...]] = {}
     refusals: list[ModelError] = []
-    left_bytes = _LARGEST_LABEL_FILE_BYTES
+    left_bytes = _MOST_GUESSED_BYTES
     for entry in texts + of_exporters:
         # A small archive may hold thousands of large files.
         left_bytes -= entry.file_size
