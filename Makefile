@@ -45,6 +45,10 @@ MINUTES ?= 60
 soak: .venv-dev/ready mosquitto ## the daemon at full speed, with faults, for MINUTES=60: does it grow?
 	@cd tests && ../$(DEV_BIN)/python -m soak --minutes $(MINUTES) $(ARGS)
 
+.PHONY: attack
+attack: .venv-dev/ready mosquitto ## hostile clients, brokers, cameras, visitors, files (ARGS=--short)
+	@cd tests && ../$(DEV_BIN)/python -m attack $(ARGS)
+
 .PHONY: browser-test
 browser-test: .venv-dev/ready mosquitto ## the page in a real Chromium (apt: chromium chromium-driver)
 	@deploy/need.sh chromium chromedriver:chromium-driver

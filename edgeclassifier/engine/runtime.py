@@ -5,9 +5,10 @@ import functools
 import importlib
 import logging
 import os
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,6 +174,7 @@ def _check_file(path: Path) -> None:
     try:
         with open_regular(path) as file:
             head = file.read(identifier_end)
+            graph = head[4:] != b"TFL3" or _has_graph(file)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such model file") from None
     except OSError as error:
@@ -181,6 +183,27 @@ def _check_file(path: Path) -> None:
         raise ModelError(f"{path}: model file is empty: copy or fetch it again")
     if head[4:] != b"TFL3":
         raise ModelError(f"{path}: not a TFLite model (the identifier TFL3 is missing)")
+    if not graph:
+        raise ModelError(f"{path}: truncated, damaged or not a TFLite model: it has no graph")
+
+
+def _has_graph(file: BinaryIO) -> bool:
+    """Tell whether a flatbuffer has subgraphs; without, the runtime crashes."""
+    subgraphs = 4 + 2 * 2  # where the table's list of fields has the one of this number
+
+    def number(at: int, form: str) -> int:
+        file.seek(at)
+        return int(struct.unpack(form, file.read(struct.calcsize(form)))[0])
+
+    try:
+        root = number(0, "<I")
+        fields = root - number(root, "<i")
+        if number(fields, "<H") <= subgraphs or not (offset := number(fields + subgraphs, "<H")):
+            return False
+        vector = root + offset
+        return number(vector + number(vector, "<I"), "<I") > 0
+    except (struct.error, ValueError, OSError):
+        return False
 
 
 def _import_first(wanted: str) -> tuple[Runtime, Any]:

@@ -28,7 +28,7 @@ def attack(folder: Path, *, short: bool) -> Iterator[Figures]:
             settings = base_settings(own, broker.port)
             settings["mqtt"]["protocol"] = protocol
             with running(own, settings, messages, short=short) as victim:
-                for act in _V5 if protocol == "5" else _V311:
+                for act in _V5 if protocol == "5" else _V311[: 1 if short else None]:
                     act(victim, broker)
                     broker.take = _taking(messages)
                     victim.figures[-1].name += f" ({protocol})"
@@ -102,6 +102,7 @@ def _giant(victim: Victim, broker: ScriptedBroker) -> None:
                 for _ in range(_GIANT_BYTES // len(chunk)):
                     link.sock.sendall(chunk)
                 found.inputs += 1
+            time.sleep(0.05)
 
         for_a_while(victim.duration_s, send)
 
@@ -165,4 +166,4 @@ def _closing(victim: Victim, broker: ScriptedBroker) -> None:
 
 
 _V5 = (_no_puback, _tiny_limit, _never_released, _giant, _garbage, _refusing, _closing)
-_V311 = (_never_released, _giant, _garbage)
+_V311 = (_giant, _never_released, _garbage)

@@ -24,6 +24,9 @@ PATIENCE_S = 30.0
 _SETTLE_S = 8.0
 _LONG_ENOUGH_S = 3.0
 """In less there are too few predictions for a rate."""
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+"""Large blocks are given back as soon as they are free. Else glibc keeps the end of each of the two
+arenas, some 10 MB in all, for the next large picture."""
 _TRIM = """
 import ctypes, os, sys, threading, time
 if "run" in sys.orig_argv:
@@ -82,6 +85,8 @@ class Victim:
         found.peak_bytes = self._meter.peak_bytes - before_bytes
         found.after_bytes = self._settled_bytes()
         found.tracebacks += self._tracebacks - tracebacks
+        # Those of the attack have come when one of later has.
+        self.messages.wait_for(lambda: self.messages.newest_s > ended_clock_s, PATIENCE_S)
         # Newer messages may have overtaken what waits to be sent again.
         self.messages.wait_for(lambda: self.messages.lost <= lost, PATIENCE_S)
         found.lost += self.messages.lost - lost
@@ -93,13 +98,12 @@ class Victim:
     def end(self) -> None:
         """End it in order; it may take five seconds."""
         self._meter.close()
-        last = self.figures[-1]
         if self._alive:
             self.daemon.stop(signal.SIGTERM)
             with contextlib.suppress(Exception):
                 if self.daemon.wait(10) == 0:
                     return
-        last.remarks.append(f"no end in order: {self.daemon.lines[-3:]}")
+        self.figures[-1].remarks.append(f"no end in order: {self.daemon.lines[-3:]}")
 
     def close(self) -> None:
         """Stop measuring. May be called twice."""
@@ -160,7 +164,8 @@ def running(
     (config := folder / "config.toml").write_text("\n".join(lines))
     (injected := folder / "injected").mkdir(exist_ok=True)
     (injected / "sitecustomize.py").write_text(_TRIM)
-    with Daemon(env=isolated(folder, PYTHONPATH=str(injected)), config=config) as daemon:
+    env = isolated(folder, PYTHONPATH=str(injected), **_MALLOC)
+    with Daemon(env=env, config=config) as daemon:
         victim = Victim(daemon, messages, short=short)
         try:
             victim.get_ready()

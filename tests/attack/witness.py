@@ -70,6 +70,11 @@ class Messages:
         return sum(began_s <= each <= ended_s for each in self._made_s)
 
     @property
+    def newest_s(self) -> float:
+        """Of when, by the clock, the newest frame is that came; 0 before the first."""
+        return max(self._made_s, default=0.0)
+
+    @property
     def lost(self) -> int:
         """How many numbers have not come, although later ones did."""
         return sum(len(each.missing) for each in self.sequences.values())

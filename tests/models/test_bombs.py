@@ -63,7 +63,16 @@ def test_the_bomb_of_vectors_is_small() -> None:
     assert len(BOMBS["the same metadata 20,000 times"]()) < 256_000
 
 
-@pytest.fixture(params=["vectors in vectors", "a million labels", "a pipe", "damaged", "cut off"])
+@pytest.fixture(
+    params=[
+        "vectors in vectors",
+        "the same metadata 20,000 times",
+        "a million labels",
+        "a pipe",
+        "damaged",
+        "cut off",
+    ]
+)
 def hostile(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     path = tmp_path / "hostile.tflite"
     good = with_files(classifier(last="SOFTMAX"), LABEL_FILE)
