@@ -80,7 +80,9 @@ class Site:
 
 
 def of(messages: Sequence[Received], kind: str) -> list[dict[str, Any]]:
-    return [json.loads(each.payload) for each in messages if each.topic.endswith(f"/{kind}")]
+    """Decode the payloads of one kind. An empty one clears a topic."""
+    found = [each.payload for each in messages if each.topic.endswith(f"/{kind}")]
+    return [json.loads(payload) for payload in found if payload]
 
 
 def newest(messages: Sequence[Received], kind: str) -> dict[str, Any]:
