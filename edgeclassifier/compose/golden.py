@@ -142,13 +142,18 @@ def _better_shift(
     if any(len(classes) < _FEWEST_SYNONYMS for classes in golden.values()):
         return 0  # two kinds that look alike may stand side by side
 
-    def fit(shift: int) -> float:
-        return sum(
-            found.get(picture, {}).get(class_id - shift, 0.0)
+    def fits(shift: int) -> list[float]:
+        return [
+            sum(found.get(picture, {}).get(class_id - shift, 0.0) for class_id in classes)
             for picture, classes in golden.items()
-            for class_id in classes
-        )
+        ]
 
-    if fit(1) > fit(0) + _CLEARLY and fit(1) > fit(-1):
-        return 1
-    return -1 if fit(-1) > fit(0) + _CLEARLY else 0
+    own = fits(0)
+    for shift, other in ((1, -1), (-1, 1)):
+        shifted = fits(shift)
+        # A label that is written in another way makes one picture fit its neighbour, not both.
+        if all(there >= here for there, here in zip(shifted, own, strict=True)):
+            total = sum(shifted)
+            if total > sum(own) + _CLEARLY and total >= sum(fits(other)):
+                return 1 if shift > 0 else -1
+    return 0

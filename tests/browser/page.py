@@ -15,6 +15,7 @@ from chromium import ENTER, RIGHT, SPACE, TAB, Browser, Starter, browsers, missi
 from page_host import MARKUP, OTHER_MODEL, Host
 from support.brokers import Mosquitto, free_port
 from support.daemon import SAMPLES
+from support.mjpeg import MjpegServer, jpeg
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -205,7 +206,8 @@ def test_the_threshold_and_the_model_are_changed(page: Browser) -> None:
     # Its labels are its own.
     assert page.wait("return document.querySelector('#stable').innerText === 'espresso'")
     page.click("#as-configured")
-    assert page.wait_for_text("#settings-message", "those of the configuration", timeout_s=90)
+    said = page.wait_for_text("#settings-message", "those of the configuration", timeout_s=90)
+    assert said, page.text("#settings-message")
     assert page.wait_for_text("#threshold-value", "30 %")
     assert page.wait("return document.querySelector('#model').value !== arguments[0]", OTHER_MODEL)
     assert page.wait_for_text("#stable", MARKUP)
@@ -339,7 +341,7 @@ SHIFTS = """
 """
 
 
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (360, 640), (1280, 900)])
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (360, 640), (320, 568), (1280, 900)])
 def test_nothing_moves_while_labels_and_shapes_change(
     window: Browser,
     unrelated: Host,
@@ -383,6 +385,36 @@ def test_a_broker_that_is_not_there_is_said_at_the_top(
             window.screenshot(screenshots / f"unsent-{width}.png")
     finally:
         host.kill()
+
+
+def test_a_camera_that_is_lost_does_not_look_live(
+    window: Browser, broker: Mosquitto, tmp_path: Path, screenshots: Path
+) -> None:
+    camera = MjpegServer()
+    camera.picture = jpeg(120, (640, 480))
+    host = Host(folder=tmp_path, broker=broker, stream_url=camera.url(user=""))
+    try:
+        host.start()
+        window.resize(390, 844, mobile=True, scale=2)
+        window.open(host.url)
+        assert window.wait_for_text("#link", "live")
+        camera.close()
+        assert window.wait_for_text("#link", "no new picture")
+        assert window.wait_for_text("#stage-note", "No new picture since")
+        assert window.text("#answer-title") == "It saw"
+        window.screenshot(screenshots / "lost.png")
+        assert window.wait_for_text("#notice", "Camera: ", timeout_s=60)
+    finally:
+        host.kill()
+        camera.close()
+
+
+def test_a_name_from_right_to_left_keeps_its_beginning(window: Browser, unrelated: Host) -> None:
+    window.resize(320, 568)
+    window.open(unrelated.url)
+    assert window.wait("return document.querySelector('#labels .name')?.innerText")
+    for each in ("#stable", "#labels .name", "#changes li span"):
+        assert window.run(f"return document.querySelector('{each}').dir") == "auto"
 
 
 def test_the_name_of_a_class_is_large_and_its_other_names_are_small(

@@ -16,6 +16,8 @@ from edgeclassifier.config import Config
 
 MARKUP = "<i>espresso</i>"
 """What the model calls a cup of coffee."""
+AFFIXES = ("{}", "{}" + "_with_a_long_name" * 18, "قطة {} في الحديقة", "🐈 {}" + " 🐈‍⬛" * 40)
+"""Around the labels of the model: long ones, from right to left, of pictures."""
 OTHER_MODEL = "garden_birds"
 SCENE_FRAMES = 15
 RATE_HZ = 8.0
@@ -34,6 +36,8 @@ class Host:
     """Show pictures of all shapes instead, one after the other, with labels of all lengths."""
     broker_port: int = 0
     """Another port than the broker's, where none may be."""
+    stream_url: str = ""
+    """A network camera in place of the pictures."""
     port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
@@ -97,7 +101,7 @@ class Host:
         labels = self.folder / "long.txt"
         labels.write_text(
             "\n".join(
-                label + "_with_a_long_name" * (number % 3) + ", and another name" * (number % 7)
+                AFFIXES[number % len(AFFIXES)].format(label) + ", and another name" * (number % 7)
                 for number, label in enumerate(classes)
             )
         )
@@ -116,6 +120,9 @@ class Host:
             "mqtt": {"host": "127.0.0.1", "port": self.broker_port or self.broker.port},
             "web": {"enabled": True, "port": self.port},
         }
+        if self.stream_url:
+            settings["camera"]["source"] = "stream"
+            settings["camera.stream"] = {"url": self.stream_url}
         if self.password is not None:
             secret = self.folder / "web-password"
             secret.write_text(self.password)

@@ -105,6 +105,10 @@ def test_the_bundled_model_passes_its_own_trial() -> None:
         judge(config.name, found, labels=("background", *labels[:-1]))
     with pytest.raises(ModelError, match=r"shifted by one: is a label, .* missing"):
         judge(config.name, found, labels=(*labels[1:], "background"))
+    # One label in another language is no shift, though the cup stands beside the coffee.
+    assert "espresso" in labels
+    renamed = tuple("un café" if each == "espresso" else each for each in labels)
+    judge(config.name, found, labels=renamed)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import { Voice, ago, busy, byId, clock, element, names, post, report, setText, s
 
 const RATE_S = 3;
 const FACTS_MS = 1000;
+const SILENT_S = 5;
+const SILENT_PERIODS = 3;
 const CHANGES_SHOWN = 8;
 const VOICE_MS = 5000;
 const SETTLED_MS = 400;
@@ -19,6 +21,7 @@ let version = null;
 let status = {};
 let newest = null;
 let frames = [];
+let heardAt = new Date();
 let goneAt = null;
 let goneWhy = "";
 
@@ -28,6 +31,7 @@ new LiveStream({
     goneAt = null;
     if (data.instance !== instance) frames = [];
     instance = data.instance;
+    heardAt = new Date();
     byId("frame").classList.remove("stale");
     showState();
   },
@@ -49,7 +53,7 @@ new LiveStream({
       const when = ago(change.age_s);
       const time = element("time", { dateTime: when.toISOString(), textContent: clock(when) });
       const [name] = names(change);
-      return element("li", { title: change.label }, element("span", { textContent: name }), time);
+      return element("li", { title: change.label }, element("span", { textContent: name, dir: "auto" }), time);
     });
     byId("changes").replaceChildren(...shown);
     if (data.length === 0) return;
@@ -64,6 +68,7 @@ new LiveStream({
   result(data) {
     const isFirst = newest === null;
     newest = data;
+    heardAt = new Date();
     frames.push([data.at_s, data.seq]);
     while (frames.length > 2 && data.at_s - frames[0][0] > RATE_S) frames.shift();
     showLabels(byId("labels"), data.predictions);
@@ -90,6 +95,7 @@ function takeNewPage() {
 const LINKS = {
   gone: "not connected",
   paused: "paused",
+  silent: "no new picture",
   unsent: "live here, not sent",
   live: "live",
   waiting: "connecting",
@@ -99,7 +105,14 @@ function linkState() {
   if (goneAt !== null) return "gone";
   if (status.paused) return "paused";
   if (newest === null) return "waiting";
+  if (isSilent()) return "silent";
   return status.connected === false ? "unsent" : "live";
+}
+
+/** The camera may be lost long before the device gives it up: that must not look live. */
+function isSilent() {
+  const rate = currentRate();
+  return (Date.now() - heardAt) / 1000 > SILENT_S + (rate ? SILENT_PERIODS / rate : 0);
 }
 
 /** What keeps the device from its work: said at the top, and read aloud when it changes. */
@@ -125,9 +138,11 @@ function showState() {
   setText(byId("delivery"), status.connected ? `Predictions go to the broker${status.broker ? ` ${status.broker}` : ""}.` : "");
   setText(byId("pause"), status.paused ? "Resume" : "Pause");
   byId("pause").classList.toggle("primary", Boolean(status.paused));
-  setText(byId("answer-title"), gone || status.paused ? "It saw" : "It sees");
+  const silent = state === "silent";
+  setText(byId("answer-title"), gone || silent || status.paused ? "It saw" : "It sees");
   setText(byId("holds"), describeHolding());
-  const note = gone ? "Not connected" : status.paused ? "Paused" : newest ? "" : "Waiting for the first picture";
+  const note = gone ? "Not connected" : status.paused ? "Paused" : silent ? `No new picture since ${clock(heardAt)}`
+    : newest ? "" : "Waiting for the first picture";
   setText(byId("stage-note"), note);
 }
 
@@ -251,4 +266,7 @@ byId("as-configured").addEventListener("click", ({ currentTarget }) =>
   }),
 );
 
-setInterval(showFacts, FACTS_MS);
+setInterval(() => {
+  showFacts();
+  showState();
+}, FACTS_MS);

@@ -41,10 +41,10 @@ export function showLabels(list, predictions) {
       element(
         "li",
         {},
-        element("span", { className: "name" }),
+        element("span", { className: "name", dir: "auto" }),
         element("span", { className: "score" }),
         bar,
-        element("span", { className: "rest" }),
+        element("span", { className: "rest", dir: "auto" }),
       ),
     );
   }
