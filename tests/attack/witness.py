@@ -36,7 +36,7 @@ class Messages:
     def take(self, topic: str, payload: bytes) -> None:
         """Take what came, once or again."""
         kind = topic.rsplit("/", 1)[-1]
-        if topic not in _topics(self._base):
+        if topic not in _topics(self._base) or not payload:
             return
         found = json.loads(payload)
         with self._changed:

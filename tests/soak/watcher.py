@@ -77,6 +77,8 @@ class Watcher:
             self._changed.notify_all()
 
     def _handle_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        if not message.payload:
+            return  # a name that the device has left is cleared
         kind = message.topic.rsplit("/", 1)[1]
         with self._changed:
             if kind in NUMBERED and not message.retain:

@@ -85,6 +85,8 @@ class Broker:
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
         availability, health, _ = self._topics
+        if not message.payload:
+            return  # cleared by a device that has left this name
         if message.topic == availability:
             self.availability = message.payload.decode(errors="replace")
             return
