@@ -33,6 +33,7 @@ _PRIMARIES = {1: _BT709, 5: _BT601, 6: _BT601}
 # files, and HTTP to nothing but HTTP: a session description would keep FFmpeg waiting for RTP.
 _NOT_FROM_AFAR = "async,bluray,cache,concat,concatf,fd,file,pipe,subfile,unix"
 _FROM_HTTP = "http,https,httpproxy,tls,tcp,crypto,data"
+_REFERS_ELSEWHERE = "what it sends refers to what it may not"
 _UNCOMPRESSED = frozenset(("yuyv422", "yvyu422", "uyvy422", "nv12", "nv21"))
 
 
@@ -64,8 +65,13 @@ def open_video(url: str, *, options: Mapping[str, str], timeout_s: float) -> "In
         container = _open(url, options, timeout_s)
     except av.FFmpegError as error:
         reason = explain(error)
-        if isinstance(error, builtins.PermissionError) and "://" in url:
-            reason = "what it sends refers to what it may not"
+        if isinstance(error, builtins.PermissionError) and not url.startswith("/dev/"):
+            is_file = local_file(url) is not None
+            reason = (
+                "permission denied (who runs this must be able to read it)"
+                if is_file
+                else _REFERS_ELSEWHERE
+            )
         if isinstance(error, av.error.HTTPUnauthorizedError):
             unknown = unknown_login(url, timeout_s=timeout_s)
             reason = not_for_ffmpeg(unknown) if unknown else reason

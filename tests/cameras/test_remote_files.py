@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from support.mjpeg_forms import OK
 
+from edgeclassifier.cameras.ffmpeg import open_video
 from edgeclassifier.cameras.stream import StreamCamera
 from edgeclassifier.errors import CameraError, CameraTimeout
 
@@ -139,3 +140,23 @@ def answering(body: bytes, *, is_http: bool) -> Iterator[str]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(10)
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("/srv/clip.mp4", "permission denied (who runs this must be able to read it)"),
+        ("/dev/video0", "permission denied (a camera needs the group video"),
+        ("http://127.0.0.1/x", "what it sends refers to what it may not"),
+    ],
+)
+def test_what_may_not_be_opened_is_said_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, url: str, advice: str
+) -> None:
+    def refuse(*_args: Any, **_options: Any) -> None:
+        raise av.error.PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(CameraError) as caught:
+        open_video(url, options={}, timeout_s=1)
+    assert advice in str(caught.value)

@@ -239,7 +239,7 @@ def a_video_file_that_is_not_there(device: Device) -> None:
 
 @case("camera.no_video")
 def a_video_file_that_is_closed(device: Device) -> None:
-    stream(device, "/srv/clip.mp4: permission denied (a camera needs the group video: 'sudo …')")
+    stream(device, "/srv/clip.mp4: permission denied (who runs this must be able to read it)")
     device.settings["camera.stream.url"] = "file:///srv/clip.mp4"
 
 
