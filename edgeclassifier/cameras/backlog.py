@@ -38,12 +38,14 @@ class Backlog:
             self.newest_s = piece.arrived_s
         return replaces
 
-    def take(self, before_s: float) -> tuple[Piece, bool] | None:
+    def take(self, before_s: float, *, keys: bool = True) -> tuple[Piece, bool] | None:
         """Return the oldest piece, and whether others before it were left out.
 
-        None if it came after `before_s`, or there is none.
+        None if it came after `before_s`, is a key and no `keys` are wanted, or there is none.
         """
         if not self._pieces or self._pieces[0].arrived_s > before_s:
+            return None
+        if self._pieces[0].is_key and not keys:
             return None
         piece, after_gap = self._pieces.popleft(), self._gap
         self._bytes -= piece.size

@@ -20,8 +20,8 @@ _STEADY_S = 1.0
 _STOPPED_S = 1.0
 _TICK_S = 0.25
 # After a frame that nobody had time for: a server that sends without measure must not take the
-# processor from the decoder. No camera sends a thousand in a second.
-_REST_S = 0.001
+# processor from the decoder. No camera sends two hundred in a second.
+_REST_S = 0.005
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +85,8 @@ class LiveReader:
         self._wanted.set()
         newest: Captured | None = None
         first_s = math.inf
-        while (taken := self._take(deadline_s if newest is None else 0, first_s)) is not None:
-            # What comes after the first of them is for the next call.
+        while (taken := self._take(deadline_s, first_s, first=newest is None)) is not None:
+            # What comes after the first of them, and a new key frame, is for the next call.
             first_s = min(first_s, time.monotonic())
             newest = self._decode(*taken) or newest
             if newest is None:
@@ -114,13 +114,17 @@ class LiveReader:
 
     # In the thread that asks for frames
 
-    def _take(self, deadline_s: float, before_s: float) -> tuple[Source, Piece, bool] | None:
+    def _take(
+        self, deadline_s: float, before_s: float, *, first: bool
+    ) -> tuple[Source, Piece, bool] | None:
         while True:
             self.note_alive()
             with self._changed:
-                left_s = max(0.0, deadline_s - time.monotonic())
+                left_s = max(0.0, deadline_s - time.monotonic()) if first else 0.0
                 self._changed.wait_for(self._has_news, min(left_s, _TICK_S))
-                taken = self._backlog.take(before_s)
+                taken = self._backlog.take(before_s, keys=first)
+                if taken is not None:
+                    self._changed.notify_all()
                 if self._source is not None and taken is not None:
                     return self._source, *taken
                 if self._died:
@@ -193,9 +197,9 @@ class LiveReader:
                 with self._changed:
                     self._piece_s = piece.arrived_s
                     too_fast = self._backlog.put(piece)
-                    self._changed.notify()
-                if too_fast:
-                    time.sleep(_REST_S)
+                    self._changed.notify_all()
+                    if too_fast:
+                        self._changed.wait_for(lambda: not self._backlog, _REST_S)
         except CameraError as error:
             return error
         finally:

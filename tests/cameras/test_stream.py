@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from support.mjpeg import MjpegServer, jpeg
 
 from edgeclassifier.cameras import Camera
+from edgeclassifier.cameras.backlog import Backlog
 from edgeclassifier.cameras.ffmpeg import explain, local_file
 from edgeclassifier.cameras.http import HttpClient
+from edgeclassifier.cameras.source import Piece
 from edgeclassifier.cameras.stream import StreamCamera
 from edgeclassifier.contract.frame import Frame
 from edgeclassifier.errors import CameraError, CameraTimeout
@@ -476,3 +478,16 @@ def test_nonsense_is_rejected() -> None:
         make("a.mp4", timeout_s=0)
     with pytest.raises(ValueError, match="rate_hz"):
         make("a.mp4", max_rate_hz=-1)
+
+
+def test_what_waits_is_the_newest_and_a_new_key_frame_is_for_the_next_call() -> None:
+    def piece(arrived_s: float, *, is_key: bool) -> Piece:
+        return Piece(data=arrived_s, arrived_s=arrived_s, size=1, is_key=is_key)
+
+    backlog = Backlog()
+    assert not backlog.put(piece(1, is_key=True))
+    assert not backlog.put(piece(2, is_key=False))
+    assert backlog.put(piece(3, is_key=True)), "nobody took the first two"
+    assert not backlog.put(piece(4, is_key=False))
+    assert backlog.take(9, keys=False) is None
+    assert [found[0].data for _ in range(2) if (found := backlog.take(9))] == [3, 4]
