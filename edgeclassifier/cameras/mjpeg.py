@@ -20,6 +20,8 @@ _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 """Markers without a segment behind them."""
 _BITS = 8
 """Of a colour. Medicine has JPEGs of 12, which FFmpeg would decode to something else."""
+_SHORTEST_FRAME_HEADER = 8
+"""Bytes for its length, the bits, height, width and the number of colours."""
 _SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # In the compressed data FF is followed by 00, or by the number of a restart.
 # One FF, and not "some": a search for a known byte is twenty times as fast.
@@ -166,7 +168,7 @@ class JpegScanner:
                 self._in_scan, self._at = False, begin
                 return None
             if marker in _SIZES:
-                if buffer[at + 2] != _BITS:
+                if length < _SHORTEST_FRAME_HEADER or buffer[at + 2] != _BITS:
                     self._throw_away()
                     return None
                 height, width = buffer[at + 3 : at + 5], buffer[at + 5 : at + 7]

@@ -158,6 +158,18 @@ def test_what_a_stream_may_hold_is_bounded(begin: bytes, then: bytes) -> None:
         feed()
 
 
+@pytest.mark.parametrize("length", range(8))
+@pytest.mark.parametrize("marker", [0xC0, 0xC2, 0xC9])
+def test_a_frame_header_that_is_too_short_is_no_picture(marker: int, length: int) -> None:
+    """It may also be the last that came."""
+    header = bytes([0xFF, marker]) + length.to_bytes(2) + bytes(max(0, length - 2))
+    scanner = JpegScanner()
+    assert [*scanner.feed(b"\xff\xd8" + header)] == []
+    [picture] = scanner.feed(b"\xff\xd9" + PICTURE)
+    assert (picture.data, picture.width, picture.height) == (PICTURE, 96, 64)
+    assert scanner.unreadable == 1
+
+
 def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(
     server: CameraServer, opened: Opened, caplog: pytest.LogCaptureFixture
 ) -> None:
