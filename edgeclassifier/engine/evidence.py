@@ -14,19 +14,12 @@ from numpy.typing import NDArray
 from edgeclassifier.contract.frame import Pixels
 from edgeclassifier.engine.classifier import Classifier
 from edgeclassifier.engine.graph import Graph
-from edgeclassifier.engine.normalization import (
-    MINUS_ONE_TO_ONE,
-    RAW,
-    ZERO_TO_ONE,
-    Choice,
-    in_words,
-)
+from edgeclassifier.engine.normalization import USUAL, Choice, in_words
 from edgeclassifier.engine.preprocess import Normalization, Preprocessor
 from edgeclassifier.errors import PixelsError
 
-_CANDIDATES = {"0 to 255": RAW, "0 to 1": ZERO_TO_ONE, "-1 to 1": MINUS_ONE_TO_ONE}
 _LIMITS = {"0 to 255": (0.0, 255.0), "0 to 1": (0.0, 1.0), "-1 to 1": (-1.0, 1.0)}
-_RAW, _POSITIVE, _SIGNED = _CANDIDATES
+_RAW, _POSITIVE, _SIGNED = USUAL
 
 _INDIFFERENT = 0.1
 """Answers to different pictures that differ less than this say that the pictures are not seen."""
@@ -59,7 +52,7 @@ def examine(path: Path, classifier: Classifier, pictures: Mapping[str, Pixels]) 
     if found is None:
         answers = {
             name: _answers(classifier, normalization, pictures.values())
-            for name, normalization in _CANDIDATES.items()
+            for name, normalization in USUAL.items()
         }
         found = next(_by_answers(classifier, answers, list(pictures)), None)
     if found is None:
@@ -69,14 +62,14 @@ def examine(path: Path, classifier: Classifier, pictures: Mapping[str, Pixels]) 
         )
     name, reason, doubtful = found
     if not doubtful:
-        return Choice(normalization=_CANDIDATES[name], reason=f"takes pixels from {name}: {reason}")
-    others = {other: each for other, each in _CANDIDATES.items() if other not in {name, _RAW}}
+        return Choice(normalization=USUAL[name], reason=f"takes pixels from {name}: {reason}")
+    others = {other: each for other, each in USUAL.items() if other not in {name, _RAW}}
     other, instead = next(iter(others.items()))
     return Choice(
-        normalization=_CANDIDATES[name],
+        normalization=USUAL[name],
         doubt=f"does not say how its pixels are normalized: taken for {name}, because {reason}. "
         f"If its answers are wrong, set {in_words(instead)} ({other}); if they are right, "
-        f"{in_words(_CANDIDATES[name])} ends this warning",
+        f"{in_words(USUAL[name])} ends this warning",
     )
 
 
@@ -204,5 +197,5 @@ def _spread(scores: NDArray[np.float32]) -> float:
 
 
 def _what_to_set() -> str:
-    choices = (f"{in_words(each)} ({name})" for name, each in reversed(_CANDIDATES.items()))
+    choices = (f"{in_words(each)} ({name})" for name, each in reversed(USUAL.items()))
     return "set " + ", or ".join(choices)

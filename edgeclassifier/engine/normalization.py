@@ -12,6 +12,8 @@ from edgeclassifier.errors import PixelsError
 RAW = Normalization(mean=(0.0,), std=(1.0,))
 ZERO_TO_ONE = Normalization(mean=(0.0,), std=(255.0,))
 MINUS_ONE_TO_ONE = Normalization(mean=(127.5,), std=(127.5,))
+USUAL = {"0 to 255": RAW, "0 to 1": ZERO_TO_ONE, "-1 to 1": MINUS_ONE_TO_ONE}
+"""What networks are trained with, by the range that pixels get."""
 IMAGENET = Normalization(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 """The mean and the standard deviation of ImageNet's pixels, as torchvision has them."""
 
@@ -144,7 +146,7 @@ def _by_span(path: Path, spec: InputSpec) -> Choice:
     """Choose for a quantized input of an unusual range what fills it without being cut off."""
     low, high = spec.span
     held = f"its {spec.dtype} input holds {low:.3g} to {high:.3g}"
-    candidates = {"-1 to 1": MINUS_ONE_TO_ONE, "0 to 1": ZERO_TO_ONE, "0 to 255": RAW}
+    candidates = dict(USUAL)
     if spec.channels > 1:
         candidates["the mean and deviation of ImageNet"] = IMAGENET
     losses = {name: _loss(spec, each) for name, each in candidates.items()}
@@ -183,9 +185,8 @@ def _loss(spec: InputSpec, normalization: Normalization) -> tuple[int, float] | 
 def _in_pixels(normalization: Normalization) -> Normalization:
     """Recognize constants for pixels from 0 to 1, as PyTorch has them, and convert them."""
     numbers = (*normalization.mean, *normalization.std)
-    if any(abs(each) > 1 for each in numbers) or normalization == RAW:
-        return normalization
-    if not any(normalization.mean) and set(normalization.std) == {1.0}:
+    is_raw = not any(normalization.mean) and set(normalization.std) == {1.0}
+    if is_raw or any(abs(each) > 1 for each in numbers):
         return normalization
     return Normalization(
         mean=tuple(255 * each for each in normalization.mean),
