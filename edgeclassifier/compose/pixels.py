@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from edgeclassifier.compose.golden import SAMPLES
 from edgeclassifier.compose.model import ModelFile, model_store
 from edgeclassifier.config import ModelConfig
-from edgeclassifier.host.durable import write_text
-from edgeclassifier.host.files import open_regular
+from edgeclassifier.host.durable import read_json, write_text
 
 if TYPE_CHECKING:
     from edgeclassifier.engine.classifier import Classifier
@@ -22,7 +21,6 @@ _KEPT = "checked"
 """The folder in the model store for results, by the model's SHA-256."""
 _RULES = 1
 """Goes up if the rules by which models are examined change: older results count no more."""
-_LARGEST_RESULT_BYTES = 64 << 10
 
 
 def choose_pixels(
@@ -72,9 +70,8 @@ def _read(file: Path) -> "Choice | None":
     from edgeclassifier.engine.preprocess import Normalization
 
     try:
-        with open_regular(file) as content:
-            found = json.loads(content.read(_LARGEST_RESULT_BYTES))
-    except (OSError, ValueError, RecursionError):
+        found = read_json(file)
+    except (OSError, ValueError):
         return None
     match found:
         case {

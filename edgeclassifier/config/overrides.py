@@ -12,8 +12,7 @@ from edgeclassifier.config.contradictions import contradictions
 from edgeclassifier.config.render import quoted
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.errors import ConfigError
-from edgeclassifier.host.durable import reason, write_text
-from edgeclassifier.host.files import open_regular
+from edgeclassifier.host.durable import read_json, reason, write_text
 
 _FILE = "overrides.json"
 
@@ -214,8 +213,7 @@ def _read(
     if directory is None:
         return
     try:
-        with open_regular(directory / _FILE) as file:
-            content = json.load(file)
+        content = read_json(directory / _FILE)
         for key in _CHANGES:
             entry = content.get(key)
             if entry is not None and type(entry["value"]) is type(_get(Config(), key)):
@@ -224,5 +222,5 @@ def _read(
         return
     except closed:
         raise
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
         log.warning("%s: damaged: what was changed on request is forgotten", directory / _FILE)

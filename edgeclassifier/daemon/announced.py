@@ -10,8 +10,7 @@ from pathlib import Path
 
 from edgeclassifier.contract.messages import Message
 from edgeclassifier.host import threads
-from edgeclassifier.host.durable import reason, write_text
-from edgeclassifier.host.files import open_regular
+from edgeclassifier.host.durable import read_json, reason, write_text
 
 RECORD = "announced.json"
 """What the file is called."""
@@ -134,11 +133,11 @@ def read_announced(directory: Path | None) -> tuple[str, ...]:
         return ()
     path = directory / RECORD
     try:
-        with open_regular(path) as file:
-            topics = [emptied(topic).topic for topic in json.loads(file.read(_LARGEST_BYTES))]
+        listed = read_json(path, largest_bytes=_LARGEST_BYTES)
+        topics = [emptied(topic).topic for topic in listed]
     except (FileNotFoundError, NotADirectoryError):
         return ()
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         why = reason(error) if isinstance(error, OSError) else "it is damaged"
         log.warning("%s is ignored: %s; what is retained of earlier names stays", path, why)
         return ()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgeclassifier.contract.status import Crash
-from edgeclassifier.host.durable import reason, write_text
+from edgeclassifier.host.durable import read_json, reason, write_text
 from edgeclassifier.host.files import create, open_regular
 
 RECORD = "last-exit.json"
@@ -37,9 +37,8 @@ class ExitRecord:
         if self._directory is None:
             return None
         try:
-            with open_regular(self._directory / RECORD) as file:
-                record = json.load(file)
-        except (OSError, ValueError, RecursionError):
+            record = read_json(self._directory / RECORD)
+        except (OSError, ValueError):
             return None
         fault = _first_line(self._directory / _FAULT)
         return _crash(record, fault) if isinstance(record, dict) else None

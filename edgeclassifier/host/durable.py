@@ -1,9 +1,11 @@
 """Files that are whole or not there, also after a power cut."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
-from edgeclassifier.host.files import create
+from edgeclassifier.host.files import create, open_regular
 
 
 def publish(part: Path, path: Path) -> None:
@@ -33,6 +35,19 @@ def write_text(path: Path, text: str) -> None:
         publish(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def read_json(path: Path, *, largest_bytes: int = 64 << 10) -> Any:
+    """Read back what was written with write_text() as JSON; what is larger counts as damaged.
+
+    Raises OSError, and ValueError if it is damaged.
+    """
+    with open_regular(path) as file:
+        content = file.read(largest_bytes)
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("lists lie too deep in it") from None
 
 
 def reason(error: OSError) -> str:

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from edgeclassifier.contract.plain import Plain, plain_data
-from edgeclassifier.host.durable import reason, write_text
-from edgeclassifier.host.files import open_regular
+from edgeclassifier.host.durable import read_json, reason, write_text
 from edgeclassifier.models.catalogue import Digest, DigestError
 
-_LARGEST_RECORD_BYTES = 64 << 10
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 Status = Literal["ok", "changed", "missing", "unreadable", "unrecorded", "unusable"]
@@ -94,11 +92,10 @@ def agrees(record_path: Path, path: Path) -> bool:
     It was not written after its record, and has its size.
     """
     try:
-        with open_regular(record_path) as file:
-            record = json.loads(file.read(_LARGEST_RECORD_BYTES))
+        record = read_json(record_path)
         status = path.stat()
         older = status.st_mtime_ns <= record_path.stat().st_mtime_ns
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return False
     return older and isinstance(record, dict) and record.get("size_bytes") == status.st_size
 
@@ -106,9 +103,8 @@ def agrees(record_path: Path, path: Path) -> bool:
 def recorded_settings(record_path: Path) -> tuple[str, ...]:
     """Return the keys that a model was tried with when it was installed; none if that is gone."""
     try:
-        with record_path.open("rb") as file:
-            record = json.loads(file.read(_LARGEST_RECORD_BYTES))
-    except (OSError, ValueError, RecursionError):
+        record = read_json(record_path)
+    except (OSError, ValueError):
         return ()
     listed = record.get("settings") if isinstance(record, dict) else None
     return tuple(each for each in listed if isinstance(each, str)) if listed else ()
@@ -116,12 +112,9 @@ def recorded_settings(record_path: Path) -> tuple[str, ...]:
 
 def _recorded(path: Path) -> Digest | None:
     try:
-        with open_regular(path) as file:
-            record = json.loads(file.read(_LARGEST_RECORD_BYTES))
+        record = read_json(path)
     except FileNotFoundError:
         return None
-    except RecursionError:
-        raise ValueError("lists lie too deep in it") from None
     match record:
         case {"sha256": str(value)} if _SHA256.fullmatch(value):
             return Digest("sha256", value)
