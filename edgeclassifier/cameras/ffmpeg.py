@@ -207,8 +207,12 @@ def _matrix(frame: "VideoFrame") -> int:
 
 def _orientation(frame: "VideoFrame") -> Orientation:
     """Read the display matrix, which FFmpeg also makes of a JPEG's EXIF orientation."""
+    from av.sidedata import sidedata
+
+    # Not frame.side_data: the two would hold each other, and the picture, until gc runs.
+    container: Any = sidedata.SideDataContainer
     try:
-        stated: Any = frame.side_data.get("DISPLAYMATRIX")
+        stated = container(frame).get("DISPLAYMATRIX")
     except ValueError:
         # PyAV 18 does not know the EXIF data beside it, but still the angle, counterclockwise.
         return orientation(90 * round(-frame.rotation / 90) % 360, "none")

@@ -16,6 +16,7 @@ from support.delegate.build import Device, build
 from support.tiny_models import LABELS, Operation, Tensor, classifier, model
 
 from edgeclassifier.compose.model import BUNDLED_MODEL, model_store
+from edgeclassifier.daemon.announced import read_announced
 from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.engine.tensors import TensorForm, TensorLayout
 from soak.camera import IpCamera
@@ -116,7 +117,8 @@ class Site:
         health = self.watcher.health
         model = Path(self.settings["accelerator"]["model"]).stem.partition("_")[0]
         storage = health["buffer"]["storage"] if health else ""
-        return f"{model}, {self.camera.size}, {storage}"
+        clearing = ", clearing" if self._clears_a_name else ""
+        return f"{model}, {self.camera.size}, {storage}{clearing}"
 
     def write(self) -> None:
         """Write the configuration; it is read at the start, and by reload()."""
@@ -170,6 +172,13 @@ class Site:
         if health["buffer"]["pending"] > _FEW_PENDING:
             return f"buffer: {health['buffer']['pending']} messages pending"
         return None
+
+    @property
+    def _clears_a_name(self) -> bool:
+        """Whether a thread waits for what an earlier connection's last will may yet leave."""
+        topics = read_announced(Path(self.settings["device"]["state_directory"]))
+        name = self.settings["device"]["id"]
+        return any(f"/{name}/" not in topic for topic in topics)
 
     @property
     def _config(self) -> Path:
