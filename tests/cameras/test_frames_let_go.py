@@ -22,7 +22,8 @@ def without_gc() -> Iterator[None]:
     gc.enable()
 
 
-def test_no_frame_waits_for_the_garbage_collector(tmp_path: Path, without_gc: None) -> None:
+@pytest.mark.usefixtures("without_gc")
+def test_no_frame_waits_for_the_garbage_collector(tmp_path: Path) -> None:
     clip = tmp_path / "clip.avi"
     with av.open(str(clip), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)

@@ -23,8 +23,10 @@ class Sample:
     repeated: int
     state: str
     """What the figures depend on: only samples of the same state can be compared."""
+    clearing: bool
+    """Whether a thread still clears what is retained of an earlier name."""
     quiet: bool
-    """Whether nothing is wrong and nothing under way."""
+    """Whether nothing is wrong and nothing else under way."""
 
 
 def series(samples: Sequence[Sample], name: str) -> list[float]:

@@ -156,6 +156,7 @@ class Soak:
                 frames=watcher.predictions,
                 repeated=sum(each.repeated for each in watcher.sequences.values()),
                 state=self._site.state,
+                clearing=self._site.clearing,
                 quiet=quiet,
             )
         )
@@ -168,7 +169,11 @@ class Soak:
             outcome.check(False, "there are no quiet samples after the warm-up")
             return
         times_s, states = [each.at_s for each in quiet], [each.state for each in quiet]
-        outcome.trends = [trend(name, times_s, series(quiet, name), states) for name in TRENDED]
+        busier = [f"{each.state}, {each.clearing}" for each in quiet]
+        outcome.trends = [
+            trend(name, times_s, series(quiet, name), busier if name in COUNTED else states)
+            for name in TRENDED
+        ]
         by_name = {each.name: each for each in outcome.trends}
         outcome.criteria += [
             judge_memory(by_name[name], samples=len(quiet), period_s=self._run_s - begin_s)

@@ -113,12 +113,18 @@ class Site:
 
     @property
     def state(self) -> str:
-        """What memory, files and threads may depend on while nothing is wrong."""
+        """What memory and files may depend on while nothing is wrong."""
         health = self.watcher.health
         model = Path(self.settings["accelerator"]["model"]).stem.partition("_")[0]
         storage = health["buffer"]["storage"] if health else ""
-        clearing = ", clearing" if self._clears_a_name else ""
-        return f"{model}, {self.camera.size}, {storage}{clearing}"
+        return f"{model}, {self.camera.size}, {storage}"
+
+    @property
+    def clearing(self) -> bool:
+        """Whether a thread waits for what an earlier connection's last will may yet leave."""
+        topics = read_announced(Path(self.settings["device"]["state_directory"]))
+        name = self.settings["device"]["id"]
+        return any(f"/{name}/" not in topic for topic in topics)
 
     def write(self) -> None:
         """Write the configuration; it is read at the start, and by reload()."""
@@ -172,13 +178,6 @@ class Site:
         if health["buffer"]["pending"] > _FEW_PENDING:
             return f"buffer: {health['buffer']['pending']} messages pending"
         return None
-
-    @property
-    def _clears_a_name(self) -> bool:
-        """Whether a thread waits for what an earlier connection's last will may yet leave."""
-        topics = read_announced(Path(self.settings["device"]["state_directory"]))
-        name = self.settings["device"]["id"]
-        return any(f"/{name}/" not in topic for topic in topics)
 
     @property
     def _config(self) -> Path:

@@ -55,6 +55,13 @@ def test_states_are_not_compared_with_one_another() -> None:
     assert not judge_memory(trend("heap", TIMES_S, grown, states), samples=40, period_s=180).ok
 
 
+def test_scatter_within_a_short_while_is_no_slope() -> None:
+    """Each state lasts for a while, in which the figure happens to rise."""
+    states = [str(i // 5) for i in range(20)] * 2
+    values = [40.0 * MIB + MIB * (i % 5) for i in range(40)]
+    assert trend("anon", TIMES_S, values, states).growth == pytest.approx(0)
+
+
 def test_many_points_are_thinned_out() -> None:
     times_s = [float(t) for t in range(20_000)]
     assert slope(times_s, [t / 2 for t in times_s]) == pytest.approx(0.5)
@@ -134,7 +141,16 @@ def test_what_is_lost_late_or_repeated(
 def test_the_table_has_about_twenty_rows_and_ends_with_the_slopes() -> None:
     now = usage(os.getpid())
     samples = [
-        Sample(at_s=60.0 * i, usage=now, pending=0, frames=i, repeated=0, state="", quiet=True)
+        Sample(
+            at_s=60.0 * i,
+            usage=now,
+            pending=0,
+            frames=i,
+            repeated=0,
+            state="",
+            clearing=False,
+            quiet=True,
+        )
         for i in range(130)
     ]
     times_s = [each.at_s for each in samples]

@@ -22,6 +22,8 @@ _MOST_POINTS = 2000
 _WARM_UP_S = 300.0
 _WARM_UP_PART = 0.4
 _MIN_HALF = 2
+_APART = 0.2
+"""Of the period: two samples that lie closer together say more of their scatter than of a slope."""
 _MIN_SAMPLES = 20
 """Below this the samples' scatter is all there is to see."""
 
@@ -52,18 +54,23 @@ def warm_up_s(run_s: float) -> float:
 
 
 def slope(
-    times_s: Sequence[float], values: Sequence[float], states: Sequence[str] | None = None
+    times_s: Sequence[float],
+    values: Sequence[float],
+    states: Sequence[str] | None = None,
+    *,
+    apart_s: float = 0.0,
 ) -> float:
     """Return the median of the slopes between all pairs of points (Theil and Sen), per second.
 
     Nearly a third of the points may be anything without an effect. Where there are `states`, only
-    points of the same state make a pair. 0 where there is no pair.
+    points of the same state make a pair, and only those that lie `apart_s` seconds apart. 0 where
+    there is no pair.
     """
     step = max(1, -(-len(times_s) // _MOST_POINTS))
     x: NDArray[np.float64] = np.asarray(times_s[::step], np.float64)
     y: NDArray[np.float64] = np.asarray(values[::step], np.float64)
     first, second = np.triu_indices(len(x), 1)
-    pairs = x[second] != x[first]
+    pairs = (x[second] != x[first]) & (x[second] - x[first] >= apart_s)
     if states is not None:
         state = np.asarray(states[::step])
         pairs &= state[second] == state[first]
@@ -88,7 +95,7 @@ def trend(
     name: str, times_s: Sequence[float], values: Sequence[float], states: Sequence[str]
 ) -> Trend:
     """Describe how `values` move; they are at least one."""
-    per_s = slope(times_s, values, states)
+    per_s = slope(times_s, values, states, apart_s=_APART * (times_s[-1] - times_s[0]))
     return Trend(
         name=name,
         slope_per_hour=per_s * _HOUR_S,
