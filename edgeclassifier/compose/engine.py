@@ -10,6 +10,8 @@ from edgeclassifier.errors import ModelError
 from edgeclassifier.models.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgeclassifier.contract.frame import Pixels
     from edgeclassifier.contract.results import Prediction
     from edgeclassifier.engine.classifier import Classifier
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from edgeclassifier.engine.normalization import Choice
     from edgeclassifier.engine.outputs import OutputKind
     from edgeclassifier.engine.preprocess import Preprocessor
+    from edgeclassifier.engine.runtime import LoadedModel
     from edgeclassifier.models.metadata import Metadata
 
 log = logging.getLogger(__name__)
@@ -38,26 +41,33 @@ class Engine(Plain):
         return self.classifier.top(self.classifier.invoke(tensor))
 
 
-def build_engine(config: Config, model: ModelFile | None = None) -> Engine:
-    """Load `model`, or the one that find_model() chooses.
+def load_classifier(config: ModelConfig, path: "Path") -> "LoadedModel":
+    """Load a model and make sure that it classifies pictures. Raises ModelError."""
+    from edgeclassifier.engine.classifier import check_image_classifier
+    from edgeclassifier.engine.runtime import load_model
+
+    loaded = load_model(
+        path, runtime=config.runtime, threads=config.threads, input_size=config.input_size
+    )
+    check_image_classifier(path, loaded.interpreter, output=config.output)
+    return loaded
+
+
+def build_engine(
+    config: Config, model: ModelFile | None = None, *, loaded: "LoadedModel | None" = None
+) -> Engine:
+    """Load `model`, or the one that find_model() chooses, unless it is `loaded`.
 
     Raises ModelError if it, its labels or the runtime is not usable.
     """
     from edgeclassifier.compose.pixels import choose_pixels
-    from edgeclassifier.engine.classifier import Classifier, check_image_classifier
+    from edgeclassifier.engine.classifier import Classifier
     from edgeclassifier.engine.preprocess import Preprocessor
-    from edgeclassifier.engine.runtime import load_model
     from edgeclassifier.models.metadata import read_metadata
 
     model = model or find_model(config.model)
-    loaded = load_model(
-        model.path,
-        runtime=config.model.runtime,
-        threads=config.model.threads,
-        input_size=config.model.input_size,
-    )
     # Before the labels: what is no classifier needs none.
-    check_image_classifier(model.path, loaded.interpreter, output=config.model.output)
+    loaded = loaded or load_classifier(config.model, model.path)
     metadata = read_metadata(model.path, labels=model.labels is None)
     labels, source = _labels(model, metadata)
     classifier = Classifier(

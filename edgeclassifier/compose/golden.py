@@ -62,26 +62,32 @@ def try_model(
     command = children.own_command("classify", settings)
     command += ["--json", *(str(SAMPLES / name) for name in GOLDEN_PICTURES)]
     outcome = children.run(command, timeout_s=timeout_s, stopped=stopped)
-    return _answers(model.name, outcome, timeout_s=timeout_s)
+    if outcome.end == "answered" and outcome.code == 0:
+        answers: Answers = json.loads(outcome.output)
+        return answers
+    if outcome.end == "answered" and outcome.code == EXIT_CONFIG:
+        raise ModelError(_last_words(outcome))
+    raise failed_trial(model.name, outcome, late=f"it has not answered within {timeout_s:g} s")
 
 
-def _answers(name: str, outcome: Outcome, *, timeout_s: float) -> Answers:
-    reason = outcome.last_words.removeprefix("edgeclassifier: ") or "no reason given"
+def failed_trial(name: str, outcome: Outcome, *, late: str) -> ModelError | TrialError:
+    """Return what the end of a trial without an answer says of the model; `late`: if it was."""
     match outcome.end:
-        case "answered" if outcome.code == 0:
-            answers: Answers = json.loads(outcome.output)
-            return answers
-        case "answered" if outcome.code == EXIT_CONFIG:
-            raise ModelError(reason)
         case "crashed":
-            raise ModelError(f"{name}: crashes the TFLite runtime: it is damaged, copy it again")
+            return ModelError(f"{name}: crashes the TFLite runtime: it is damaged, copy it again")
         case "killed":
             reason = "its process was killed, for lack of memory or by another program"
         case "late":
-            reason = f"it has not answered within {timeout_s:g} s"
+            reason = late
         case "stopped":
             reason = "the daemon ends"
-    raise TrialError(f"{name}: could not be tried: {reason}")
+        case _:
+            reason = _last_words(outcome)
+    return TrialError(f"{name}: could not be tried: {reason}")
+
+
+def _last_words(outcome: Outcome) -> str:
+    return outcome.last_words.removeprefix("edgeclassifier: ") or "no reason given"
 
 
 def judge(name: str, answers: Answers, *, labels: Sequence[str]) -> None:

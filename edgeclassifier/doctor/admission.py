@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from edgeclassifier.compose.golden import failed_trial
 from edgeclassifier.config import Config
 from edgeclassifier.doctor.machine import Machine
 from edgeclassifier.doctor.subject import Subject
-from edgeclassifier.errors import ModelError, TrialError
+from edgeclassifier.errors import ModelError
 
 
 def examine(config: Config) -> str | None:
@@ -22,16 +23,7 @@ def examine(config: Config) -> str | None:
         return "; ".join(str(each) for each in doubts if each) or None
     if "error" in results:
         raise ModelError(str(results["error"]))
-    match trial.outcome.end:
-        case "crashed":
-            raise ModelError(f"{path}: crashes the TFLite runtime: it is damaged, copy it again")
-        case "late":
-            reason = "it has not answered in time"
-        case "killed":
-            reason = "its process was killed, for lack of memory or by another program"
-        case _:
-            reason = trial.outcome.last_words or "no reason given"
-    raise TrialError(f"{path}: could not be tried: {reason}")
+    raise failed_trial(str(path), trial.outcome, late="it has not answered in time")
 
 
 def _named(path: Path, doubt: object) -> str:

@@ -79,28 +79,20 @@ def _try_runtime(config: Config) -> None:
 
 def _try_model(config: Config) -> None:
     """Load the configured model, fit its labels, and classify the sample pictures."""
-    from edgeclassifier.compose.engine import build_engine
+    from edgeclassifier.compose.engine import build_engine, load_classifier
     from edgeclassifier.compose.golden import GOLDEN_PICTURES, GOLDEN_TOP_K, SAMPLES, judge
     from edgeclassifier.compose.model import find_model
     from edgeclassifier.compose.names import name_problems
-    from edgeclassifier.engine.classifier import check_image_classifier
     from edgeclassifier.engine.pictures import load_picture
-    from edgeclassifier.engine.runtime import load_model
 
     model = find_model(config.model)
-    loaded = load_model(
-        model.path,
-        runtime=config.model.runtime,
-        threads=config.model.threads,
-        input_size=config.model.input_size,
-    )
-    check_image_classifier(model.path, loaded.interpreter, output=config.model.output)
+    loaded = load_classifier(config.model, model.path)
     loaded.interpreter.invoke()
     tell(loaded=True)
     # As many answers as it takes to judge it, whatever is published of them.
     settings = dataclasses.replace(config.model, top_k=GOLDEN_TOP_K, threshold=0.0)
     try:
-        engine = build_engine(dataclasses.replace(config, model=settings), model)
+        engine = build_engine(dataclasses.replace(config, model=settings), model, loaded=loaded)
     except PixelsError as error:
         tell(pixels_error=str(error))
         raise

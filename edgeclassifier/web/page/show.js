@@ -22,8 +22,8 @@ export const clock = (when) =>
 
 export const ago = (seconds) => new Date(Date.now() - seconds * 1000);
 
-/** Splits a label into the name of the class and its other names; `name` comes with newer devices. */
-export function names({ label, name = label.split(",")[0].trim() }) {
+/** Splits a label into the name of the class and its other names. */
+export function names({ name, label }) {
   return [name, label.startsWith(name) ? label.slice(name.length).replace(/^[\s,]+/, "") : ""];
 }
 
