@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,7 +81,12 @@ class Changes(Plain):
         if model_keys or at(PUBLISHING, changed):
             check_names(new.state, names)
             rules = state_rules(new.state, names)
-            steps.append(lambda: self.publisher.follow(rules))
+            # Frames that are under way still get answers of the model before.
+            steps.append(
+                lambda: self.publisher.follow(
+                    rules, from_s=time.monotonic() if model_keys else None
+                )
+            )
         if at(IDLE, changed):
             idle = idle_settings(new)
             steps.append(lambda: self.pipeline.configure_idle(idle))

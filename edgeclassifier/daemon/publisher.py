@@ -97,9 +97,12 @@ class Publisher:
         self._images = None if rate_hz is None else RateLimit(max_rate_hz=rate_hz)
         self.repeat_state()
 
-    def follow(self, rules: StateRules) -> None:
-        """Go by other rules of the label from the next result on."""
-        self._label.rules = rules
+    def follow(self, rules: StateRules, *, from_s: float | None = None) -> None:
+        """Go by other rules of the label from the next result on, or from that of a new model.
+
+        That one answers the frames that are captured at `from_s`, on the monotonic clock, or later.
+        """
+        self._label.follow(rules, from_s=from_s)
 
     def repeat_state(self) -> None:
         """Publish the state with the next result, whether it changes or not."""

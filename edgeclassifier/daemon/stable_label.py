@@ -59,6 +59,18 @@ class StableLabel:
         self._holder: str | None = None
         """Name of the class that holds. None is not the class that a model may call "unknown"."""
         self._seen: deque[_Seen] = deque()
+        self._next: tuple[float, StateRules] | None = None
+
+    def follow(self, rules: StateRules, *, from_s: float | None = None) -> None:
+        """Go by other rules from the next frame on.
+
+        With `from_s`, from the first frame on that was captured then or later: another model has
+        seen those before it, and they count no more.
+        """
+        if from_s is None:
+            self.rules, self._next = rules, None
+        else:
+            self._next = from_s, rules
 
     @property
     def state(self) -> State | None:
@@ -67,6 +79,9 @@ class StableLabel:
 
     def update(self, predictions: Sequence[Prediction], *, now_s: float) -> State | None:
         """Take the predictions of a frame captured at `now_s`; return a changed state."""
+        if self._next is not None and now_s >= self._next[0]:
+            self.follow(self._next[1])
+            self._seen.clear()
         rules, current = self.rules, self._state
         self._seen.append(_Seen(now_s, [p for p in predictions if p.name not in rules.exclude]))
         while len(self._seen) > 1 and self._seen[0].at_s <= now_s - rules.window_s:

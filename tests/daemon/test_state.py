@@ -157,6 +157,20 @@ def test_a_frame_as_old_as_the_window_counts_no_more() -> None:
     assert label.state.score == pytest.approx(0.9)
 
 
+def test_a_frame_that_the_model_before_saw_is_not_judged_by_the_rules_of_the_new_one() -> None:
+    label = StableLabel(rules(window_s=8, exclude=["a"]))
+    label.update(found(a=0.9), now_s=1)
+    label.follow(rules(window_s=8), from_s=3)
+    label.update(found(a=0.9), now_s=2)
+    assert label.state is not None
+    assert label.state.name == UNKNOWN
+    label.update(found(b=0.6), now_s=3)
+    assert (label.state.name, label.state.score) == ("b", 0.6)
+    label.follow(rules(exclude=["b"]))
+    label.update(found(b=0.6), now_s=4)
+    assert label.state.name == UNKNOWN
+
+
 def test_a_label_may_have_a_threshold_of_its_own() -> None:
     """It enters there, and leaves at the same fraction of it as the others."""
     label = StableLabel(rules(thresholds={"a": 0.8}))
