@@ -33,6 +33,8 @@ def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
         help='a picture, a folder of pictures, or a glob such as "holiday/*.jpg"',
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    # A model that has not run here may take the process with it: that is what the trial is for.
+    parser.add_argument("--untried", action="store_true", help=argparse.SUPPRESS)
     add_model_option(parser)
     add_config_options(parser)
     parser.set_defaults(run=run)
@@ -42,8 +44,11 @@ def run(args: argparse.Namespace) -> int:
     """Classify one picture after the other; those that cannot be read do not stop the rest."""
     config = read_config(args)
     from edgeclassifier.compose.engine import build_engine
+    from edgeclassifier.compose.golden import try_new
     from edgeclassifier.engine.pictures import load_picture
 
+    if not args.untried:
+        try_new(config)
     engine = build_engine(config)
     if engine.pixels.reason:
         report(f"{engine.model.path}: {engine.pixels.reason}")

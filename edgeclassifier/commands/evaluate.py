@@ -56,12 +56,14 @@ def run(args: argparse.Namespace) -> int:
     """Classify all, then print the figures."""
     config = read_config(args)
     from edgeclassifier.compose.engine import build_engine
+    from edgeclassifier.compose.golden import try_new
     from edgeclassifier.contract.results import Prediction
     from edgeclassifier.engine.evaluation import class_ids, evaluate, read_truth
     from edgeclassifier.engine.pictures import load_picture, scale
     from edgeclassifier.host.progress import progress
 
     truth = read_truth(args.labels)
+    try_new(config)
     engine = build_engine(config)
     if engine.pixels.reason:
         report(f"{engine.model.path}: {engine.pixels.reason}")

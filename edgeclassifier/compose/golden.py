@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from edgeclassifier.compose.model import ModelFile
+from edgeclassifier.compose.model import ModelFile, find_model
+from edgeclassifier.compose.ranbefore import note_that_it_ran, ran_before
 from edgeclassifier.config import Config
 from edgeclassifier.errors import EXIT_CONFIG, ModelError, TrialError
 from edgeclassifier.host import children
@@ -53,14 +54,14 @@ def try_model(
     the child was killed or took too long, or `stopped`, which is asked all the time, became true.
     """
     options = dataclasses.asdict(config.model) | {
-        "name": str(model.path),
-        "labels": str(model.labels or ""),
+        "name": str(model.path.absolute()),
+        "labels": str(model.labels.absolute() if model.labels else ""),
         "top_k": GOLDEN_TOP_K,
         "threshold": 0.0,
     }
     settings = {f"model.{key}": value for key, value in options.items()}
     command = children.own_command("classify", settings)
-    command += ["--json", *(str(SAMPLES / name) for name in GOLDEN_PICTURES)]
+    command += ["--json", "--untried", *(str(SAMPLES / name) for name in GOLDEN_PICTURES)]
     outcome = children.run(command, timeout_s=timeout_s, stopped=stopped)
     if outcome.end == "answered" and outcome.code == 0:
         answers: Answers = json.loads(outcome.output)
@@ -68,6 +69,17 @@ def try_model(
     if outcome.end == "answered" and outcome.code == EXIT_CONFIG:
         raise ModelError(_last_words(outcome))
     raise failed_trial(model.name, outcome, late=f"it has not answered within {timeout_s:g} s")
+
+
+def try_new(config: Config) -> None:
+    """Try the configured model in a child process if it has not run here before.
+
+    Raises ModelError if it is not usable, and TrialError if that did not become clear.
+    """
+    model = find_model(config.model)
+    if not ran_before(config.model, model):
+        try_model(config, model)
+        note_that_it_ran(config.model, model)
 
 
 def failed_trial(name: str, outcome: Outcome, *, late: str) -> ModelError | TrialError:

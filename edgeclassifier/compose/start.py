@@ -7,6 +7,7 @@ from edgeclassifier.compose.engine import build_inference
 from edgeclassifier.compose.golden import try_model
 from edgeclassifier.compose.model import ModelFile, find_model
 from edgeclassifier.compose.names import check_names
+from edgeclassifier.compose.ranbefore import note_that_it_ran, ran_before
 from edgeclassifier.config import Config
 from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.contract.plain import Plain, plain_data
@@ -61,11 +62,12 @@ def load(
     """
     # Perhaps it was the model: a damaged one can take the process with it.
     unexplained = last_crash is not None and last_crash.exit_code is None
+    why = "the last run ended without a reason" if unexplained else ""
     try:
-        _load(models, chosen, on_trial=unexplained, stop=stop)
+        _load(models, chosen, doubt=why, stop=stop)
     except (ConfigError, ModelError) as error:
         chosen = _without_chosen_model(error, chosen.configured, chosen.config, overrides)
-        _load(models, chosen, on_trial=False, stop=stop)
+        _load(models, chosen, doubt="", stop=stop)
     if not stop.wanted:
         overrides.save()
         for change in overrides.changes:
@@ -73,8 +75,11 @@ def load(
     return chosen.config
 
 
-def _load(models: ModelSlot, chosen: Chosen, *, on_trial: bool, stop: StopSignal) -> None:
-    if on_trial:
+def _load(models: ModelSlot, chosen: Chosen, *, doubt: str, stop: StopSignal) -> None:
+    if not doubt and not ran_before(chosen.config.model, chosen.model):
+        doubt = f"{chosen.model.path} has not run here before"
+    if doubt:
+        log.info("%s: the model is tried in another process first", doubt)
         _try(chosen, stop)
     if not stop.wanted:
         inference = build_inference(chosen.config, chosen.model)
@@ -85,9 +90,9 @@ def _load(models: ModelSlot, chosen: Chosen, *, on_trial: bool, stop: StopSignal
 
 def _try(chosen: Chosen, stop: StopSignal) -> None:
     """Raise ModelError if the model is known to be unusable."""
-    log.info("the last run ended without a reason: the model is tried in another process first")
     try:
         try_model(chosen.config, chosen.model, stopped=stop.is_set)
+        note_that_it_ran(chosen.config.model, chosen.model)
     except TrialError as error:
         # Memory may suffice for one process, time for another start: no reason to stay away.
         if not stop.wanted:

@@ -445,6 +445,19 @@ def test_a_crash_in_the_trial_ends_the_daemon_for_good(site: Site, watching: Sub
     assert "tiny: crashes the TFLite runtime" in daemon.lines[-1]
 
 
+def test_a_model_that_has_not_run_here_is_tried_first(site: Site, watching: Subscriber) -> None:
+    site.fault.write_text("loading crashes tiny.tflite")
+    with site.daemon() as daemon:
+        assert daemon.wait() == 78
+    assert "tiny: crashes the TFLite runtime" in daemon.lines[-1]
+    site.fault.write_text("")
+    for tried in (True, False):
+        with site.daemon() as daemon:
+            assert watching.wait_for(has_predictions(3)), daemon.lines
+        watching.clear()
+        assert any("has not run here before" in line for line in daemon.lines) == tried
+
+
 def test_sigterm_during_the_trial_is_an_end_in_order(site: Site, watching: Subscriber) -> None:
     kill(site, watching)
     site.fault.write_text("trial hangs")

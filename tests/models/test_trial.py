@@ -2,11 +2,14 @@
 
 import dataclasses
 import errno
+import json
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+import support
+from support.daemon import SAMPLES, isolated, run_cli
 from support.tiny_models import LABELS, classifier
 
 from edgeclassifier.compose.engine import build_engine
@@ -140,6 +143,27 @@ def test_a_trial_that_takes_too_long_says_nothing_of_the_model(config: ModelConf
     said = r"tiny: could not be tried: it has not answered within 0\.01 s"
     with pytest.raises(TrialError, match=said):
         try_out(config, timeout_s=0.01)
+
+
+@pytest.mark.parametrize("command", [["classify"], ["evaluate", "--labels"]])
+def test_no_command_goes_down_with_a_model(
+    config: ModelConfig, tmp_path: Path, command: list[str]
+) -> None:
+    injected = Path(support.__file__).parent / "injected"
+    fault = tmp_path / "fault"
+    env = isolated(tmp_path, PYTHONPATH=str(injected), EDGECLASSIFIER_FAULT=str(fault))
+    truth = tmp_path / "truth.csv"
+    truth.write_text("coffee.png,0\n")
+    files = {"classify": [], "evaluate": [str(truth)]}[command[0]]
+    model = ["--model", config.name, "--set", f"model.labels={json.dumps(config.labels)}"]
+    arguments = [*command, *files, str(SAMPLES), *model]
+    fault.write_text(f"loading crashes {Path(config.name).name}")
+    refused = run_cli(*arguments, env=env)
+    assert (refused.returncode, refused.stdout) == (78, "")
+    assert refused.stderr.startswith("edgeclassifier: tiny: crashes the TFLite runtime")
+    fault.unlink()
+    assert run_cli(*arguments, env=env).returncode in {0, 1}
+    assert [*json.loads((tmp_path / "models/checked/ran.json").read_text())] == [config.name]
 
 
 def test_a_trial_ends_when_the_daemon_is_to_end(config: ModelConfig) -> None:
