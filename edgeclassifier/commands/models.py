@@ -11,6 +11,7 @@ from typing import Literal
 
 from edgeclassifier.commands.common import report
 from edgeclassifier.errors import EXIT_FAILURE, ModelError, TrialError
+from edgeclassifier.host.durable import reason
 from edgeclassifier.host.terminal import one_line
 from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel
 from edgeclassifier.models.download import fetch
@@ -201,13 +202,17 @@ def _examined(name: str, labels: str, settings: Sequence[str], store: str = "") 
 
 def _tried(result: Verification, store: ModelStore) -> Verification:
     """Add to what was found of a model's file whether it can be used."""
-    if result.status not in {"ok", "unrecorded"} or needs_edge_tpu(result.path):
+    if result.status not in {"ok", "unrecorded"}:
         return result
     try:
+        if needs_edge_tpu(result.path):
+            return result
         settings = store.settings(result.name)
         doubt = _examined(result.name, "", settings, store=str(store.root.absolute()))
     except ModelError as error:
         return replace(result, status="unusable", detail=str(error))
+    except OSError as error:
+        return replace(result, status="unreadable", detail=reason(error))
     except TrialError as error:
         doubt = str(error)
     detail = (doubt or "").removeprefix(f"{result.name}: ")

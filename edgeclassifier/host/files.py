@@ -1,5 +1,6 @@
 """Reading files that people name, which may be anything."""
 
+import errno
 import os
 import stat
 from io import BufferedReader
@@ -13,11 +14,14 @@ def open_regular(path: Path) -> BufferedReader:
     The empty device, /dev/null, counts as a file. Raises OSError with a reason for people.
     """
     # Opening a pipe would wait for its writer.
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    if not _is_file(os.fstat(file.fileno())):
-        file.close()
-        raise OSError(0, "it is a pipe, a socket or a device, not a file", str(path))
-    return file
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if _is_file(status):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(0, "it is a pipe, a socket or a device, not a file", str(path))
 
 
 def _is_file(status: os.stat_result) -> bool:

@@ -145,12 +145,12 @@ def read_labels(file: Path) -> str:
 
 
 def needs_edge_tpu(path: Path) -> bool:
-    """Tell whether a model is compiled for the Edge TPU, in whole or in part."""
-    with (
-        open_regular(path) as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        return content.find(b"edgetpu-custom-op") >= 0
+    """Tell whether a model is compiled for the Edge TPU, in whole or in part. Raises OSError."""
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return False  # which cannot be mapped
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(b"edgetpu-custom-op") >= 0
 
 
 def _is_whole_zip(path: Path) -> bool:

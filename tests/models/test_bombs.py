@@ -112,6 +112,28 @@ def test_no_command_hangs_on_a_hostile_model(hostile: Path, tmp_path: Path) -> N
         assert not any("Traceback" in line for line in daemon.lines)
 
 
+def test_what_is_no_model_in_the_store_is_said_and_nothing_ends(tmp_path: Path) -> None:
+    env, store = isolated(tmp_path), tmp_path / "models"
+    store.mkdir()
+    os.mkfifo(store / "pipe.tflite")
+    (store / "empty.tflite").touch()
+    (store / "folder.tflite").mkdir()
+    (store / "gone.tflite").symlink_to("nowhere")
+    (store / "circle.tflite").symlink_to("circle.tflite")
+    (store / "zero.tflite").symlink_to("/dev/zero")
+    (store / "good.tflite").write_bytes(with_files(classifier(last="SOFTMAX"), LABEL_FILE))
+    for command in ("list", "verify"):
+        done = run_cli("models", command, env=env, timeout_s=IN_TIME_S)
+        assert "Traceback" not in done.stderr
+    said = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert said["pipe"].startswith("unreadable (it is a pipe")
+    assert said["empty"].startswith("unusable")
+    assert said["good"].startswith("unrecorded")
+    assert str(store / "folder.tflite") in said["folder"]
+    for each in ("folder", "gone", "circle", "zero"):
+        assert said[each].startswith("unreadable")
+
+
 def test_a_pipe_in_the_store_does_not_keep_anything_waiting(tmp_path: Path) -> None:
     env, store = isolated(tmp_path), tmp_path / "models"
     store.mkdir()
