@@ -26,6 +26,7 @@ from edgeclassifier.host.priority import be_nice
 from edgeclassifier.mqtt.broker import Broker
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.capture import CameraSettings
+from edgeclassifier.pipeline.intake import Lane
 from edgeclassifier.pipeline.modelslot import ModelSlot
 from edgeclassifier.pipeline.pipeline import EndOfFrames, Pipeline
 
@@ -147,7 +148,9 @@ class Rig:
         models = ModelSlot()
         models.load(inference)
         # The interpreter is used again as soon as the pipeline is closed.
-        pipeline = Pipeline(camera=settings, models=models, nice=self._nice, join_s=_DRAIN_S)
+        pipeline = Pipeline(
+            camera=settings, lanes=[Lane(models=models)], nice=self._nice, join_s=_DRAIN_S
+        )
         arrived_s: list[float] = []
         with closing(pipeline), suppress(EndOfFrames):
             # In this order: the interpreter's thread takes its niceness from this one.

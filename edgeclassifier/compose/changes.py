@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgeclassifier.compose.accelerator import compiled_model
 from edgeclassifier.compose.broker import broker_access, subscriptions, will_wait_s
-from edgeclassifier.compose.camera import camera_settings, idle_settings
+from edgeclassifier.compose.camera import area, camera_settings, idle_settings
 from edgeclassifier.compose.engine import build_inference
 from edgeclassifier.compose.golden import judge, try_model
 from edgeclassifier.compose.model import find_model
@@ -71,19 +71,20 @@ class Changes(Plain):
         if at(CAMERA, changed):
             camera = camera_settings(new.camera)
             steps.append(lambda: self.pipeline.replace_camera(camera))
-        names = self.pipeline.inference.classifier.names
+        lane = self.pipeline.lanes[0]
+        names = lane.models.current.classifier.names
         if model_keys := at(MODEL, changed):
             tried = not any(key.startswith("model.") for key in model_keys)
             inference = _new_model(new, tried=tried)
             names = inference.classifier.names
-            steps.append(lambda: self.pipeline.swap(inference))
+            steps.append(lambda: lane.models.swap(inference))
         if model_keys or at(PUBLISHING, changed):
             check_names(new.state, names)
             rules = state_rules(new.state, names)
             steps.append(lambda: self.publisher.follow(rules))
         if at(IDLE, changed):
-            idle = idle_settings(new)
-            steps.append(lambda: self.pipeline.configure_idle(idle))
+            idle, looked_at = idle_settings(new), area(new)
+            steps.append(lambda: lane.configure(area=looked_at, idle=idle))
         if at(LOG, changed):
             steps.append(lambda: logging.getLogger().setLevel(new.log.level.upper()))
         return steps

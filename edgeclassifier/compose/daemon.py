@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgeclassifier.compose.broker import broker_access, build_session, subscriptions
-from edgeclassifier.compose.camera import camera_settings, idle_settings
+from edgeclassifier.compose.camera import area, camera_settings, idle_settings
 from edgeclassifier.compose.changes import Changes, Planner, follow_names
 from edgeclassifier.compose.clients import told_where
 from edgeclassifier.compose.engine import around_interpreter_nice
@@ -37,6 +37,7 @@ from edgeclassifier.host.signals import StopSignal
 from edgeclassifier.host.system import System
 from edgeclassifier.host.systemd import Notifier
 from edgeclassifier.metrics.tally import Tally
+from edgeclassifier.pipeline.intake import Lane
 from edgeclassifier.pipeline.modelslot import ModelSlot
 from edgeclassifier.pipeline.pipeline import Pipeline
 
@@ -90,10 +91,9 @@ def run_daemon(
     models = ModelSlot()
     pipeline = Pipeline(
         camera=camera_settings(config.camera),
-        models=models,
+        lanes=[Lane(models=models, area=area(config), idle=idle_settings(config))],
         inference_deadline_s=config.model.deadline_s,
         nice=nice,
-        idle=idle_settings(config),
     )
     payloads = Payloads(camera=config.camera.id)
     label = StableLabel(state_rules(config.state, Names(())))

@@ -109,8 +109,8 @@ class CameraConfig(Plain):
 class PreprocessConfig(Plain):
     """Which part of a frame is classified."""
 
-    crop_fraction: float = option(0.875, between(0.05, 1), applies=(MODEL, IDLE))
-    region: tuple[float, ...] = option((), region, applies=(MODEL, IDLE))
+    crop_fraction: float = option(0.875, between(0.05, 1), applies=IDLE)
+    region: tuple[float, ...] = option((), region, applies=IDLE)
 
 
 @plain_data

@@ -141,7 +141,7 @@ class Daemon:
     def _keep_what_works(self) -> None:
         """Take note if the old model, or the old camera, is in use again: the new one failed."""
         # A refusal stays until the next model, or the next camera.
-        model, before = self._pipeline.model_refused, self._model_refused
+        model, before = self._pipeline.lanes[0].models.refused, self._model_refused
         self._model_refused = model
         if model is not None and model is not before:
             in_use = self._pipeline.inference.model(CPU).name
