@@ -1,14 +1,15 @@
 """The guests that the configuration asks for: page, metrics file, Home Assistant."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgeclassifier import __version__
 from edgeclassifier.compose.publisher import discovery
 from edgeclassifier.config import Config
-from edgeclassifier.contract.messages import Incoming
+from edgeclassifier.config.views import views_of
+from edgeclassifier.contract.messages import Incoming, Message
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.daemon.actions import Actions
 from edgeclassifier.daemon.announced import Announced
@@ -17,13 +18,14 @@ from edgeclassifier.daemon.guests import Guest, Guests, MakeGuest
 from edgeclassifier.daemon.loop import Observer
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.reporter import Reporter
+from edgeclassifier.daemon.views import Views
 from edgeclassifier.errors import EdgeclassifierError
 from edgeclassifier.host.threads import OnDeath
 from edgeclassifier.metrics.tally import Tally
 from edgeclassifier.mqtt.session import Session
 
 if TYPE_CHECKING:
-    from edgeclassifier.contract.results import Result
+    from edgeclassifier.contract.results import Result, State
     from edgeclassifier.homeassistant import Announcer
     from edgeclassifier.metrics.collector import Metrics
     from edgeclassifier.metrics.families import Identity
@@ -38,11 +40,14 @@ class Host(Plain):
     reporter: Reporter
     reload: Reload
     description: Description
+    views: Views
     actions: Actions
     tally: Tally
     observers: list[Observer]
     """See every result, in the daemon's thread. Guests add themselves."""
     on_new_session: list[Callable[[], None]]
+    views_before: Collection[str]
+    """The views of earlier runs of which something is retained."""
     """Are called if what was retained has to be published again elsewhere."""
 
 
@@ -72,6 +77,9 @@ class _HomeAssistant:
         self._host = host
         self._birth_topic = birth_topic(config.homeassistant.prefix)
         self._announcer: Announcer | None = None
+        # Without [views], or with others, an earlier run may have told of it.
+        self._announced = {"", *host.views_before}
+        """The views that Home Assistant may know."""
         host.reporter.on_report.append(self._changed)
         host.on_new_session.append(self._announce)
         host.session.listen(self._receive)
@@ -82,10 +90,17 @@ class _HomeAssistant:
         host = self._host
         self._announcer = Announcer(
             publish=host.announced.publish,
-            make=lambda: discovery(host.reload.config),
+            make=self._make,
             on_death=on_death,
         )
         return self._announcer
+
+    def _make(self) -> Message:
+        config = self._host.reload.config
+        present = views_of(config).keys()
+        gone = self._announced - present
+        self._announced |= present
+        return discovery(config, gone)
 
     def _changed(self) -> None:
         if self._announcer is not None:
@@ -146,7 +161,13 @@ def _page(config: Config, host: Host, metrics: "Metrics") -> MakeGuest:
     from edgeclassifier.web.server import WebServer
 
     live = Live()
-    host.observers.append(live.handle)
+
+    def watch(result: "Result", change: "State | None") -> None:
+        # The page shows the first view so far.
+        if result.view == next(iter(host.views.by_id)):
+            live.handle(result, change)
+
+    host.observers.append(watch)
     password_file = config.web.password_file
 
     def build(on_death: OnDeath) -> Guest:
@@ -193,10 +214,8 @@ class _Shown:
         return self._host.actions.classify(picture)
 
     def crop_box(self, height: int, width: int) -> tuple[float, float, float, float]:
-        from edgeclassifier.engine.preprocess import crop_box
-
-        preprocess = self._host.reload.config.preprocess
-        box = crop_box(
-            width, height, crop_fraction=preprocess.crop_fraction, region=preprocess.region
-        )
+        area = self._host.views.first.lane.area
+        if area is None:
+            return 0.0, 0.0, width, height
+        box = area.box(width, height)
         return box.x, box.y, box.width, box.height

@@ -67,6 +67,8 @@ class Inference:
         if accelerator is not None:
             self._identify[accelerator.name] = accelerated_model or model
         self._identities: dict[str, ModelIdentity] = {}
+        self.source: object = None
+        """What it was built from: two of which this is equal are the same."""
 
     def start(self) -> None:
         """Begin to open the accelerator, where there is one; the CPU serves meanwhile."""

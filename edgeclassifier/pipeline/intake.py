@@ -36,11 +36,13 @@ class Lane:
         view: str = "",
         area: Area | None = None,
         idle: IdleSettings | None = None,
+        max_rate_hz: float = 0.0,
     ) -> None:
         """Take the slot of the model, which several lanes may share.
 
         Without an `area` it is the model's own. With `idle`, the last answer is repeated while
-        nothing changes in it.
+        nothing changes in it. Of a live camera at most `max_rate_hz` frames are taken; 0: every
+        one.
         """
         self.view = view
         self.models = models
@@ -50,15 +52,29 @@ class Lane:
         """What may be repeated."""
         self.work: Mailbox[Work] | None = None
         """None while the lane is in no pipeline."""
-        self.configure(area=area, idle=idle)
+        self._due_s = 0.0
+        self.configure(area=area, idle=idle, max_rate_hz=max_rate_hz)
 
-    def configure(self, *, area: Area | None, idle: IdleSettings | None) -> None:
+    def configure(
+        self, *, area: Area | None, idle: IdleSettings | None, max_rate_hz: float = 0.0
+    ) -> None:
         """Look at this area from the next frame on, and repeat answers by these settings."""
         self.area = area
+        self._interval_s = 1 / max_rate_hz if max_rate_hz else 0.0
         if idle is None:
             self.scene = None
         elif self.scene is None or self.scene.settings != idle:
             self.scene = StillScene(idle)
+
+    def wants(self, at_s: float) -> bool:
+        """Tell whether it is time for another frame of a live camera, and count it if it is."""
+        if not self._interval_s:
+            return True
+        # Half an interval early is in time: frames do not come to the millisecond.
+        if at_s < self._due_s - self._interval_s / 2:
+            return False
+        self._due_s = max(at_s, self._due_s) + self._interval_s
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +232,8 @@ class Intake:
 
 def _leave(taken: Taken, work: Mailbox[Work], *, live: bool) -> None:
     lane = taken.lane
+    if live and not lane.wants(taken.frame.monotonic_s):
+        return
     if lane.scene is not None:
         taken = _compared(taken, lane.scene)
     if live:

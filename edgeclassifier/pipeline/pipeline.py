@@ -72,6 +72,7 @@ class Pipeline:
             answers=self._answers.mailbox(),
             demand=self._demand,
             on_end=self._answers.close,
+            spare=self._spare,
         )
         self._intake = Intake(lanes=lanes, turns=self._turns, demand=self._demand)
         self._capture = Capture(
@@ -224,7 +225,9 @@ class Pipeline:
         asked = lane or self.lanes[0]
         asked.models.decided.wait(timeout_s)
         if asked.models.empty:
-            raise InferenceError("there is no model yet that could classify a picture")
+            raise InferenceError(
+                asked.models.problem or "there is no model yet that could classify a picture"
+            )
         takes_results = threading.get_ident() == self._caller
 
         def prepared(frame: Frame) -> Prepared:
@@ -237,6 +240,12 @@ class Pipeline:
             timeout_s=deadline_s - time.monotonic(),
             problem=lambda: self.camera.problem,
             meanwhile=self._make_room if takes_results else lambda: timeout_s,
+        )
+
+    def _spare(self, failed: Lane) -> bool:
+        """Tell whether there are views with another model, which go on if that of one fails."""
+        return any(
+            lane.models is not failed.models and not lane.models.empty for lane in self.lanes
         )
 
     def _framed(self, pixels: Pixels) -> Frame:

@@ -1,5 +1,6 @@
 """The thread that runs the interpreter, and what it finishes."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,9 +11,11 @@ from edgeclassifier.contract.results import Latency, Prediction, Result
 from edgeclassifier.engine.inference import Answer
 from edgeclassifier.errors import InferenceError
 from edgeclassifier.host import threads
-from edgeclassifier.pipeline.intake import Prepared, Taken, Work, prepare
+from edgeclassifier.pipeline.intake import Lane, Prepared, Taken, Work, prepare
 from edgeclassifier.pipeline.mailbox import Closed, Mailbox, Turns
 from edgeclassifier.pipeline.ondemand import OnDemand
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,10 +102,12 @@ class Runner:
         answers: Mailbox[Done],
         demand: OnDemand[Prepared],
         on_end: Callable[[], None],
+        spare: Callable[[Lane], bool],
     ) -> None:
         """Take the lanes' work until they are closed, and leave what is done in `answers`.
 
-        `on_end` is called behind the last of it.
+        `on_end` is called behind the last of it. If the model of a lane fails for good and there
+        are others, as `spare` says, those go on without it.
         """
         self.busy_since_s: float | None = None
         """Since when the interpreter has been running, None while it is not."""
@@ -113,6 +118,7 @@ class Runner:
         self._answers = answers
         self._demand = demand
         self._on_end = on_end
+        self._spare = spare
 
     def start(self) -> None:
         """Begin to answer."""
@@ -129,7 +135,8 @@ class Runner:
                 work = self._turns.take(POLL_S)
                 if self._demand.ready:
                     self._answer_questions()
-                if work is not None and not self._answers.put_next(self._do(work)):
+                done = None if work is None else self._do(work)
+                if done is not None and not self._answers.put_next(done):
                     return
         except Closed:
             pass
@@ -140,14 +147,25 @@ class Runner:
             self._demand.close()
             self._on_end()
 
-    def _do(self, work: Work) -> Done:
-        if isinstance(work, Prepared):
-            return self._run(work)
-        lane = work.lane
+    def _do(self, work: Work) -> Done | None:
+        taken = work.taken if isinstance(work, Prepared) else work
+        lane = taken.lane
         last = lane.last
-        if last is not None and work.like is not None and _holds(last, work):
-            return Repeated(taken=work, answered=last)
-        return self._run(prepare(work, lane.models.current))
+        if lane.models.empty:
+            return None  # it failed while this waited
+        if last is not None and taken.like is not None and _holds(last, taken):
+            return Repeated(taken=taken, answered=last)
+        if not isinstance(work, Prepared):
+            work = prepare(work, lane.models.current)
+        try:
+            return self._run(work)
+        except InferenceError as error:
+            if not self._spare(lane):
+                raise
+            self.busy_since_s = None
+            log.warning("view %s: its model fails, the other views go on: %s", lane.view, error)
+            lane.models.fail(str(error), source=work.inference.source)
+            return None
 
     def _run(self, prepared: Prepared) -> Answered:
         # Nothing but the interpreter: its cores are idle while anything else happens here.
