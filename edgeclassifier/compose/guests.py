@@ -25,7 +25,7 @@ from edgeclassifier.metrics.tally import Tally
 from edgeclassifier.mqtt.session import Session
 
 if TYPE_CHECKING:
-    from edgeclassifier.contract.results import Result, State
+    from edgeclassifier.contract.results import Result
     from edgeclassifier.homeassistant import Announcer
     from edgeclassifier.metrics.collector import Metrics
     from edgeclassifier.metrics.families import Identity
@@ -161,13 +161,7 @@ def _page(config: Config, host: Host, metrics: "Metrics") -> MakeGuest:
     from edgeclassifier.web.server import WebServer
 
     live = Live()
-
-    def watch(result: "Result", change: "State | None") -> None:
-        # The page shows the first view so far.
-        if result.view == next(iter(host.views.by_id)):
-            live.handle(result, change)
-
-    host.observers.append(watch)
+    host.observers.append(live.handle)
     password_file = config.web.password_file
 
     def build(on_death: OnDeath) -> Guest:
@@ -207,14 +201,15 @@ class _Shown:
         except EdgeclassifierError as error:
             return {"status": "error", "data": {}, "error": str(error)}
 
-    def take(self) -> "Result":
-        return self._host.actions.take()
+    def take(self, view: str) -> "Result":
+        return self._host.actions.take(view or None)
 
-    def classify(self, picture: BinaryIO) -> Mapping[str, Any]:
-        return self._host.actions.classify(picture)
+    def classify(self, picture: BinaryIO, view: str) -> Mapping[str, Any]:
+        return self._host.actions.classify(picture, view=view or None)
 
-    def crop_box(self, height: int, width: int) -> tuple[float, float, float, float]:
-        area = self._host.views.first.lane.area
+    def crop_box(self, height: int, width: int, view: str) -> tuple[float, float, float, float]:
+        views = self._host.views
+        area = views.by_id.get(view, views.first).lane.area
         if area is None:
             return 0.0, 0.0, width, height
         box = area.box(width, height)
