@@ -232,7 +232,7 @@ def test_each_view_is_shown_and_only_the_newest_frame_is_held(
     assert [(each["view"], each["seq"]) for each in shown] == [("gate", 2), ("bowl", 3)]
     height, width = result.frame.pixels.shape[:2]
     assert all(each["size"] == [width, height] for each in shown)
-    assert get(server, "/live/picture").headers["X-Seq"] == "3"
+    assert get(server, "/live/picture").headers["x-seq"] == "3"
 
 
 def test_who_reads_late_gets_the_newest_and_not_the_backlog(
