@@ -4,7 +4,8 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from typing import Self
+from dataclasses import replace
+from typing import NamedTuple, Self
 
 from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.cameras import Camera, FrameFactory
@@ -20,12 +21,15 @@ from edgeclassifier.daemon.publisher import Publisher, PublisherSettings
 from edgeclassifier.daemon.stable_label import StableLabel
 from edgeclassifier.engine.inference import Accelerator, Inference
 from edgeclassifier.engine.pictures import cover, load_picture
+from edgeclassifier.engine.preprocess import Area
 from edgeclassifier.errors import BrokerError, CameraError
 from edgeclassifier.host.localbroker import LOOPBACK, LocalBroker
 from edgeclassifier.host.priority import be_nice
 from edgeclassifier.mqtt.broker import Broker
 from edgeclassifier.mqtt.session import Session
 from edgeclassifier.pipeline.capture import CameraSettings
+from edgeclassifier.pipeline.idle import IdleSettings
+from edgeclassifier.pipeline.intake import Lane
 from edgeclassifier.pipeline.modelslot import ModelSlot
 from edgeclassifier.pipeline.pipeline import EndOfFrames, Pipeline
 
@@ -37,6 +41,12 @@ def sample_frames(width: int, height: int) -> list[Pixels]:
     """Return the sample pictures, scaled to cover frames of `height` x `width` x 3."""
     paths = sorted(path for path in SAMPLES.iterdir() if path.suffix in {".jpg", ".png"})
     return [cover(load_picture(path), width, height) for path in paths]
+
+
+def _of_area(idle: IdleSettings | None, area: Area | None) -> IdleSettings | None:
+    if idle is None or area is None:
+        return idle
+    return replace(idle, crop_fraction=area.crop_fraction, region=area.region)
 
 
 class MemoryCamera:
@@ -68,6 +78,14 @@ class MemoryCamera:
         """Do nothing: it holds nothing to release."""
 
 
+class Measured(NamedTuple):
+    """What came through a pipeline."""
+
+    results_hz: float
+    cpu_s: float
+    """Of the whole process, for each result."""
+
+
 class Rig:
     """A publisher on a session of its own, as the daemon has one."""
 
@@ -94,18 +112,9 @@ class Rig:
             will=None,
             nice=self._nice,
         )
-        self._publisher = Publisher(
-            publish=self._session.publish,
-            payloads=Payloads(camera="memory"),
-            label=StableLabel(state_rules(config.state, engine.classifier.names)),
-            settings=PublisherSettings(
-                topics=Topics(root="edgeclassifier", device="bench", camera="memory"),
-                max_rate_hz=0,
-                heartbeat_s=config.state.heartbeat_s,
-                image_max_rate_hz=None,
-                image_quality=config.image.quality,
-            ),
-        )
+        self._config = config
+        self._payloads = Payloads(camera="memory")
+        self._publishers: dict[str, Publisher] = {}
 
     def __enter__(self) -> Self:
         self._session.start()
@@ -130,25 +139,72 @@ class Rig:
         accelerator: Accelerator | None = None,
     ) -> float:
         """Return how many results each second come through, after the first."""
-        inference = Inference(
-            preprocessor=self._engine.preprocessor,
-            classifier=self._engine.classifier,
-            model=self._model,
-            accelerator=accelerator,
+        measured = self.measure(camera, seconds, latencies=latencies, accelerator=accelerator)
+        return measured.results_hz
+
+    def measure(
+        self,
+        camera: Camera,
+        seconds: float,
+        *,
+        areas: Sequence[Area | None] = (None,),
+        idle: IdleSettings | None = None,
+        latencies: list[Latency] | None = None,
+        accelerator: Accelerator | None = None,
+    ) -> Measured:
+        """Let views of these areas through, with `idle` if the answers may be repeated."""
+        models = ModelSlot()
+        models.load(
+            Inference(
+                preprocessor=self._engine.preprocessor,
+                classifier=self._engine.classifier,
+                model=self._model,
+                accelerator=accelerator,
+            )
         )
+        lanes = [
+            Lane(
+                view=str(number or ""),
+                models=models,
+                area=area,
+                idle=_of_area(idle, area),
+            )
+            for number, area in enumerate(areas)
+        ]
         # In a thread of its own, which takes its niceness with it when it ends.
         with ThreadPoolExecutor(max_workers=1) as pool:
-            return pool.submit(self._measure, inference, camera, seconds, latencies).result()
+            return pool.submit(
+                self._measure, lanes, camera, seconds, [] if latencies is None else latencies
+            ).result()
+
+    def _publisher(self, view: str) -> Publisher:
+        config = self._config
+        if view not in self._publishers:
+            topics = Topics(root="edgeclassifier", device="bench", camera="memory", view=view)
+            self._publishers[view] = Publisher(
+                publish=self._session.publish,
+                payloads=self._payloads,
+                label=StableLabel(state_rules(config.state, self._engine.classifier.names)),
+                settings=PublisherSettings(
+                    topics=topics,
+                    max_rate_hz=0,
+                    heartbeat_s=config.state.heartbeat_s,
+                    image_max_rate_hz=None,
+                    image_quality=config.image.quality,
+                ),
+            )
+        return self._publishers[view]
 
     def _measure(
-        self, inference: Inference, camera: Camera, seconds: float, latencies: list[Latency]
-    ) -> float:
+        self, lanes: Sequence[Lane], camera: Camera, seconds: float, latencies: list[Latency]
+    ) -> Measured:
         settings = CameraSettings(make=lambda: camera, deadline_s=self._deadline_s)
-        models = ModelSlot()
-        models.load(inference)
         # The interpreter is used again as soon as the pipeline is closed.
-        pipeline = Pipeline(camera=settings, models=models, nice=self._nice, join_s=_DRAIN_S)
+        pipeline = Pipeline(camera=settings, lanes=lanes, nice=self._nice, join_s=_DRAIN_S)
+        publishers = {lane.view: self._publisher(lane.view) for lane in lanes}
         arrived_s: list[float] = []
+        # The first answer of each view is never a repeated one.
+        uncounted, began_s = len(lanes) - 1, 0.0
         with closing(pipeline), suppress(EndOfFrames):
             # In this order: the interpreter's thread takes its niceness from this one.
             pipeline.open()
@@ -156,13 +212,19 @@ class Rig:
             while not arrived_s or arrived_s[-1] - arrived_s[0] < seconds:
                 result = pipeline.next(POLL_S)
                 if result is not None:
-                    self._publisher.handle(result)
+                    publishers[result.view].handle(result)
                     latencies.append(result.latency)
+                    if uncounted:
+                        uncounted -= 1
+                        continue
+                    began_s = began_s or time.process_time()
                     arrived_s.append(time.perf_counter())
+        used_s = time.process_time() - began_s
         few = 2
         if len(arrived_s) < few:
             raise CameraError("too few frames to measure a rate: --seconds is too short for them")
-        return (len(arrived_s) - 1) / (arrived_s[-1] - arrived_s[0])
+        count = len(arrived_s) - 1
+        return Measured(count / (arrived_s[-1] - arrived_s[0]), used_s / count)
 
     def drain(self) -> tuple[int, int]:
         """Wait until the broker has confirmed everything; return published, acknowledged."""

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgeclassifier.commands.common import (
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edgeclassifier.bench.isolation import Isolation
     from edgeclassifier.bench.processes import Processes
     from edgeclassifier.bench.throughput import Throughput
+    from edgeclassifier.bench.views import ViewsCost
     from edgeclassifier.config import Config
 
 _SIZES = "320x320,640x480,1920x1080"
@@ -65,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from edgeclassifier.bench.isolation import measure_isolation
     from edgeclassifier.bench.processes import measure_processes
     from edgeclassifier.bench.throughput import measure_camera, measure_throughput
+    from edgeclassifier.bench.views import measure_views
     from edgeclassifier.compose.model import find_model
     from edgeclassifier.engine.runtime import runtime_module
     from edgeclassifier.host.localbroker import any_broker
@@ -96,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
                     chosen, broker, size=args.sizes[0], rounds=args.rounds, seconds=args.seconds
                 )
             )
+        chosen = _with(config, threads=args.threads[0])
+        say.views(measure_views(chosen, broker, rounds=args.rounds, seconds=args.seconds))
         if args.camera:
             say.camera(measure_camera(config, broker, seconds=args.seconds * args.rounds))
         if args.starts:
@@ -192,6 +197,15 @@ class _Printer:
             f"model       {figures.threads:>7} {figures.inside_hz:>7.2f} "
             f"{figures.isolated_hz:>11.2f} {figures.ratio:>6.3f} {figures.pipeline_ratio:>13.3f}"
         )
+
+    def views(self, figures: "Sequence[ViewsCost]") -> None:
+        self._data["views"] = [dataclasses.asdict(each) for each in figures]
+        self._say("\n1920x1080   views  moving/s  ÷ bare   still: CPU ÷ that of one that moves")
+        for each in figures:
+            self._say(
+                f"            {each.views:>5} {each.moving_hz:>9.2f} {each.moving_ratio:>7.3f} "
+                f"{each.still_ratio:>8.3f}"
+            )
 
     def camera(self, figures: "Throughput") -> None:
         self._data["camera"] = dataclasses.asdict(figures)

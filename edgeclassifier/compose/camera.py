@@ -7,6 +7,7 @@ from typing import Any
 from edgeclassifier.cameras import Camera
 from edgeclassifier.config import CameraConfig, Config
 from edgeclassifier.contract.orientation import orientation
+from edgeclassifier.engine.preprocess import Area
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.pipeline.capture import CameraSettings
 from edgeclassifier.pipeline.idle import IdleSettings
@@ -38,6 +39,12 @@ def camera_settings(config: CameraConfig) -> CameraSettings:
 def build_camera(config: CameraConfig) -> Camera:
     """Build the camera, closed. Raises ConfigError if its password file is not usable."""
     return camera_settings(config).make()
+
+
+def area(config: Config) -> Area:
+    """Return which part of a frame is classified."""
+    preprocess = config.preprocess
+    return Area(crop_fraction=preprocess.crop_fraction, region=preprocess.region)
 
 
 def idle_settings(config: Config) -> IdleSettings | None:

@@ -1,5 +1,6 @@
 """Command lines by which a person watches the daemon, or asks it for something."""
 
+import json
 import shlex
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from edgeclassifier.host.credentials import password_path
 
 def told_where(config: Config, *, connected: bool) -> str:
     """Say on which topic predictions are published, and what shows them there."""
-    topic = topics_of(config).predictions
+    topic = _predictions(config)
     kept = "" if connected else " once the broker is connected"
     if config.mqtt.transport == "websockets":
         return f"published on {topic}{kept}"  # not every mosquitto_sub knows them
@@ -20,7 +21,7 @@ def told_where(config: Config, *, connected: bool) -> str:
 
 def watch_command(config: Config) -> str:
     """Return what shows the predictions in a terminal."""
-    topic = topics_of(config).predictions
+    topic = _predictions(config)
     return f"mosquitto_sub {_access(config.mqtt)} {shlex.join(['-t', topic])}"
 
 
@@ -34,7 +35,10 @@ def take_back_command(config: Config, change: Change) -> str | None:
     """Return what takes back a change; None if the device does not listen to that."""
     if change.command not in config.commands.allow:
         return None
-    return request_command(config, change.command, f'{{"{change.argument}": null}}')
+    arguments: dict[str, str | None] = {change.argument: None}
+    if change.view is not None:
+        arguments["view"] = change.view
+    return request_command(config, change.command, json.dumps(arguments))
 
 
 def how_to_take_back(config: Config, change: Change) -> str:
@@ -42,6 +46,12 @@ def how_to_take_back(config: Config, change: Change) -> str:
     if command := take_back_command(config, change):
         return f"take it back with: {command}"
     return f"change {change.key} in the configuration to take it back"
+
+
+def _predictions(config: Config) -> str:
+    """Return the topic of the predictions, with a wildcard if there are several views."""
+    topics = topics_of(config)
+    return f"{topics.base}/+/predictions" if len(config.views) > 1 else topics.predictions
 
 
 def _access(mqtt: MqttConfig) -> str:

@@ -3,21 +3,24 @@
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from edgeclassifier.compose.broker import broker_access, build_session, subscriptions
-from edgeclassifier.compose.camera import camera_settings, idle_settings
+from edgeclassifier.compose.camera import camera_settings
 from edgeclassifier.compose.changes import Changes, Planner, follow_names
 from edgeclassifier.compose.clients import told_where
 from edgeclassifier.compose.engine import around_interpreter_nice
 from edgeclassifier.compose.guests import Host, build_guests
+from edgeclassifier.compose.identity import topics_of
 from edgeclassifier.compose.model import configured_model_name, model_names
 from edgeclassifier.compose.packages import require_packages
-from edgeclassifier.compose.publisher import publisher_settings, retained_topics, state_rules
+from edgeclassifier.compose.publisher import retained_topics
 from edgeclassifier.compose.start import choose, load
+from edgeclassifier.compose.views import ViewChanges, build_view
 from edgeclassifier.config import Config
 from edgeclassifier.config.overrides import Overrides
+from edgeclassifier.config.views import views_of
 from edgeclassifier.contract.messages import Payloads, offline, online
 from edgeclassifier.contract.status import Crash
 from edgeclassifier.daemon.actions import Actions
@@ -25,13 +28,11 @@ from edgeclassifier.daemon.announced import Announced
 from edgeclassifier.daemon.commentary import Commentary
 from edgeclassifier.daemon.description import Description
 from edgeclassifier.daemon.loop import Daemon, Observer
-from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.reporter import Reporter
 from edgeclassifier.daemon.requests import RequestHandler
-from edgeclassifier.daemon.stable_label import StableLabel
+from edgeclassifier.daemon.views import Views
 from edgeclassifier.daemon.watchdog import Watchdog
-from edgeclassifier.engine.names import Names
 from edgeclassifier.host.lifecycle import Running
 from edgeclassifier.host.signals import StopSignal
 from edgeclassifier.host.system import System
@@ -63,45 +64,43 @@ def run_daemon(
     require_packages(configured)
     overrides = Overrides(state_directory)
     chosen = choose(configured, overrides)
-    config, settings = chosen.config, publisher_settings(chosen.config)
+    config, topics = chosen.config, topics_of(chosen.config)
 
     # Each part gets what it needs of those above it, and knows nothing of those below.
     system = System()
     notifier = Notifier(os.environ)
     watchdog = Watchdog(notifier, camera_deadline_s=config.camera.deadline_s)
     requests = RequestHandler(
-        base=settings.topics.base,
+        base=topics.base,
         allow=config.commands.allow,
         max_rate_hz=config.commands.max_rate_hz,
         reply_topics=config.commands.reply_topics,
     )
     session = build_session(
         config,
-        broker_access(config.mqtt, device=settings.topics.device),
-        will=offline(settings.topics),
+        broker_access(config.mqtt, device=topics.device),
+        will=offline(topics),
         state_directory=state_directory,
-        subscriptions=subscriptions(config, settings.topics),
+        subscriptions=subscriptions(config, topics),
     )
     session.listen(requests.receive)
     announced = Announced(state_directory, publish=session.publish)
     session.on_cleared(announced.note_cleared)
     announced.remember(retained_topics(config))
+    views_before = _views_of_topics(announced.topics, topics.base)
     nice = around_interpreter_nice(config.model)
-    models = ModelSlot()
+    payloads = Payloads(camera=config.camera.id)
+    views = Views(
+        {
+            view: build_view(config, view, ModelSlot(), publish=session.publish, payloads=payloads)
+            for view in views_of(config)
+        }
+    )
     pipeline = Pipeline(
         camera=camera_settings(config.camera),
-        models=models,
+        lanes=[view.lane for view in views.by_id.values()],
         inference_deadline_s=config.model.deadline_s,
         nice=nice,
-        idle=idle_settings(config),
-    )
-    payloads = Payloads(camera=config.camera.id)
-    label = StableLabel(state_rules(config.state, Names(())))
-    publisher = Publisher(
-        publish=session.publish,
-        payloads=payloads,
-        label=label,
-        settings=settings,
     )
 
     with Running() as running:
@@ -109,17 +108,20 @@ def run_daemon(
         running.start(
             "MQTT session",
             session.start,
-            stop=lambda: session.stop(last=publisher.farewell, timeout_s=_STOP_S),
+            stop=lambda: session.stop(last=views.first.publisher.farewell, timeout_s=_STOP_S),
         )
         running.start("announced", lambda: follow_names(announced, config), stop=announced.stop)
         running.start("pipeline", pipeline.open, stop=pipeline.close)
         running.start("systemd", lambda: None, stop=notifier.stopping)
 
-        # Connecting, and opening the camera, go on while the model is loaded.
-        config = load(models, chosen, overrides, last_crash=last_crash, stop=stop)
+        # Connecting, and opening the camera, go on while the models are loaded.
+        config = load(views, chosen, overrides, last_crash=last_crash, stop=stop)
         if stop.wanted:
             return
-        label.rules = state_rules(config.state, models.current.classifier.names)
+        view_changes = ViewChanges(
+            views=views, pipeline=pipeline, publish=session.publish, payloads=payloads
+        )
+        view_changes.follow_models(config)
 
         tally = Tally(started_s=started_s)
         # A plan changes the parts that are built below.
@@ -132,7 +134,7 @@ def run_daemon(
             tally=tally,
             pipeline=pipeline,
             session=session,
-            publisher=publisher,
+            views=views,
             reload=reload,
             overrides=overrides,
             watchdog=watchdog,
@@ -141,7 +143,7 @@ def run_daemon(
         )
         reporter = Reporter(
             publish=session.publish,
-            topics=settings.topics,
+            topics=topics,
             info=description.info,
             health=description.health,
             interval_s=config.mqtt.health_interval_s,
@@ -150,7 +152,7 @@ def run_daemon(
         changes = Changes(
             pipeline=pipeline,
             session=session,
-            publisher=publisher,
+            views=view_changes,
             reporter=reporter,
             requests=requests,
             announced=announced,
@@ -159,7 +161,7 @@ def run_daemon(
         planner = Planner(config, reread=lambda: overrides.apply(reread()), changes=changes)
         actions = Actions(
             pipeline=pipeline,
-            publisher=publisher,
+            views=views,
             payloads=payloads,
             reload=reload,
             overrides=overrides,
@@ -179,26 +181,27 @@ def run_daemon(
                 reporter=reporter,
                 reload=reload,
                 description=description,
+                views=views,
                 actions=actions,
                 tally=tally,
                 observers=observers,
                 on_new_session=on_new_session,
+                views_before=views_before,
             ),
         )
         daemon = Daemon(
             pipeline=pipeline,
             session=session,
-            publisher=publisher,
+            views=views,
             reporter=reporter,
             reload=reload,
             overrides=overrides,
-            model_returned=changes.model_returned,
+            model_returned=view_changes.returned,
             watchdog=watchdog,
             guests=guests,
             commentary=Commentary(
                 started_s=started_s,
                 watch=lambda: told_where(reload.config, connected=session.connected),
-                hold_s=lambda: reload.config.state.hold_s,
             ),
             observers=observers,
             clock_synchronized=system.clock_synchronized,
@@ -206,7 +209,7 @@ def run_daemon(
             nice=nice,
         )
 
-        session.publish(online(settings.topics))
+        session.publish(online(topics))
         running.start("health", reporter.start, stop=reporter.stop)
         running.start("reload", lambda: None, stop=reload.close)
         running.start(
@@ -216,6 +219,12 @@ def run_daemon(
         )
         running.start("guests", guests.start, stop=guests.stop)
         daemon.run()
+
+
+def _views_of_topics(retained: Collection[str], base: str) -> set[str]:
+    """Return the names of the views whose state is on record."""
+    states = (topic.removeprefix(f"{base}/").split("/") for topic in retained)
+    return {levels[0] for levels in states if levels[1:] == ["state"]}
 
 
 def _call(each: list[Callable[[], None]]) -> None:

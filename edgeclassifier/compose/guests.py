@@ -1,14 +1,15 @@
 """The guests that the configuration asks for: page, metrics file, Home Assistant."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgeclassifier import __version__
 from edgeclassifier.compose.publisher import discovery
 from edgeclassifier.config import Config
-from edgeclassifier.contract.messages import Incoming
+from edgeclassifier.config.views import views_of
+from edgeclassifier.contract.messages import Incoming, Message
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.daemon.actions import Actions
 from edgeclassifier.daemon.announced import Announced
@@ -17,6 +18,7 @@ from edgeclassifier.daemon.guests import Guest, Guests, MakeGuest
 from edgeclassifier.daemon.loop import Observer
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.reporter import Reporter
+from edgeclassifier.daemon.views import Views
 from edgeclassifier.errors import EdgeclassifierError
 from edgeclassifier.host.threads import OnDeath
 from edgeclassifier.metrics.tally import Tally
@@ -38,11 +40,14 @@ class Host(Plain):
     reporter: Reporter
     reload: Reload
     description: Description
+    views: Views
     actions: Actions
     tally: Tally
     observers: list[Observer]
     """See every result, in the daemon's thread. Guests add themselves."""
     on_new_session: list[Callable[[], None]]
+    views_before: Collection[str]
+    """The views of earlier runs of which something is retained."""
     """Are called if what was retained has to be published again elsewhere."""
 
 
@@ -72,6 +77,9 @@ class _HomeAssistant:
         self._host = host
         self._birth_topic = birth_topic(config.homeassistant.prefix)
         self._announcer: Announcer | None = None
+        # Without [views], or with others, an earlier run may have told of it.
+        self._announced = {"", *host.views_before}
+        """The views that Home Assistant may know."""
         host.reporter.on_report.append(self._changed)
         host.on_new_session.append(self._announce)
         host.session.listen(self._receive)
@@ -82,10 +90,17 @@ class _HomeAssistant:
         host = self._host
         self._announcer = Announcer(
             publish=host.announced.publish,
-            make=lambda: discovery(host.reload.config),
+            make=self._make,
             on_death=on_death,
         )
         return self._announcer
+
+    def _make(self) -> Message:
+        config = self._host.reload.config
+        present = views_of(config).keys()
+        gone = self._announced - present
+        self._announced |= present
+        return discovery(config, gone)
 
     def _changed(self) -> None:
         if self._announcer is not None:
@@ -186,17 +201,16 @@ class _Shown:
         except EdgeclassifierError as error:
             return {"status": "error", "data": {}, "error": str(error)}
 
-    def take(self) -> "Result":
-        return self._host.actions.take()
+    def take(self, view: str) -> "Result":
+        return self._host.actions.take(view or None)
 
-    def classify(self, picture: BinaryIO) -> Mapping[str, Any]:
-        return self._host.actions.classify(picture)
+    def classify(self, picture: BinaryIO, view: str) -> Mapping[str, Any]:
+        return self._host.actions.classify(picture, view=view or None)
 
-    def crop_box(self, height: int, width: int) -> tuple[float, float, float, float]:
-        from edgeclassifier.engine.preprocess import crop_box
-
-        preprocess = self._host.reload.config.preprocess
-        box = crop_box(
-            width, height, crop_fraction=preprocess.crop_fraction, region=preprocess.region
-        )
+    def crop_box(self, height: int, width: int, view: str) -> tuple[float, float, float, float]:
+        views = self._host.views
+        area = views.by_id.get(view, views.first).lane.area
+        if area is None:
+            return 0.0, 0.0, width, height
+        box = area.box(width, height)
         return box.x, box.y, box.width, box.height

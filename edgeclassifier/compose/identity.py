@@ -22,10 +22,13 @@ _LOCAL_DOMAINS = re.compile(
 """What a router or mDNS puts behind a name: the same for every device."""
 
 
-def topics_of(config: Config) -> Topics:
-    """Name the topics of the configured device."""
+def topics_of(config: Config, view: str | None = None) -> Topics:
+    """Name the topics of the configured device and of a view; None: of the first one."""
     return Topics(
-        root=config.mqtt.root, device=device_id(config.device.id), camera=config.camera.id
+        root=config.mqtt.root,
+        device=device_id(config.device.id),
+        camera=config.camera.id,
+        view=next(iter(config.views), "") if view is None else view,
     )
 
 

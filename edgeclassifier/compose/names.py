@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeclassifier.config import StateConfig
+from edgeclassifier.config import Config, StateConfig
+from edgeclassifier.config.views import views_of
 from edgeclassifier.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,6 +17,30 @@ def check_names(config: StateConfig, names: "Names") -> None:
     """Raise ConfigError if the configuration names a class that the model does not have."""
     if problems := [*name_problems(config, names)]:
         raise ConfigError(problems)
+
+
+def check_view(config: Config, view: str, names: "Names") -> None:
+    """Raise ConfigError if a class is named for a view that its model does not have."""
+    if problems := [*view_problems(config, view, names)]:
+        raise ConfigError(problems)
+
+
+def view_problems(config: Config, view: str, names: "Names") -> Iterator[str]:
+    """Say what is wrong with the classes that are named for a view.
+
+    The section [state] is about the model of the section [model]: what it names is asked of no
+    other.
+    """
+    state = views_of(config)[view].state
+    if not view:
+        yield from name_problems(state, names)
+        return
+    own = config.views[view]
+    if own.model not in (None, config.model.name):
+        state = replace(
+            state, exclude=own.state.exclude or (), thresholds=own.state.thresholds or {}
+        )
+    yield from (f"view {view}: {problem}" for problem in name_problems(state, names))
 
 
 def name_problems(config: StateConfig, names: "Names") -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Where messages go, how often, when the label changes, and what Home Assistant is told."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from edgeclassifier import __version__
@@ -7,6 +8,7 @@ from edgeclassifier.compose.identity import topics_of
 from edgeclassifier.compose.model import model_names
 from edgeclassifier.compose.names import named
 from edgeclassifier.config import Config, StateConfig
+from edgeclassifier.config.views import views_of
 from edgeclassifier.contract.messages import Message
 from edgeclassifier.daemon.publisher import PublisherSettings
 from edgeclassifier.daemon.stable_label import StateRules
@@ -17,13 +19,14 @@ if TYPE_CHECKING:
 _LEAVE_FRACTION = 2 / 3
 
 
-def publisher_settings(config: Config) -> PublisherSettings:
-    """Take them from the configuration."""
-    image = config.image
+def publisher_settings(config: Config, view: str | None = None) -> PublisherSettings:
+    """Take those of a view from the configuration; None: of the first one."""
+    image, topics = config.image, topics_of(config, view)
+    own = views_of(config)[topics.view]
     return PublisherSettings(
-        topics=topics_of(config),
-        max_rate_hz=config.mqtt.max_rate_hz,
-        heartbeat_s=config.state.heartbeat_s,
+        topics=topics,
+        max_rate_hz=own.mqtt.max_rate_hz,
+        heartbeat_s=own.state.heartbeat_s,
         image_max_rate_hz=image.max_rate_hz if image.enabled else None,
         image_quality=image.quality,
     )
@@ -45,17 +48,24 @@ def state_rules(config: StateConfig, names: "Names") -> StateRules:
     )
 
 
-def discovery(config: Config) -> Message:
-    """Describe the device for Home Assistant."""
-    from edgeclassifier.homeassistant import COMPILED, discovery_message
+def discovery(config: Config, gone: Collection[str] = ()) -> Message:
+    """Describe the device for Home Assistant; views that are `gone` are taken out of it."""
+    from edgeclassifier.homeassistant import COMPILED, ViewEntities, discovery_message
 
     return discovery_message(
-        topics=publisher_settings(config).topics,
+        topics=topics_of(config),
         prefix=config.homeassistant.prefix,
         version=__version__,
+        views=[
+            ViewEntities(
+                topics=topics_of(config, view),
+                heartbeat_s=own.state.heartbeat_s,
+                threshold_range=(own.state.leave_threshold, 1.0),
+            )
+            for view, own in views_of(config).items()
+        ],
+        gone=gone,
         models=[name for name in model_names(config.model) if not name.endswith(COMPILED)],
-        threshold_range=(config.state.leave_threshold, 1.0),
-        heartbeat_s=config.state.heartbeat_s,
         health_interval_s=config.mqtt.health_interval_s,
         controls=config.commands.allow,
         image_enabled=config.image.enabled,
@@ -65,7 +75,8 @@ def discovery(config: Config) -> Message:
 def retained_topics(config: Config) -> tuple[str, ...]:
     """Name the topics on which the broker is told to retain something."""
     topics = topics_of(config)
-    device = (topics.availability, topics.info, topics.health, topics.state)
+    states = (topics_of(config, view).state for view in views_of(config))
+    device = (topics.availability, topics.info, topics.health, *states)
     return (*device, discovery_removal(config).topic) if config.homeassistant.enabled else device
 
 
@@ -73,6 +84,4 @@ def discovery_removal(config: Config) -> Message:
     """Take the device out of Home Assistant."""
     from edgeclassifier.homeassistant import removal_message
 
-    return removal_message(
-        topics=publisher_settings(config).topics, prefix=config.homeassistant.prefix
-    )
+    return removal_message(topics=topics_of(config), prefix=config.homeassistant.prefix)

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgeclassifier.config.options import START, Place
 from edgeclassifier.config.schema import Config
+from edgeclassifier.config.views import ViewConfig
 
 
 def declared(table: type[Any], prefix: str) -> Iterator[tuple[str, tuple[Place, ...]]]:
@@ -26,14 +27,36 @@ PLACES: Mapping[str, tuple[Place, ...]] = dict(declared(Config, ""))
 """Where each key acts when its value changes, by its name, such as "mqtt.host"."""
 
 
+_TABLES = "views"
+_VIEW_KEYS = tuple(key for key, _ in declared(ViewConfig, ""))
+
+
 def changed_keys(old: Config, new: Config) -> frozenset[str]:
-    """Name the keys that have other values."""
-    return frozenset(key for key in PLACES if _value(old, key) != _value(new, key))
+    """Name the keys that have other values, and the views that have come or gone."""
+    plain = {key for key in PLACES if key != _TABLES and _value(old, key) != _value(new, key)}
+    return frozenset(plain) | frozenset(_changed_views(old.views, new.views))
+
+
+def _changed_views(old: Mapping[str, ViewConfig], new: Mapping[str, ViewConfig]) -> Iterator[str]:
+    for name in dict.fromkeys((*old, *new)):
+        if name not in old or name not in new:
+            yield f"{_TABLES}.{name}"
+            continue
+        for key in _VIEW_KEYS:
+            if _value(old[name], key) != _value(new[name], key):
+                yield f"{_TABLES}.{name}.{key}"
+    if [*old] != [*new] and old.keys() == new.keys():
+        yield _TABLES  # their order says which is the first
+
+
+def places(key: str) -> tuple[Place, ...]:
+    """Say where a key acts that changed_keys() may name."""
+    return PLACES[_TABLES if key.startswith(f"{_TABLES}.") else key]
 
 
 def at(place: Place, keys: Collection[str]) -> frozenset[str]:
     """Select those of the keys that act at `place`."""
-    return frozenset(key for key in keys if place in PLACES[key])
+    return frozenset(key for key in keys if place in places(key))
 
 
 def at_next_start(keys: Collection[str]) -> frozenset[str]:

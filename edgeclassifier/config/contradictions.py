@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from edgeclassifier.config.schema import CameraConfig, Config, MqttConfig, WebConfig
+from edgeclassifier.config.views import view_problems
 from edgeclassifier.host.addresses import page_host_problem
 
 _ORDERED = (
@@ -35,6 +36,7 @@ def contradictions(config: Config) -> list[str]:
         problems.append("model.mean and model.std belong together: set both or none")
     problems += _of_the_broker(config.mqtt)
     problems += _of_the_page(config.web)
+    problems += view_problems(config)
     return problems
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgeclassifier.config.contradictions import contradictions
-from edgeclassifier.config.options import ControlValue, finite, is_path
+from edgeclassifier.config.options import ControlValue, finite, is_path, topic_id
 from edgeclassifier.config.render import quoted, quoted_key
 from edgeclassifier.config.schema import Config
 from edgeclassifier.errors import ConfigError
@@ -122,12 +122,15 @@ class _Values(dict[str, Any]):
 
 def _build(schema: type[T], values: Mapping[str, Any]) -> T:
     hints = typing.get_type_hints(schema)
-    return schema(
-        **{
-            key: _build(hints[key], value) if isinstance(value, _Values) else value
-            for key, value in values.items()
-        }
-    )
+    built = dict(values)
+    for key, value in values.items():
+        kind = hints[key]
+        if isinstance(value, _Values) and dataclasses.is_dataclass(kind):
+            built[key] = _build(typing.cast("type[Any]", kind), value)
+        elif isinstance(value, _Values):
+            _, kind = typing.get_args(kind)
+            built[key] = {name: _build(kind, table) for name, table in value.items()}
+    return schema(**built)
 
 
 class _Table:
@@ -152,6 +155,8 @@ class _Table:
             name = prefix + _shortened(quoted_key(key))
             if key not in fields:
                 self._unknown(name, key, list(fields))
+            elif kind := fields[key].metadata.get("tables"):
+                self._tables(kind, name, value, values.setdefault(key, _Values()))
             elif dataclasses.is_dataclass(hints[key]):
                 if isinstance(value, dict):
                     kind = typing.cast("type[Any]", hints[key])
@@ -161,6 +166,19 @@ class _Table:
             else:
                 self._option(fields[key], name, value, hints[key], values)
         return values
+
+    def _tables(self, kind: type[Any], prefix: str, value: Any, values: _Values) -> None:
+        if not isinstance(value, dict):
+            self._wrong(prefix, value, f"tables, [{prefix}.NAME]")
+            return
+        for key, table in value.items():
+            name = f"{prefix}.{_shortened(quoted_key(key))}"
+            if expected := topic_id(key):
+                self._problems.append(f"{self._source}: {name}: expected as its name {expected}")
+            elif not isinstance(table, dict):
+                self._wrong(name, table, f"a table, [{name}]")
+            else:
+                values[key] = self._read(kind, table, prefix=f"{name}.")
 
     def _option(
         self, field: dataclasses.Field[Any], name: str, value: Any, hint: Any, values: _Values
@@ -201,6 +219,8 @@ _WORDS: Mapping[type[Any], str] = {
 
 def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
     """Return `value` as the type `hint`, or what would have been expected."""
+    if type(None) in (kinds := typing.get_args(hint)):
+        return _convert(value, next(kind for kind in kinds if kind is not type(None)))
     if hint in _COLLECTIONS:
         kind, convert, expected = _COLLECTIONS[hint]
         converted = convert(value) if isinstance(value, kind) else None

@@ -15,18 +15,20 @@ Check = Callable[[Any], str | None]
 """Returns what was expected where a value is not acceptable, else None."""
 
 
-Place = Literal["camera", "model", "idle", "session", "publishing", "log", "start"]
+Place = Literal["camera", "model", "idle", "session", "publishing", "views", "log", "start"]
 """Where a key acts when its value changes while the daemon runs."""
 CAMERA: Final = "camera"
 """The camera is opened again."""
 MODEL: Final = "model"
 """The model is loaded again, with what prepares pictures for it."""
 IDLE: Final = "idle"
-"""Still scenes are told by other rules from the next frame on."""
+"""Another part of the frame is looked at, or still scenes are told by other rules."""
 SESSION: Final = "session"
 """The device connects to the broker again."""
 PUBLISHING: Final = "publishing"
 """What is published, and how often, changes with the next result."""
+VIEWS: Final = "views"
+"""Views come and go, look elsewhere, or go by other rules, from the next frame on."""
 LOG: Final = "log"
 START: Final = "start"
 """Nothing happens until the daemon is started again."""
@@ -79,13 +81,26 @@ def string_table(*, applies: Place | tuple[Place, ...]) -> dict[str, str]:
 
 def number_table(check: Check, *, applies: Place | tuple[Place, ...]) -> dict[str, float]:
     """Declare a key that holds a table of numbers, each as `check` has it; empty by default."""
+    field: dict[str, float] = dataclasses.field(
+        default_factory=dict, metadata=_metadata((each_number(check),), applies)
+    )
+    return field
+
+
+def each_number(check: Check) -> Check:
+    """Accept a table by labels, each value as `check` has it."""
 
     def check_all(table: dict[str, float]) -> str | None:
         said = next((said for value in table.values() if (said := check(value))), None)
         return said and f"for each label {said}"
 
-    field: dict[str, float] = dataclasses.field(
-        default_factory=dict, metadata=_metadata((check_all,), applies)
+    return check_all
+
+
+def tables(kind: type[T], *, applies: Place) -> dict[str, T]:
+    """Declare a key that holds tables by names that may stand in a topic, none by default."""
+    field: dict[str, T] = dataclasses.field(
+        default_factory=dict, metadata={**_metadata((), applies), "tables": kind}
     )
     return field
 
@@ -169,6 +184,18 @@ def region(value: tuple[float, ...]) -> str | None:
     return None if inside and width > 0 and height > 0 else expected
 
 
+_LEAST_SIDE = 0.01
+"""Of a view's region, of the frame's side: 6 pixels of 640. One pixel shows nothing."""
+
+
+def view_region(value: tuple[float, ...]) -> str | None:
+    """Accept a region that is large enough to show something."""
+    if (expected := region(value)) or not value:
+        return expected
+    large = min(value[2:]) >= _LEAST_SIDE
+    return None if large else f"a region at least {_LEAST_SIDE:g} wide and high"
+
+
 def channels(value: tuple[float, ...]) -> str | None:
     """Accept no number, one for all channels, or one for each of R, G, B."""
     return None if len(value) in {0, 1, 3} else "[], one number, or one number each for R, G and B"
@@ -189,6 +216,9 @@ def finite(value: float) -> bool:
         return False  # a whole number that no float can hold
 
 
+topic_id = matching(
+    r"[a-zA-Z0-9_-]+", "letters, digits, '_' and '-' only, because it is part of a topic"
+)
 topic_filter = matching(
     r"(?!\$)(([^#+\x00/]*|\+)/)*([^#+\x00/]+|\+|#)",
     "a topic filter, such as 'answers/#', that does not begin with '$'",

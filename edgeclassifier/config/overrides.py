@@ -2,12 +2,13 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeclassifier.config import Config
+from edgeclassifier.config.changeable import changed, is_there, key_parts, value_of
 from edgeclassifier.config.contradictions import contradictions
 from edgeclassifier.config.render import quoted
 from edgeclassifier.contract.plain import Plain, plain_data
@@ -17,23 +18,6 @@ from edgeclassifier.host.durable import read_json, reason, write_text
 _FILE = "overrides.json"
 
 log = logging.getLogger(__name__)
-
-
-def _with_threshold(config: Config, value: float) -> Config:
-    return replace(config, state=replace(config.state, threshold=value))
-
-
-def _with_model(config: Config, name: str) -> Config:
-    # What the files say of their model is not true of another one.
-    model = replace(config.model, name=name, labels="", mean=(), std=(), output="auto")
-    return replace(config, model=model, accelerator=replace(config.accelerator, model=""))
-
-
-_CHANGES: Mapping[str, Callable[[Config, Any], Config]] = {
-    "state.threshold": _with_threshold,
-    "model.name": _with_model,
-}
-"""The keys that can be changed, and how."""
 
 
 @plain_data
@@ -47,6 +31,8 @@ class Change(Plain):
     command: str
     """The request that changes it, and takes the change back with `null`."""
     argument: str
+    view: str | None
+    """Of which view the key is; None if of none by name."""
 
     @property
     def origin(self) -> str:
@@ -56,13 +42,6 @@ class Change(Plain):
     def __str__(self) -> str:
         """Say it for people."""
         return f"{self.key} is {_shown(self.value)}, {self.origin}"
-
-
-_REQUESTS: Mapping[str, tuple[str, str]] = {
-    "state.threshold": ("set_threshold", "threshold"),
-    "model.name": ("set_model", "model"),
-}
-"""By which command each key is changed, and by which of its arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +76,7 @@ class Overrides:
         """Change a key, or take its change back with None. Then save() or undo() has to follow."""
         entries = {name: each for name, each in self._entries.items() if name != key}
         if value is not None:
-            entries[key] = _Override(value, _get(configured, key))
+            entries[key] = _Override(value, value_of(configured, key))
         self._entries = entries
 
     def save(self) -> None:
@@ -139,7 +118,7 @@ class Overrides:
             self._keep(kept)
         config = configured
         for key, each in self._entries.items():
-            config = _CHANGES[key](config, each.value)
+            config = changed(config, key, each.value)
         if self._entries and (problems := contradictions(config)):
             raise ConfigError(problems)
         return config
@@ -167,7 +146,7 @@ def kept_changes(directory: Path | None, configured: Config) -> tuple[Change, ..
 def with_changes(configured: Config, changes: Iterable[Change]) -> Config:
     """Return the configuration as it is with the changes."""
     for each in changes:
-        configured = _CHANGES[each.key](configured, each.value)
+        configured = changed(configured, each.key, each.value)
     return configured
 
 
@@ -177,14 +156,20 @@ def _changes(entries: Mapping[str, _Override]) -> tuple[Change, ...]:
             key=key,
             value=each.value,
             configured=each.instead_of,
-            command=_REQUESTS[key][0],
-            argument=_REQUESTS[key][1],
+            command=what.command,
+            argument=what.argument,
+            view=view,
         )
         for key, each in entries.items()
+        for view, what in (key_parts(key),)
     )
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "none of its own"
+    if isinstance(value, tuple):
+        return f"[{', '.join(f'{each:g}' for each in value)}]"
     return quoted(value) if isinstance(value, str) else f"{value:g}"
 
 
@@ -199,12 +184,11 @@ def _with(
 
 
 def _valid(entries: Mapping[str, _Override], configured: Config) -> Mapping[str, _Override]:
-    return {key: each for key, each in entries.items() if _get(configured, key) == each.instead_of}
-
-
-def _get(config: Config, key: str) -> Any:
-    table, _, name = key.partition(".")
-    return getattr(getattr(config, table), name)
+    return {
+        key: each
+        for key, each in entries.items()
+        if is_there(configured, key) and value_of(configured, key) == each.instead_of
+    }
 
 
 def _read(
@@ -214,10 +198,10 @@ def _read(
         return
     try:
         content = read_json(directory / _FILE)
-        for key in _CHANGES:
-            entry = content.get(key)
-            if entry is not None and type(entry["value"]) is type(_get(Config(), key)):
-                yield key, _Override(entry["value"], entry["instead_of"])
+        for key, entry in content.items():
+            value, before = entry["value"], entry["instead_of"]
+            before = tuple(before) if isinstance(before, list) else before
+            yield key, _Override(key_parts(key)[1].reads(value), before)
     except FileNotFoundError:
         return
     except closed:

@@ -22,7 +22,14 @@ def masked(config: Config) -> dict[str, Any]:
     stream = data["camera"]["stream"]
     stream["options"] = dict.fromkeys(stream["options"], MASK)
     stream["url"] = redact(stream["url"])
+    data["views"] = _set(data["views"])
     return data
+
+
+def _set(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a view says of its own."""
+    own = {key: _set(each) if isinstance(each, dict) else each for key, each in table.items()}
+    return {key: each for key, each in own.items() if each is not None}
 
 
 def to_toml(data: Mapping[str, Any], comments: Mapping[str, str] | None = None) -> str:

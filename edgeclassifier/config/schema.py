@@ -10,6 +10,7 @@ from edgeclassifier.config.options import (
     PUBLISHING,
     SESSION,
     START,
+    VIEWS,
     ControlValue,
     above,
     alpn_protocol,
@@ -30,27 +31,24 @@ from edgeclassifier.config.options import (
     option,
     region,
     string_table,
+    tables,
     topic_filter,
+    topic_id,
     topic_root,
     url_path,
     words_of,
 )
+from edgeclassifier.config.views import ViewConfig
 from edgeclassifier.contract.commands import COMMANDS
 from edgeclassifier.contract.orientation import FLIPS, ROTATIONS
 from edgeclassifier.contract.plain import Plain, plain_data
-
-TOPIC_ID = r"[a-zA-Z0-9_-]+"
-_topic_id = matching(TOPIC_ID, "letters, digits, '_' and '-' only, because it is part of a topic")
-_optional_topic_id = matching(
-    f"({TOPIC_ID})?", "letters, digits, '_' and '-' only, because it is part of a topic"
-)
 
 
 @plain_data
 class DeviceConfig(Plain):
     """The device in topics and payloads."""
 
-    id: str = option("", _optional_topic_id, applies=SESSION)
+    id: str = option("", lambda value: topic_id(value) if value else None, applies=SESSION)
     state_directory: str = option("", path=True, applies=START)
 
 
@@ -93,7 +91,7 @@ class ReplayConfig(Plain):
 class CameraConfig(Plain):
     """Where frames come from."""
 
-    id: str = option("cam0", _topic_id, applies=(CAMERA, SESSION))
+    id: str = option("cam0", topic_id, applies=(CAMERA, SESSION))
     source: str = option("picamera2", one_of("picamera2", "stream", "replay"), applies=CAMERA)
     rotation: int = option(0, one_of_numbers(*ROTATIONS), applies=CAMERA)
     flip: str = option("none", one_of(*FLIPS), applies=CAMERA)
@@ -109,8 +107,8 @@ class CameraConfig(Plain):
 class PreprocessConfig(Plain):
     """Which part of a frame is classified."""
 
-    crop_fraction: float = option(0.875, between(0.05, 1), applies=(MODEL, IDLE))
-    region: tuple[float, ...] = option((), region, applies=(MODEL, IDLE))
+    crop_fraction: float = option(0.875, between(0.05, 1), applies=IDLE)
+    region: tuple[float, ...] = option((), region, applies=IDLE)
 
 
 @plain_data
@@ -297,3 +295,4 @@ class Config(Plain):
     web: WebConfig = field(default_factory=WebConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    views: dict[str, ViewConfig] = tables(ViewConfig, applies=VIEWS)

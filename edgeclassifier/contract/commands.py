@@ -6,6 +6,8 @@ from typing import Any
 from edgeclassifier.contract.plain import Plain, plain_data
 
 _LONGEST_NAME = 100
+_LEAST_SIDE = 0.01
+"""Of a region, of the frame's side."""
 _FRAME_S = 30.0
 _CHANGE_S = 180.0
 """A new model is tried in a process of its own first."""
@@ -64,16 +66,37 @@ def _is_model(value: Any) -> bool:
     return value is None or (isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME)
 
 
+def _is_view(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME
+
+
+def _is_region(value: Any) -> bool:
+    if value is None:
+        return True
+    numbers = isinstance(value, list) and all(map(_is_threshold, value)) and None not in value
+    if not numbers or len(value) != 4:  # noqa: PLR2004 - x, y, width, height
+        return False
+    x, y, width, height = value
+    least, most = _LEAST_SIDE, 1 + 1e-9
+    return bool(min(width, height) >= least and max(x + width, y + height) <= most)
+
+
+_VIEW = Argument(name="view", accepts=_is_view, expected="the name of a view", optional=True)
+
 _ROWS = (
     Command(
         name="classify",
         does="answers with the predictions of the next frame, also while paused",
+        arguments=(_VIEW,),
+        example='{"view": "gate"}',
         within_s=_FRAME_S,
     ),
     Command(
         name="snapshot",
-        does="as `classify`, and publishes the crop on `<camera>/image`, if `image.enabled` or "
+        does="as `classify`, and publishes the crop on `<view>/image`, if `image.enabled` or "
         "`image.on_request` is set",
+        arguments=(_VIEW,),
+        example='{"view": "gate"}',
         within_s=_FRAME_S,
     ),
     Command(
@@ -99,6 +122,7 @@ _ROWS = (
                 accepts=_is_threshold,
                 expected="a number from 0 to 1, or null for the configured one",
             ),
+            _VIEW,
         ),
         example='{"threshold": 0.6}',
         within_s=_CHANGE_S,
@@ -113,8 +137,25 @@ _ROWS = (
                 accepts=_is_model,
                 expected="the name of an installed model, or null for the configured one",
             ),
+            _VIEW,
         ),
         example='{"model": "mobilenet_v2"}',
+        within_s=_CHANGE_S,
+    ),
+    Command(
+        name="set_region",
+        does="changes the part of the frame that a view looks at; `null` returns to the "
+        "configured one",
+        arguments=(
+            Argument(
+                name="region",
+                accepts=_is_region,
+                expected="[x, y, width, height] as fractions of the frame, inside it and at least "
+                f"{_LEAST_SIDE:g} wide and high, or null for the configured one",
+            ),
+            _VIEW,
+        ),
+        example='{"region": [0.1, 0.2, 0.3, 0.4]}',
         within_s=_CHANGE_S,
     ),
     Command(

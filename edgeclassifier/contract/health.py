@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edgeclassifier.contract.messages import SCHEMA_VERSION, backend_fields, ms, timestamp
-from edgeclassifier.contract.status import Percentiles, Status
+from edgeclassifier.contract.status import Percentiles, Status, ViewStatus
 
 
 def health_payload(status: Status, *, boot_id: str) -> dict[str, Any]:
@@ -29,6 +29,7 @@ def health_payload(status: Status, *, boot_id: str) -> dict[str, Any]:
         **backend_fields(pipeline.backend),
         "accelerator": _optional(pipeline.accelerator),
         "camera": asdict(pipeline.camera),
+        "views": [_view(view) for view in status.views],
         "paused": pipeline.paused,
         "buffer": asdict(status.buffer),
         "drops": {
@@ -40,6 +41,20 @@ def health_payload(status: Status, *, boot_id: str) -> dict[str, Any]:
         "guests": [asdict(guest) for guest in status.guests],
         "reload": _optional(status.reload),
         "last_crash": _optional(status.last_crash),
+    }
+
+
+def _view(view: ViewStatus) -> dict[str, Any]:
+    progress = view.progress
+    age_s = progress.frame_age_s
+    return {
+        "view": view.view,
+        "frames": progress.frames,
+        "frame_age_s": None if age_s is None else round(age_s, 3),
+        "fps": round(progress.fps, 3),
+        "model": view.model,
+        "backend": None if view.backend is None else view.backend.name,
+        "problem": view.problem,
     }
 
 

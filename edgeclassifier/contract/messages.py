@@ -65,11 +65,17 @@ class Incoming(Plain):
 
 @plain_data
 class Topics(Plain):
-    """The topics of one device with one camera."""
+    """The topics of one device, and of one view of its camera."""
 
     root: str
     device: str
     camera: str
+    view: str = ""
+    """Empty: the camera's only one, which is called as the camera is."""
+
+    def view_name(self) -> str:
+        """Return what the view is called in topics and payloads."""
+        return self.view or self.camera
 
     @property
     def base(self) -> str:
@@ -99,22 +105,22 @@ class Topics(Plain):
     @property
     def predictions(self) -> str:
         """Every published result."""
-        return f"{self.base}/{self.camera}/predictions"
+        return f"{self.base}/{self.view_name()}/predictions"
 
     @property
     def state(self) -> str:
         """Retained: the stable label."""
-        return f"{self.base}/{self.camera}/state"
+        return f"{self.base}/{self.view_name()}/state"
 
     @property
     def event(self) -> str:
         """One message for each change of state."""
-        return f"{self.base}/{self.camera}/event"
+        return f"{self.base}/{self.view_name()}/event"
 
     @property
     def image(self) -> str:
         """The classified crop as a JPEG."""
-        return f"{self.base}/{self.camera}/image"
+        return f"{self.base}/{self.view_name()}/image"
 
 
 def online(topics: Topics) -> Message:
@@ -141,7 +147,7 @@ class Payloads:
     def prediction(self, result: Result, *, clock_synchronized: bool) -> dict[str, Any]:
         """Describe one classified frame."""
         return {
-            **self._head(result.frame.utc, clock_synchronized=clock_synchronized),
+            **self._head(result, clock_synchronized=clock_synchronized),
             **_found(result),
         }
 
@@ -151,13 +157,14 @@ class Payloads:
             "schema": SCHEMA_VERSION,
             "timestamp": timestamp(result.frame.utc),
             "camera": self.camera,
+            "view": result.view or self.camera,
             **_found(result),
         }
 
     def state(self, state: State, newest: Result, *, clock_synchronized: bool) -> dict[str, Any]:
         """Describe the label that holds."""
         return {
-            **self._head(newest.frame.utc, clock_synchronized=clock_synchronized),
+            **self._head(newest, clock_synchronized=clock_synchronized),
             "name": state.name,
             "label": state.label,
             "class_id": state.class_id,
@@ -174,16 +181,17 @@ class Payloads:
             "previous_label": state.previous_label,
         }
 
-    def _head(self, when: datetime, *, clock_synchronized: bool) -> dict[str, Any]:
+    def _head(self, result: Result, *, clock_synchronized: bool) -> dict[str, Any]:
         seq = self._next_seq
         self._next_seq += 1
         return {
             "schema": SCHEMA_VERSION,
-            "timestamp": timestamp(when),
+            "timestamp": timestamp(result.frame.utc),
             "clock_synchronized": clock_synchronized,
             "boot_id": self.boot_id,
             "seq": seq,
             "camera": self.camera,
+            "view": result.view or self.camera,
         }
 
 

@@ -65,6 +65,8 @@ CPU = Backend(name="cpu")
 class Result:
     """The answer for one frame."""
 
+    view: str = ""
+    """Which view of the camera it is; empty: the camera's only one, which has its name."""
     frame: "Frame"
     crop: "Pixels"
     """What was classified: height x width x 3, RGB, before normalization; for a repeated answer it

@@ -148,6 +148,35 @@ class PipelineStatus(Plain):
     """Could not be decoded."""
 
 
+@plain_data
+class ViewProgress(Plain):
+    """What was classified so far in one view."""
+
+    frames: int = 0
+    """Answered by the model, or by the previous answer if nothing has changed."""
+    repeated: int = 0
+    """Those of them that were given the previous answer."""
+    label_changes: int = 0
+    fps: float = 0.0
+    """Answered frames each second, over the last half minute or since the start."""
+    frame_age_s: float | None = None
+    """Since the newest answered frame was captured; None before the first."""
+
+
+@plain_data
+class ViewStatus(Plain):
+    """One view of the camera."""
+
+    view: str
+    """What it is called."""
+    progress: ViewProgress
+    model: str | None
+    """The name of its model; None if it has none that works."""
+    backend: Backend | None
+    problem: str | None = None
+    """Why it is not classified, for people."""
+
+
 DropReason = Literal["buffer", "no_place", "lost", "refused", "too_large", "closed"]
 """buffer: gave way to newer ones, or the disk has lost it; no_place: offline, or too many wait;
 lost: with a connection, and not of a kind that is sent again; refused: by the broker, for a reason
@@ -204,3 +233,5 @@ class Status(Plain):
     reload: ReloadStatus | None
     """None before the first request."""
     last_crash: Crash | None
+    views: tuple[ViewStatus, ...] = ()
+    """At least one, of a daemon that runs."""

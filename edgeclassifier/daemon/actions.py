@@ -5,13 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from edgeclassifier.config.changeable import override_key
+from edgeclassifier.config.views import views_of
 from edgeclassifier.contract.commands import COMMANDS
 from edgeclassifier.contract.messages import Payloads
 from edgeclassifier.contract.results import Result
 from edgeclassifier.contract.status import ReloadStatus
-from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.requests import check_arguments
+from edgeclassifier.daemon.views import View, Views
 from edgeclassifier.errors import RequestError
 from edgeclassifier.pipeline.pipeline import Pipeline
 
@@ -32,7 +34,7 @@ class Actions:
         self,
         *,
         pipeline: Pipeline,
-        publisher: Publisher,
+        views: Views,
         payloads: Payloads,
         reload: Reload,
         overrides: "Overrides",
@@ -49,7 +51,7 @@ class Actions:
         `changed` is called for what health or info have to show at once.
         """
         self._pipeline = pipeline
-        self._publisher = publisher
+        self._views = views
         self._payloads = payloads
         self._reload = reload
         self._overrides = overrides
@@ -69,21 +71,27 @@ class Actions:
         check_arguments(command, arguments)
         return self._by_name[command](**arguments)
 
-    def classify(self, picture: BinaryIO | None = None) -> Answer:
-        """Classify the next frame of the camera, or the picture in a file that a stranger sent."""
+    def classify(self, picture: BinaryIO | None = None, *, view: str | None = None) -> Answer:
+        """Classify the next frame of a view, or the picture in a file that a stranger sent."""
+        _, asked = self._views.find(view)
         if picture is None:
-            return self._payloads.classification(self.take())
+            return self._payloads.classification(self._take(asked))
         from edgeclassifier.engine.pictures import decode_untrusted
 
         timeout_s = COMMANDS["classify"].within_s
-        result = self._pipeline.classify(decode_untrusted(picture), timeout_s=timeout_s)
+        pixels = decode_untrusted(picture)
+        result = self._pipeline.classify(pixels, timeout_s=timeout_s, lane=asked.lane)
         return self._payloads.classification(result)
 
-    def take(self) -> Result:
-        """Classify the next frame of the camera."""
-        return self._pipeline.classify(None, timeout_s=COMMANDS["classify"].within_s)
+    def take(self, view: str | None = None) -> Result:
+        """Classify the next frame of a view; None: of the first one."""
+        return self._take(self._views.find(view)[1])
 
-    def snapshot(self) -> Answer:
+    def _take(self, view: View) -> Result:
+        within_s = COMMANDS["classify"].within_s
+        return self._pipeline.classify(None, timeout_s=within_s, lane=view.lane)
+
+    def snapshot(self, view: str | None = None) -> Answer:
         """Publish the crop of the next frame as a JPEG, if that is allowed; say what it shows."""
         image = self._reload.config.image
         if not (image.enabled or image.on_request):
@@ -91,9 +99,10 @@ class Actions:
                 "no picture leaves this device: set image.enabled, or image.on_request for those "
                 "that are asked for"
             )
-        result = self.take()
-        message = self._publisher.picture(result)
-        self._publisher.publish(message)
+        _, asked = self._views.find(view)
+        result = self._take(asked)
+        message = asked.publisher.picture(result)
+        asked.publisher.publish(message)
         height, width = result.crop.shape[:2]
         return {
             "topic": message.topic,
@@ -116,20 +125,36 @@ class Actions:
         """Let frames through again."""
         return self.pause(paused=False)
 
-    def set_threshold(self, threshold: float | None) -> Answer:
-        """Change state.threshold."""
-        self._change("state.threshold", None if threshold is None else float(threshold))
-        return {"threshold": self._reload.config.state.threshold}
+    def set_threshold(self, threshold: float | None, view: str | None = None) -> Answer:
+        """Change the threshold with which a label enters, in one view."""
+        value = None if threshold is None else float(threshold)
+        now = self._change(view, "state.threshold", value)
+        return {"threshold": now.state.threshold, **self._named(view)}
 
-    def set_model(self, model: str | None) -> Answer:
-        """Change the model to another one that is installed."""
+    def set_model(self, model: str | None, view: str | None = None) -> Answer:
+        """Change the model of a view to another one that is installed."""
+        view_id, _ = self._views.find(view)
         configured = self._configured()
-        if model is not None and model == self._model(configured):
+        own = views_of(configured).get(view_id, configured)
+        if model is not None and model == self._model(own):
             model = None
-        if model is not None and model not in (names := self._models(configured)):
+        if model is not None and model not in (names := self._models(own)):
             raise RequestError(f"no model {model!r} is installed: there are {', '.join(names)}")
-        self._change("model.name", model)
-        return {"model": self._model(self._reload.config)}
+        return {
+            "model": self._model(self._change(view, "model.name", model)),
+            **self._named(view),
+        }
+
+    def set_region(self, region: Sequence[float] | None, view: str | None = None) -> Answer:
+        """Change the part of the frame that a view looks at."""
+        value = None if region is None else tuple(map(float, region))
+        now = self._change(view, "preprocess.region", value)
+        return {"region": list(now.preprocess.region), **self._named(view)}
+
+    def _named(self, view: str | None) -> Answer:
+        """Say which view it was, where there are several to choose from."""
+        view_id, _ = self._views.find(view)
+        return {"view": view_id} if view_id else {}
 
     def reload(self) -> Answer:
         """Read the configuration again."""
@@ -144,9 +169,12 @@ class Actions:
         """Say how the device is."""
         return self._health()
 
-    def _change(self, key: str, value: Any) -> None:
+    def _change(self, view: str | None, key: str, value: Any) -> "Config":
+        """Change a key of a view, and return the configuration as it is for that then."""
+        view_id, _ = self._views.find(view)
         with self._changing:
-            self._overrides.set(self._configured(), key, value)
+            configured = self._configured()
+            self._overrides.set(configured, override_key(configured, view_id, key), value)
             try:
                 self._reread()
             except RequestError:
@@ -155,6 +183,7 @@ class Actions:
             self._overrides.save()
         # What is in force on request is in info.
         self._changed()
+        return views_of(self._reload.config)[view_id]
 
     def _reread(self) -> ReloadStatus:
         from concurrent.futures import CancelledError

@@ -15,7 +15,7 @@ from edgeclassifier.host.durable import read_json, reason, write_text
 RECORD = "announced.json"
 """What the file is called."""
 _WILL = "/availability"
-_MOST = 64
+_MOST = 256
 _LARGEST_BYTES = 256 * 1024
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,12 @@ class Announced:
         self._record = dict.fromkeys(read_announced(directory))
         self._used: set[str] = set()
         self._cleared: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics on record."""
+        with self._lock:
+            return tuple(self._record)
 
     def remember(self, topics: Collection[str]) -> None:
         """Put topics on record, and clear them no more; waits for the disk if one is new."""

@@ -14,21 +14,18 @@ log = logging.getLogger(__name__)
 
 
 class Commentary:
-    """Writes few lines, whatever the frames show: at most one each `hold_s`, or each second."""
+    """Writes few lines, whatever the frames show: for a view one each `hold_s`, or each second."""
 
-    def __init__(
-        self, *, started_s: float, watch: Callable[[], str], hold_s: Callable[[], float]
-    ) -> None:
+    def __init__(self, *, started_s: float, watch: Callable[[], str]) -> None:
         """Take `watch`, which says where predictions go and how to see them there.
 
         `started_s` is on the monotonic clock.
         """
         self._started_s = started_s
         self._watch = watch
-        self._hold_s = hold_s
-        self._said: str | None = None
-        """The name of the newest state in the log."""
-        self._due_s = float("-inf")
+        self._said: dict[str, str] = {}
+        """By view, the name of the newest state in the log."""
+        self._due_s: dict[str, float] = {}
 
     def first(self, result: Result) -> None:
         """Say that predictions come."""
@@ -37,15 +34,19 @@ class Commentary:
         after_s = time.monotonic() - self._started_s
         log.info("first prediction after %.1f s: %s; %s", after_s, found, self._watch())
 
-    def follow(self, state: State | None) -> None:
-        """Say what the state is now, if that has changed and it is time."""
-        if state is None or state.name == self._said:
+    def follow(self, state: State | None, *, hold_s: float, view: str = "") -> None:
+        """Say what the state of a view is now, if that has changed and it is time."""
+        before = self._said.get(view)
+        if state is None or state.name == before:
             return
         now_s = time.monotonic()
-        if now_s < self._due_s:
+        if now_s < self._due_s.get(view, now_s):
             return
-        self._due_s = now_s + max(self._hold_s(), _PAUSE_MIN_S)
-        before, self._said = self._said, state.name
+        self._due_s[view] = now_s + max(hold_s, _PAUSE_MIN_S)
+        self._said[view] = state.name
+        where = f" of {view}" if view else ""
         origin = "" if before is None else f"{one_line(before)} -> "
         of = "best average " if state.class_id is None else ""
-        log.info("state: %s%s (%s%.1f%%)", origin, one_line(state.name), of, 100 * state.score)
+        log.info(
+            "state%s: %s%s (%s%.1f%%)", where, origin, one_line(state.name), of, 100 * state.score
+        )

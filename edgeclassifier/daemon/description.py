@@ -9,6 +9,7 @@ from typing import Any
 from edgeclassifier import __version__
 from edgeclassifier.config import Config, masked
 from edgeclassifier.config.overrides import Overrides
+from edgeclassifier.config.views import views_of
 from edgeclassifier.contract.health import health_payload
 from edgeclassifier.contract.messages import (
     SCHEMA_VERSION,
@@ -17,9 +18,9 @@ from edgeclassifier.contract.messages import (
     timestamp,
 )
 from edgeclassifier.contract.plain import Plain, plain_data
-from edgeclassifier.contract.status import Crash, GuestStatus, Status
-from edgeclassifier.daemon.publisher import Publisher
+from edgeclassifier.contract.status import Crash, GuestStatus, Status, ViewStatus
 from edgeclassifier.daemon.reload import Reload
+from edgeclassifier.daemon.views import Views
 from edgeclassifier.daemon.watchdog import Watchdog
 from edgeclassifier.host.system import System
 from edgeclassifier.metrics.tally import Tally
@@ -39,7 +40,7 @@ class Description(Plain):
     tally: Tally
     pipeline: Pipeline
     session: Session
-    publisher: Publisher
+    views: Views
     reload: Reload
     overrides: Overrides
     watchdog: Watchdog
@@ -56,7 +57,7 @@ class Description(Plain):
             "schema": SCHEMA_VERSION,
             "timestamp": timestamp(datetime.now(UTC)),
             "boot_id": self.boot_id,
-            "device": self.publisher.settings.topics.device,
+            "device": self.views.first.publisher.settings.topics.device,
             "version": __version__,
             "python": ".".join(map(str, sys.version_info[:3])),
             "runtime": str(classifier.runtime),
@@ -69,9 +70,28 @@ class Description(Plain):
             "models": list(self.models(config)),
             **backend_fields(backend),
             "cameras": [config.camera.id],
+            "views": self._views(config),
             "config": masked(config),
             "overrides": dict(self.overrides.values),
         }
+
+    def _views(self, config: Config) -> list[dict[str, Any]]:
+        views, described = self.views.by_id, []
+        for view_id, own in views_of(config).items():
+            view = views.get(view_id)
+            described.append(
+                {
+                    "view": view_id or config.camera.id,
+                    "camera": config.camera.id,
+                    "region": list(own.preprocess.region),
+                    "crop_fraction": own.preprocess.crop_fraction,
+                    "threshold": own.state.threshold,
+                    "max_rate_hz": own.mqtt.max_rate_hz,
+                    "skip_unchanged": own.idle.skip_unchanged,
+                    "model": None if view is None else view.model,
+                }
+            )
+        return described
 
     def health(self) -> dict[str, Any]:
         """Describe how the device is."""
@@ -91,4 +111,10 @@ class Description(Plain):
             guests=self.guests(),
             reload=self.reload.status,
             last_crash=self.last_crash,
+            views=self._view_status(now_s),
         )
+
+    def _view_status(self, now_s: float) -> tuple[ViewStatus, ...]:
+        views = self.views.by_id
+        progress = self.tally.views(views, now_s=now_s)
+        return tuple(view.status(progress[view_id]) for view_id, view in views.items())

@@ -6,19 +6,21 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from edgeclassifier.cameras.reader import POLL_S
+from edgeclassifier.config.changeable import override_key
 from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.contract.results import CPU, Result, State
 from edgeclassifier.daemon.commentary import Commentary
 from edgeclassifier.daemon.guests import Guests
-from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.reporter import Reporter
+from edgeclassifier.daemon.views import Views
 from edgeclassifier.daemon.watchdog import Watchdog
 from edgeclassifier.errors import EdgeclassifierError
 from edgeclassifier.host import threads
 from edgeclassifier.host.priority import be_nice
 from edgeclassifier.host.signals import StopSignal
 from edgeclassifier.mqtt.session import Session
+from edgeclassifier.pipeline.modelslot import ModelSlot
 from edgeclassifier.pipeline.pipeline import EndOfFrames, Pipeline
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ class Daemon:
         *,
         pipeline: Pipeline,
         session: Session,
-        publisher: Publisher,
+        views: Views,
         reporter: Reporter,
         reload: Reload,
         overrides: Overrides,
@@ -60,7 +62,7 @@ class Daemon:
         """
         self._pipeline = pipeline
         self._session = session
-        self._publisher = publisher
+        self._views = views
         self._reporter = reporter
         self._reload = reload
         self._overrides = overrides
@@ -77,7 +79,7 @@ class Daemon:
         """How many were handed on since the parts were looked after."""
         self._settled = False
         self._reported: object = None
-        self._model_refused: EdgeclassifierError | None = None
+        self._models_refused: dict[ModelSlot, EdgeclassifierError | None] = {}
         self._camera_refused: EdgeclassifierError | None = None
 
     def run(self) -> None:
@@ -103,24 +105,37 @@ class Daemon:
         self._look_at_s = time.monotonic() + _LOOK_S
         threads.check()
         self._tell_watchdog()
-        self._publisher.clock_synchronized = self._clock_synchronized()
+        self._tell_the_time()
         self._reload_on_signal()
         self._apply_new_configuration()
         self._keep_what_works()
         self._report_changes()
-        self._commentary.follow(self._publisher.state)
+        self._comment()
         self._guests.look_after()
 
     def _hand_on(self, result: Result) -> None:
         if not (self._settled or self._pipeline.live):
             self._wait_for_broker()
         self._results += 1
-        changed = self._publisher.handle(result)
+        view = self._views.by_id.get(result.view)
+        if view is None:
+            return  # it was removed while its frame was under way
+        changed = view.publisher.handle(result)
         for observer in self._observers:
             observer(result, changed)
         if not self._settled:
             self._commentary.first(result)
             self._settle()
+
+    def _tell_the_time(self) -> None:
+        synchronized = self._clock_synchronized()
+        for view in self._views.by_id.values():
+            view.publisher.clock_synchronized = synchronized
+
+    def _comment(self) -> None:
+        for name, view in self._views.by_id.items():
+            publisher = view.publisher
+            self._commentary.follow(publisher.state, hold_s=publisher.rules.hold_s, view=name)
 
     def _tell_watchdog(self) -> None:
         results, self._results = self._results, 0
@@ -141,24 +156,34 @@ class Daemon:
     def _keep_what_works(self) -> None:
         """Take note if the old model, or the old camera, is in use again: the new one failed."""
         # A refusal stays until the next model, or the next camera.
-        model, before = self._pipeline.model_refused, self._model_refused
-        self._model_refused = model
-        if model is not None and model is not before:
-            in_use = self._pipeline.inference.model(CPU).name
-            self._overrides.take_back("model.name", in_force=in_use)
-            self._reload.model_refused(model)
-            self._model_returned(self._reload.config)
-            self._reporter.changed()
-        camera, before = self._pipeline.camera_refused, self._camera_refused
+        models, before = self._views.models(), self._models_refused
+        self._models_refused = {slot: slot.refused for slot in models}
+        for slot, refused in self._models_refused.items():
+            if refused is not None and refused is not before.get(slot):
+                self._return_model(slot, refused, models[slot])
+        camera, earlier = self._pipeline.camera_refused, self._camera_refused
         self._camera_refused = camera
-        if camera is not None and camera is not before:
+        if camera is not None and camera is not earlier:
             self._reload.camera_refused(camera)
             self._reporter.changed()
+
+    def _return_model(
+        self, slot: ModelSlot, refused: EdgeclassifierError, views: Sequence[str]
+    ) -> None:
+        in_use = slot.current.model(CPU).name
+        for view in views:
+            key = override_key(self._reload.config, view, "model.name")
+            self._overrides.take_back(key, in_force=in_use)
+        self._reload.model_refused(refused, views)
+        self._model_returned(self._reload.config)
+        self._reporter.changed()
 
     def _report_changes(self) -> None:
         """Report at once what people wait for."""
         camera = self._pipeline.camera
-        now = (self._pipeline.inference.backend, camera.state, camera.view, self._guests.status)
+        problems = tuple(lane.models.problem for lane in self._pipeline.lanes)
+        backend = self._pipeline.inference.backend
+        now = (backend, camera.state, camera.view, problems, self._guests.status)
         if self._reported not in (None, now):
             self._reporter.changed()
         self._reported = now

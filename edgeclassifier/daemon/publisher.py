@@ -87,6 +87,11 @@ class Publisher:
         """The label that holds; None before the first result."""
         return self._label.state
 
+    @property
+    def rules(self) -> StateRules:
+        """By which rules the label changes."""
+        return self._label.rules
+
     def configure(self, settings: PublisherSettings) -> None:
         """Go by other settings from the next result on."""
         self.settings = settings

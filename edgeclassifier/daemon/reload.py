@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -88,10 +88,21 @@ class Reload:
             self._under_way.pop().set_result(self.status)
         return True
 
-    def model_refused(self, refusal: EdgeclassifierError) -> None:
-        """Note that the model before is in use again."""
-        before = self._model_before
-        self.config = replace(self.config, model=before.model, accelerator=before.accelerator)
+    def model_refused(self, refusal: EdgeclassifierError, views: Collection[str] = ()) -> None:
+        """Note that the model before is in use again, in some views or in the only one."""
+        config, before = self.config, self._model_before
+        own = {
+            name: before.views[name]
+            for name in views
+            if name in before.views and name in config.views
+        }
+        if not own or any(each.model is None for each in own.values()):
+            config = replace(config, model=before.model, accelerator=before.accelerator)
+        returned = {
+            name: replace(config.views[name], model=each.model, labels=each.labels)
+            for name, each in own.items()
+        }
+        self.config = replace(config, views={**config.views, **returned})
         self._note(refusal)
 
     def camera_refused(self, refusal: EdgeclassifierError) -> None:
@@ -131,7 +142,7 @@ class Reload:
             log.info("the configuration has not changed")
             return ReloadStatus(timestamp=_now(), status="unchanged")
         # Before the steps: some have others tell of it.
-        if any(key.startswith(("model.", "accelerator.")) for key in plan.changed):
+        if any(key.startswith(("model.", "accelerator.", "views.")) for key in plan.changed):
             self._model_before = self.config
         if any(key.startswith("camera.") for key in plan.changed):
             self._camera_before = self.config

@@ -10,7 +10,7 @@ from edgeclassifier.contract.frame import Pixels
 from edgeclassifier.contract.results import CPU, Backend, ModelIdentity, Prediction
 from edgeclassifier.contract.status import AcceleratorStatus
 from edgeclassifier.engine.classifier import Classifier
-from edgeclassifier.engine.preprocess import Preprocessor
+from edgeclassifier.engine.preprocess import Area, Preprocessor
 
 _STOP_S = 1.0
 
@@ -67,6 +67,8 @@ class Inference:
         if accelerator is not None:
             self._identify[accelerator.name] = accelerated_model or model
         self._identities: dict[str, ModelIdentity] = {}
+        self.source: object = None
+        """What it was built from: two of which this is equal are the same."""
 
     def start(self) -> None:
         """Begin to open the accelerator, where there is one; the CPU serves meanwhile."""
@@ -88,9 +90,9 @@ class Inference:
             return Backend(name=self.accelerator.name)
         return _stand_in(status)
 
-    def prepare(self, pixels: Pixels) -> tuple[Pixels, NDArray[Any]]:
-        """Return the crop and the tensor for a frame of H x W x 3."""
-        return self._preprocessor(pixels)
+    def prepare(self, pixels: Pixels, area: Area | None = None) -> tuple[Pixels, NDArray[Any]]:
+        """Return the crop and the tensor for a frame of H x W x 3; None: of the configured area."""
+        return self._preprocessor(pixels, area)
 
     def run(self, tensor: NDArray[Any]) -> Answer:
         """Run the model. Raises InferenceError if the CPU fails, too."""

@@ -61,6 +61,20 @@ class Box:
     height: float
 
 
+@plain_data
+class Area(Plain):
+    """Which part of a frame is classified: `region`, or else the centred square."""
+
+    crop_fraction: float = 1.0
+    """Side of the square, as a fraction of the frame's short side."""
+    region: tuple[float, ...] = ()
+    """[x, y, width, height] in fractions of the frame."""
+
+    def box(self, width: int, height: int) -> Box:
+        """Return it in pixels, for a frame of `width` x `height`."""
+        return crop_box(width, height, crop_fraction=self.crop_fraction, region=self.region)
+
+
 def crop_box(
     width: int, height: int, *, crop_fraction: float = 1.0, region: tuple[float, ...] = ()
 ) -> Box:
@@ -185,7 +199,7 @@ class Quantizer:
 
 
 class Preprocessor:
-    """All steps from a frame to a tensor, for one model and one choice of crop."""
+    """All steps from a frame to a tensor, for one model, and an area that a call may replace."""
 
     def __init__(
         self,
@@ -198,13 +212,12 @@ class Preprocessor:
     ) -> None:
         self.spec = spec
         self.quantizer = Quantizer(spec, normalization, bgr=bgr)
-        self._crop_fraction = crop_fraction
-        self._region = region
+        self._area = Area(crop_fraction=crop_fraction, region=region)
 
-    def __call__(self, pixels: Pixels) -> tuple[Pixels, NDArray[Any]]:
+    def __call__(self, pixels: Pixels, area: Area | None = None) -> tuple[Pixels, NDArray[Any]]:
         """Return the crop, h x w x 3 RGB, and the tensor made of it, for a frame H x W x 3."""
         height, width = pixels.shape[:2]
-        box = crop_box(width, height, crop_fraction=self._crop_fraction, region=self._region)
+        box = (area or self._area).box(width, height)
         crop_it = crop_and_resize if pixels.flags.c_contiguous else _crop_turned
         crop = crop_it(pixels, box, width=self.spec.width, height=self.spec.height)
         return crop, self.quantizer(crop)

@@ -2,10 +2,18 @@
 
 from edgeclassifier.homeassistant.discovery import (
     Announcer,
+    ViewEntities,
     birth_topic,
     discovery_message,
     removal_message,
 )
 from edgeclassifier.homeassistant.entities import COMPILED
 
-__all__ = ["COMPILED", "Announcer", "birth_topic", "discovery_message", "removal_message"]
+__all__ = [
+    "COMPILED",
+    "Announcer",
+    "ViewEntities",
+    "birth_topic",
+    "discovery_message",
+    "removal_message",
+]

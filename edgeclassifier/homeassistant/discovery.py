@@ -11,10 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from edgeclassifier.contract.messages import JSON, Message, Topics, encode
+from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.errors import EdgeclassifierError
 from edgeclassifier.homeassistant import entities
+from edgeclassifier.homeassistant.entities import Entity
 from edgeclassifier.host import threads
 from edgeclassifier.host.threads import OnDeath
 
@@ -26,34 +29,79 @@ _JITTER_S = 3.0
 _APART_S = 5.0
 
 
+@plain_data
+class ViewEntities(Plain):
+    """A view, and what its entities have to know."""
+
+    topics: Topics
+    heartbeat_s: float
+    """State is published this often; an entity that missed two messages is unavailable."""
+    threshold_range: tuple[float, float]
+    """The least and the greatest threshold that may be set."""
+
+
+def _of_view(
+    view: ViewEntities, *, models: Sequence[str], allowed: Collection[str], image_enabled: bool
+) -> dict[str, Entity]:
+    """Return the entities of a view; a camera's only one is not named in them.
+
+    One that is not wanted, or whose command is not `allowed`, is left with its platform only.
+    """
+    topics = view.topics
+    found = {
+        **entities.labels(topics, heartbeat_s=view.heartbeat_s),
+        "image": entities.image(topics) if image_enabled else {"platform": "image"},
+        "threshold": entities.threshold(topics, *view.threshold_range)
+        if "set_threshold" in allowed
+        else {"platform": "number"},
+        "model": entities.model(topics, models)
+        if "set_model" in allowed
+        else {"platform": "select"},
+    }
+    if not topics.view:
+        return found
+    for entity in found.values():
+        if "name" in entity:
+            entity["name"] = f"{topics.view} {entity['name'].lower()}"
+    return {f"{topics.view}_{key}": entity for key, entity in found.items()}
+
+
 def discovery_message(
     *,
     topics: Topics,
     prefix: str,
     version: str,
+    views: Sequence[ViewEntities],
+    gone: Collection[str] = (),
     models: Sequence[str],
-    threshold_range: tuple[float, float],
-    heartbeat_s: float,
     health_interval_s: float,
     controls: Collection[str],
     image_enabled: bool,
 ) -> Message:
     """Describe the device.
 
-    `models` may be chosen from, `threshold_range` is the least and the greatest threshold that
-    may be set. State is published every `heartbeat_s`, health every `health_interval_s`; an entity
-    that missed two of them is unavailable. `controls` are the commands that the device takes, of
-    which each control needs its own.
+    `views` have entities of their own, those that are `gone` have none any more. `models` may be
+    chosen from. Health is published every `health_interval_s`; an entity that missed two messages
+    is unavailable. `controls` are the commands that the device takes, of which each control needs
+    its own.
     """
     device = _object_id(topics)
-    components = {
-        **entities.labels(topics, heartbeat_s=heartbeat_s),
-        "image": entities.image(topics) if image_enabled else {"platform": "image"},
-        **entities.diagnostics(topics, interval_s=health_interval_s),
-        **entities.controls(
-            topics, models=models, threshold_range=threshold_range, allowed=controls
-        ),
-    }
+    components: dict[str, Entity] = {}
+    for view in views:
+        components |= _of_view(view, models=models, allowed=controls, image_enabled=image_enabled)
+    for each in gone:
+        # What only the platform is left of is removed.
+        left = _of_view(
+            ViewEntities(
+                topics=replace(topics, view=each), heartbeat_s=0.0, threshold_range=(0.0, 1.0)
+            ),
+            models=(),
+            allowed=(),
+            image_enabled=False,
+        )
+        components |= {key: {"platform": entity["platform"]} for key, entity in left.items()}
+    components |= entities.diagnostics(topics, interval_s=health_interval_s)
+    components |= entities.controls(topics, allowed=controls)
     for key, entity in components.items():
         if len(entity) > 1:
             entity |= {"unique_id": f"{device}_{key}", "qos": 1}

@@ -144,21 +144,13 @@ def diagnostics(topics: Topics, *, interval_s: float) -> dict[str, Entity]:
     }
 
 
-def controls(
-    topics: Topics,
-    *,
-    models: Sequence[str],
-    threshold_range: tuple[float, float],
-    allowed: Collection[str],
-) -> dict[str, Entity]:
-    """Return the controls, which send commands of the device.
+def controls(topics: Topics, *, allowed: Collection[str]) -> dict[str, Entity]:
+    """Return the controls of the device, which send commands of the device.
 
     One whose commands are not all `allowed` is left with its platform only.
     """
     possible = {
         "classifying": (_classifying(topics), ("pause", "resume")),
-        "threshold": (_threshold(topics, *threshold_range), ("set_threshold",)),
-        "model": (_model(topics, models), ("set_model",)),
         "restart": (_restart(topics), ("restart",)),
     }
     return {
@@ -180,7 +172,8 @@ def _classifying(topics: Topics) -> Entity:
     }
 
 
-def _threshold(topics: Topics, least: float, greatest: float) -> Entity:
+def threshold(topics: Topics, least: float, greatest: float) -> Entity:
+    """Return the threshold of a view, from the least to the greatest that may be set."""
     return {
         "platform": "number",
         "name": "Threshold",
@@ -191,13 +184,16 @@ def _threshold(topics: Topics, least: float, greatest: float) -> Entity:
         "step": 0.01,
         "mode": "box",
         "state_topic": topics.info,
-        "value_template": "{{ value_json.config.state.threshold }}",
+        "value_template": f"{_of_view(topics)}{{{{ view.threshold }}}}"
+        if topics.view
+        else "{{ value_json.config.state.threshold }}",
         "command_topic": _request(topics, "set_threshold"),
-        "command_template": "{{ {'threshold': value} | to_json }}",
+        "command_template": _command(topics, "threshold"),
     }
 
 
-def _model(topics: Topics, models: Sequence[str]) -> Entity:
+def model(topics: Topics, models: Sequence[str]) -> Entity:
+    """Return the model of a view, which is one of `models`."""
     return {
         "platform": "select",
         "name": "Model",
@@ -208,11 +204,12 @@ def _model(topics: Topics, models: Sequence[str]) -> Entity:
         # The model on an Edge TPU is another file, which is none of the options. A name that is
         # none of them changes nothing.
         "value_template": (
-            f"{{% set name = value_json.model.name | replace('{COMPILED}', '') %}}"
+            f"{_of_view(topics)}"
+            f"{{% set name = {_model_of(topics)} | replace('{COMPILED}', '') %}}"
             "{{ name if name in value_json.models else '' }}"
         ),
         "command_topic": _request(topics, "set_model"),
-        "command_template": "{{ {'model': value} | to_json }}",
+        "command_template": _command(topics, "model"),
     }
 
 
@@ -229,6 +226,25 @@ def _restart(topics: Topics) -> Entity:
 
 def _request(topics: Topics, command: str) -> str:
     return f"{topics.base}/request/{command}"
+
+
+def _of_view(topics: Topics) -> str:
+    """Find what info says of a view; nothing is found of the camera's only one."""
+    if not topics.view:
+        return ""
+    return (
+        f"{{% set view = value_json.views | selectattr('view', 'eq', '{topics.view}') | first %}}"
+    )
+
+
+def _model_of(topics: Topics) -> str:
+    # null if no model works.
+    return "(view.model or '')" if topics.view else "value_json.model.name"
+
+
+def _command(topics: Topics, argument: str) -> str:
+    view = f", 'view': '{topics.view}'" if topics.view else ""
+    return f"{{{{ {{'{argument}': value{view}}} | to_json }}}}"
 
 
 def _expire_after(interval_s: float) -> int:

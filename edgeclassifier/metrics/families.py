@@ -19,6 +19,7 @@ from edgeclassifier.contract.status import (
     CameraStatus,
     Status,
     View,
+    ViewProgress,
 )
 from edgeclassifier.host.system import THROTTLING_CONDITIONS
 from edgeclassifier.metrics.maker import Maker
@@ -50,6 +51,7 @@ _HELP: Mapping[str, str] = {
     "frame_latency_seconds": "From the capture of a classified frame to its answer.",
     "dropped_frames": "Frames not answered: replaced by a newer one, or not decodable.",
     "label_changes": "Changes of the stable label.",
+    "view_problem": "Whether a view is not classified, because its model does not work.",
     "camera": "The camera.",
     "camera_state": "State of the camera: 1 for the present state.",
     "camera_view": "Whether a live camera sees anything: 1 for the present view.",
@@ -144,14 +146,41 @@ def _daemon(make: Maker, at: Snapshot) -> Iterator["Metric"]:
 
 def _frames(make: Maker, at: Snapshot) -> Iterator["Metric"]:
     counts, pipeline = at.counts, at.status.pipeline
-    answers = {"classified": counts.classified, "repeated": counts.repeated}
-    yield make.counter("frames", answers, label="answer")
+    views = _views(at)
+    yield make.counter(
+        "frames",
+        {
+            (name, answer): count
+            for name, view in views.items()
+            for answer, count in (
+                ("classified", view.frames - view.repeated),
+                ("repeated", view.repeated),
+            )
+        },
+        label=("view", "answer"),
+    )
     yield from make.gauges(frame_age_seconds=at.frame_age_s, frame_deadline_seconds=at.deadline_s)
     yield make.histogram("stage_duration_seconds", counts.stages, label="stage")
     yield make.histogram("frame_latency_seconds", counts.latency)
     drops = {"superseded": pipeline.superseded_frames, "unreadable": pipeline.unreadable_frames}
     yield make.counter("dropped_frames", drops, label="reason")
-    yield from make.counters(label_changes=counts.label_changes)
+    changes = {name: view.label_changes for name, view in views.items()}
+    yield make.counter("label_changes", changes, label="view")
+    problems = {view.view: view.problem is not None for view in at.status.views}
+    yield make.gauge("view_problem", problems, label="view")
+
+
+def _views(at: Snapshot) -> Mapping[str, ViewProgress]:
+    """Return what happened in each view, by what it is called."""
+    if at.status.views:
+        return {view.view: view.progress for view in at.status.views}
+    counts = at.counts
+    only = ViewProgress(
+        frames=counts.classified + counts.repeated,
+        repeated=counts.repeated,
+        label_changes=counts.label_changes,
+    )
+    return {at.identity.camera: only}
 
 
 def _camera(make: Maker, at: Snapshot) -> Iterator["Metric"]:

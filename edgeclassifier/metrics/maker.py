@@ -42,9 +42,22 @@ class Maker:
             family.add_metric([self._device], value)
             yield family
 
-    def counter(self, name: str, values: Mapping[str, float], *, label: str) -> "Metric":
-        """Make a family of series that only go up."""
-        family = self._core.CounterMetricFamily(*self._told(name), labels=["device", label])
+    def counter(
+        self,
+        name: str,
+        values: Mapping[str, float] | Mapping[tuple[str, str], float],
+        *,
+        label: str | tuple[str, str],
+    ) -> "Metric":
+        """Make a family of series that only go up; with two labels, a key has two parts."""
+        family = self._core.CounterMetricFamily(*self._told(name), labels=["device", *_all(label)])
+        for key, value in values.items():
+            family.add_metric([self._device, *_all(key)], value)
+        return family
+
+    def gauge(self, name: str, values: Mapping[str, float], *, label: str) -> "Metric":
+        """Make a family of series that go up and down."""
+        family = self._core.GaugeMetricFamily(*self._told(name), labels=["device", label])
         for key, value in values.items():
             family.add_metric([self._device, key], value)
         return family
@@ -79,6 +92,10 @@ class Maker:
 
     def _told(self, name: str) -> tuple[str, str]:
         return _PREFIX + name, self._texts[name]
+
+
+def _all(label: str | tuple[str, str]) -> tuple[str, ...]:
+    return (label,) if isinstance(label, str) else label
 
 
 def _encodable(value: str) -> str:

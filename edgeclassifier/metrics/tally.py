@@ -3,12 +3,12 @@
 import math
 import threading
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from edgeclassifier.contract.results import Latency, Result, State
-from edgeclassifier.contract.status import Percentiles, Progress
+from edgeclassifier.contract.status import Percentiles, Progress, ViewProgress
 
 BOUNDS_S = (
     *(0.001, 0.002, 0.003, 0.005, 0.007),
@@ -68,6 +68,16 @@ class Counts:
     latency: Distribution
 
 
+class _View:
+    """What has happened in one view."""
+
+    __slots__ = ("frames", "label_changes", "newest_s", "repeated")
+
+    def __init__(self) -> None:
+        self.frames = self.repeated = self.label_changes = 0
+        self.newest_s: float | None = None
+
+
 class Tally:
     """Counts results in one thread and is read by others."""
 
@@ -80,25 +90,32 @@ class Tally:
         self._newest_s: float | None = None
         self._capture, self._preprocess, self._inference = Histogram(), Histogram(), Histogram()
         self._latency = Histogram()
-        self._recent: deque[tuple[float, Latency | None]] = deque(maxlen=_RESULTS_KEPT)
+        self._recent: deque[tuple[float, Latency | None, str]] = deque(maxlen=_RESULTS_KEPT)
+        self._views: dict[str, _View] = {}
 
     def count(self, result: Result, change: State | None = None) -> None:
         """Take one result, and the change of the label that it brought."""
         latency, degraded = result.latency, result.backend.degraded
         captured_s = result.frame.monotonic_s
         with self._lock:
-            self._newest_s = captured_s
+            view = self._views.get(result.view)
+            if view is None:
+                view = self._views[result.view] = _View()
+            view.frames += 1
+            view.newest_s = self._newest_s = captured_s
             if change is not None:
+                view.label_changes += 1
                 self._label_changes += 1
             if degraded is not self._degraded:
                 self._degraded = degraded
                 self._fallbacks += degraded
             if result.answer_age_s > 0:
+                view.repeated += 1
                 self._repeated += 1
-                self._recent.append((captured_s, None))
+                self._recent.append((captured_s, None, result.view))
                 return
             self._classified += 1
-            self._recent.append((captured_s, latency))
+            self._recent.append((captured_s, latency, result.view))
             self._capture.observe(latency.capture_s)
             self._preprocess.observe(latency.preprocess_s)
             self._inference.observe(latency.inference_s)
@@ -126,15 +143,42 @@ class Tally:
         with self._lock:
             frames, newest_s = self._classified + self._repeated, self._newest_s
             recent = list(self._recent)
-        since_s = max(self._started_s, now_s - _RATE_S)
-        if len(recent) == _RESULTS_KEPT:
-            since_s = max(since_s, recent[0][0])
+        since_s = self._since_s(recent, now_s)
         return Progress(
             frames=frames,
-            fps=sum(at_s > since_s for at_s, _ in recent) / max(now_s - since_s, 1e-3),
+            fps=sum(at_s > since_s for at_s, *_ in recent) / max(now_s - since_s, 1e-3),
             frame_age_s=None if newest_s is None else now_s - newest_s,
-            latency=stage_percentiles(latency for _, latency in recent if latency is not None),
+            latency=stage_percentiles(each for _, each, _ in recent if each is not None),
         )
+
+    def views(self, names: Collection[str], *, now_s: float) -> dict[str, ViewProgress]:
+        """Return what happened in each of the views, and forget all others."""
+        with self._lock:
+            recent = list(self._recent)
+            for gone in self._views.keys() - {*names}:
+                del self._views[gone]
+            counts = {
+                name: (view.frames, view.repeated, view.label_changes, view.newest_s)
+                for name, view in self._views.items()
+            }
+        since_s = self._since_s(recent, now_s)
+        answered = Counter(view for at_s, _, view in recent if at_s > since_s)
+        found = {}
+        for name in names:
+            frames, repeated, label_changes, newest_s = counts.get(name, (0, 0, 0, None))
+            found[name] = ViewProgress(
+                frames=frames,
+                repeated=repeated,
+                label_changes=label_changes,
+                fps=answered[name] / max(now_s - since_s, 1e-3),
+                frame_age_s=None if newest_s is None else now_s - newest_s,
+            )
+        return found
+
+    def _since_s(self, recent: Sequence[tuple[float, Latency | None, str]], now_s: float) -> float:
+        """Return since when the newest results are complete, within what a rate is made of."""
+        since_s = max(self._started_s, now_s - _RATE_S)
+        return max(since_s, recent[0][0]) if len(recent) == _RESULTS_KEPT else since_s
 
 
 def stage_percentiles(latencies: Iterable[Latency]) -> dict[str, Percentiles]:

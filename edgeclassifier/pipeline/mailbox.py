@@ -1,7 +1,7 @@
 """Hands items from one thread to another, one at a time."""
 
 import queue
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -10,11 +10,54 @@ class Closed(Exception):  # noqa: N818 - an event, not an error
     """The other side is gone and nothing is left to take."""
 
 
-class _End:
-    """What stands in the queue behind the last item."""
+class Turns(Generic[T]):
+    """Where one thread takes from several mailboxes: from the one that has waited longest.
 
+    A mailbox whose item was taken goes behind all others that wait, so none starves.
+    """
 
-_END: Final = _End()
+    def __init__(self) -> None:
+        self.waiting: queue.SimpleQueue[Mailbox[T] | None] = queue.SimpleQueue()
+        """Each mailbox once for each item in it; None is the end."""
+        self._mailboxes: set[Mailbox[T]] = set()
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing will be put, or taken, any more."""
+        return self._closed
+
+    def mailbox(self) -> "Mailbox[T]":
+        """Add a mailbox."""
+        added = Mailbox(self)
+        self._mailboxes.add(added)
+        return added
+
+    def remove(self, mailbox: "Mailbox[T]") -> None:
+        """Forget a mailbox, into which nothing is put any more; what is in it can be taken."""
+        self._mailboxes.discard(mailbox)
+
+    def take(self, timeout_s: float) -> T | None:
+        """Take an item, waiting up to `timeout_s` for one; None where none came.
+
+        Raises Closed when no item is left and none will come.
+        """
+        try:
+            mailbox = self.waiting.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        if mailbox is None:
+            self.waiting.put(None)
+            raise Closed
+        return mailbox.collect()
+
+    def close(self) -> None:
+        """Say that no more will be put, or none will be taken."""
+        if not self._closed:
+            self._closed = True
+            self.waiting.put(None)
+            for mailbox in tuple(self._mailboxes):
+                mailbox.make_room()
 
 
 class Mailbox(Generic[T]):
@@ -24,61 +67,46 @@ class Mailbox(Generic[T]):
     queues written in C: with a condition variable the threads wake each other four times an item.
     """
 
-    def __init__(self) -> None:
-        self._items: queue.SimpleQueue[tuple[T, bool] | _End] = queue.SimpleQueue()
+    def __init__(self, turns: Turns[T]) -> None:
+        """Turns.mailbox() makes them."""
+        self._turns = turns
+        self._items: queue.SimpleQueue[tuple[T, bool]] = queue.SimpleQueue()
         self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._room.put(None)
-        self._closed = False
         self.replaced = 0
         """How many items nobody took before a newer one came."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether nothing will be put, or taken, any more."""
-        return self._closed
 
     def put(self, item: T) -> None:
         """Leave an item, in the place of one that nobody took."""
         try:
-            older = self._items.get_nowait()
+            _older, waits_for_room = self._items.get_nowait()
         except queue.Empty:
-            pass
-        else:
-            if isinstance(older, _End):
-                self._items.put(older)
-                return
-            self.replaced += 1
+            self._items.put((item, False))
+            self._turns.waiting.put(self)
+            return
+        # Its turn stays: whoever takes it waits for this item.
         self._items.put((item, False))
+        self.replaced += 1
+        if waits_for_room:
+            self._room.put(None)
 
     def put_next(self, item: T) -> bool:
-        """Leave an item once the one before was taken; False if the mailbox was closed."""
+        """Leave an item once the one before was taken; False if there are no more turns."""
         self._room.get()
-        if self._closed:
+        if self._turns.closed:
             self._room.put(None)
             return False
         self._items.put((item, True))
+        self._turns.waiting.put(self)
         return True
 
-    def take(self, timeout_s: float) -> T | None:
-        """Take the item, waiting up to `timeout_s` for it; None where none came.
-
-        Raises Closed when no item is left and none will come.
-        """
-        try:
-            found = self._items.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
-        if isinstance(found, _End):
-            self._items.put(found)
-            raise Closed
-        item, waits_for_room = found
+    def collect(self) -> T:
+        """Take the item whose turn it is."""
+        item, waits_for_room = self._items.get()
         if waits_for_room:
             self._room.put(None)
         return item
 
-    def close(self) -> None:
-        """Say that no more will be put, or none will be taken."""
-        if not self._closed:
-            self._closed = True
-            self._items.put(_END)
-            self._room.put(None)
+    def make_room(self) -> None:
+        """Let put_next() go on."""
+        self._room.put(None)

@@ -29,8 +29,12 @@ class ModelSlot:
         self.empty = True
         self.refused: InferenceError | None = None
         """Why the model that swap() brought is not used; None if it is."""
+        self.problem: str | None = None
+        """Why there is no model that works, for people."""
         self.settled = True
         """Whether the model in use has proven itself."""
+        self._failed: object = None
+        """What a model would have been built from that does not work."""
         self._before: Inference | None = None
         self._answered = 0
         self._lock = threading.Lock()
@@ -40,7 +44,18 @@ class ModelSlot:
         """Put in the first model."""
         self.current = inference
         inference.start()
-        self.empty = False
+        self.empty, self.problem = False, None
+        self.decided.set()
+
+    @property
+    def source(self) -> object:
+        """What the model in use was built from, or would have been if it worked."""
+        return self._failed if self.empty else self.current.source
+
+    def fail(self, problem: str, *, source: object) -> None:
+        """Go without a model: there is none, or none that works."""
+        self.problem, self._failed = problem, source
+        self.empty = True
         self.decided.set()
 
     def swap(self, inference: Inference) -> None:
@@ -88,9 +103,7 @@ class ModelSlot:
     def close(self) -> None:
         """Release all models."""
         self.decided.set()
-        if self.empty:
-            return
-        for inference in (self._before, self.current):
+        for inference in (self._before, getattr(self, "current", None)):
             if inference is not None:
                 inference.close()
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
+from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.results import Result
 from edgeclassifier.errors import CameraError, InferenceError
 
@@ -25,9 +26,11 @@ class Answer(Protocol):
 class Question(Generic[Prepared]):
     """One picture, and the thread that waits for its answer."""
 
-    def __init__(self, prepared: Prepared | None) -> None:
+    def __init__(self, prepared: Prepared | None, prepare: Callable[[Frame], Prepared]) -> None:
         self.prepared = prepared
         """None until there is a frame for it."""
+        self.prepare = prepare
+        """Prepares that."""
         self._outcome: queue.SimpleQueue[Answer | str] = queue.SimpleQueue()
 
     def answer(self, outcome: Answer | str) -> None:
@@ -65,17 +68,18 @@ class OnDemand(Generic[Prepared]):
         self,
         prepared: Prepared | None,
         *,
+        prepare: Callable[[Frame], Prepared],
         timeout_s: float,
         problem: Callable[[], str | None],
         meanwhile: Callable[[], float],
     ) -> Result:
-        """Wait for the answer to a picture; None: to the next frame.
+        """Wait for the answer to a picture; None: to the next frame, which `prepare` prepares.
 
         `problem` says what is wrong with the camera; `meanwhile` is called repeatedly, and says
         after how long to call it again. Raises CameraError if no frame came within `timeout_s`,
         and InferenceError if there is no answer to it.
         """
-        question = self._ask(prepared)
+        question = self._ask(Question(prepared, prepare))
         deadline_s = time.monotonic() + timeout_s
         try:
             while (left_s := deadline_s - time.monotonic()) > 0:
@@ -91,13 +95,16 @@ class OnDemand(Generic[Prepared]):
             )
         raise InferenceError(f"no answer from the interpreter within {timeout_s:.2g} s")
 
-    def offer(self, prepared: Prepared) -> None:
+    def offer(self, frame: Frame) -> None:
         """Give a frame to all that wait for one."""
         with self._lock:
-            while self.wanted:
-                question = self.wanted.popleft()
-                question.prepared = prepared
-                self.ready.append(question)
+            waiting = tuple(self.wanted)
+            self.wanted.clear()
+        for question in waiting:
+            question.prepared = question.prepare(frame)
+            with self._lock:
+                if question in self._open:
+                    self.ready.append(question)
 
     def next(self) -> tuple[Question[Prepared], Prepared] | None:
         """Take the one that has waited longest for the interpreter."""
@@ -117,13 +124,12 @@ class OnDemand(Generic[Prepared]):
             self.wanted.clear()
             self.ready.clear()
 
-    def _ask(self, prepared: Prepared | None) -> Question[Prepared]:
-        question = Question(prepared)
+    def _ask(self, question: Question[Prepared]) -> Question[Prepared]:
         with self._lock:
             if self._closed:
                 raise InferenceError(_CLOSED)
             self._open.add(question)
-            (self.wanted if prepared is None else self.ready).append(question)
+            (self.wanted if question.prepared is None else self.ready).append(question)
         return question
 
     def _forget(self, question: Question[Prepared]) -> None:

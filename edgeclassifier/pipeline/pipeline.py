@@ -4,20 +4,19 @@ import contextlib
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 
 from edgeclassifier.cameras import FrameFactory
-from edgeclassifier.contract.frame import Pixels
+from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.results import Result
 from edgeclassifier.contract.status import CameraStatus, PipelineStatus
 from edgeclassifier.engine.inference import Inference
 from edgeclassifier.errors import CameraError, InferenceError
 from edgeclassifier.host.suspension import Suspension
 from edgeclassifier.pipeline.capture import CameraSettings, Capture
-from edgeclassifier.pipeline.idle import IdleSettings, StillScene
-from edgeclassifier.pipeline.intake import Intake, Prepared, Taken, Work, prepare
-from edgeclassifier.pipeline.mailbox import Closed, Mailbox
-from edgeclassifier.pipeline.modelslot import ModelSlot
+from edgeclassifier.pipeline.intake import Intake, Lane, Prepared, Taken, Work, prepare
+from edgeclassifier.pipeline.mailbox import Closed, Turns
 from edgeclassifier.pipeline.ondemand import OnDemand
 from edgeclassifier.pipeline.runner import Done, Runner
 
@@ -33,36 +32,33 @@ class EndOfFrames(Exception):  # noqa: N818 - an event, not an error
 
 
 class Pipeline:
-    """Joins a camera and a model.
+    """Joins a camera and the lanes of its views, each with a model.
 
     One thread reads the camera, another runs the interpreter, and the caller's thread takes the
     results: none of them waits for the work of the others. From a live camera the newest frame
     wins, and is prepared when the interpreter is free; from files every frame is classified, and
-    is prepared beforehand.
+    is prepared beforehand. Lanes take turns at the interpreter.
     """
 
     def __init__(
         self,
         *,
         camera: CameraSettings,
-        models: ModelSlot,
+        lanes: Sequence[Lane],
         inference_deadline_s: float = 60.0,
         nice: int = 0,
-        idle: IdleSettings | None = None,
         join_s: float = 2.0,
     ) -> None:
-        """Take a closed camera, how it is watched, and the slot that the model comes into.
+        """Take a closed camera, how it is watched, and the lanes, with slots for their models.
 
         An interpreter that takes longer than `inference_deadline_s` hangs. `nice` is the niceness
-        of the thread that captures. With `idle`, the last answer is repeated while nothing
-        changes. close() waits up to `join_s` for the threads. Raises what making the camera
-        raises.
+        of the thread that captures. close() waits up to `join_s` for the threads. Raises what
+        making the camera raises.
         """
         self._inference_deadline_s = inference_deadline_s
         self._join_s = join_s
-        self._models = models
-        self._work: Mailbox[Work] = Mailbox()
-        self._answers: Mailbox[Done] = Mailbox()
+        self._turns: Turns[Work] = Turns()
+        self._answers: Turns[Done] = Turns()
         self._kept: deque[Done] = deque()
         """Answers that came while none may be given out yet."""
         self._demand: OnDemand[Prepared] = OnDemand()
@@ -72,26 +68,30 @@ class Pipeline:
         self._suspension = Suspension()
         self._caller: int | None = None
         self._runner = Runner(
-            work=self._work, answers=self._answers, demand=self._demand, models=models
+            turns=self._turns,
+            answers=self._answers.mailbox(),
+            demand=self._demand,
+            on_end=self._answers.close,
+            spare=self._spare,
         )
-        self._intake = Intake(work=self._work, demand=self._demand, models=models)
+        self._intake = Intake(lanes=lanes, turns=self._turns, demand=self._demand)
         self._capture = Capture(
-            camera, deliver=self._intake.deliver, on_end=self._work.close, nice=nice
+            camera, deliver=self._intake.deliver, on_end=self._turns.close, nice=nice
         )
-        self.configure_idle(idle)
 
     def open(self) -> None:
         """Begin to open the camera, and to answer once there is a model."""
         self._capture.open()
         self._runner.start()
 
-    def swap(self, inference: Inference) -> None:
-        """Let the next frame go through another model.
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The lanes that frames go through; at least one."""
+        return self._intake.lanes
 
-        If that fails on one of its first frames, the model before takes over again, with this
-        frame, and `model_refused` says why.
-        """
-        self._models.swap(inference)
+    def follow(self, lanes: Sequence[Lane]) -> None:
+        """Let the next frame go through these lanes, some of which may have been there before."""
+        self._intake.follow(lanes)
 
     def replace_camera(self, camera: CameraSettings) -> None:
         """Close the camera and take another one.
@@ -100,10 +100,6 @@ class Pipeline:
         """
         self._intake.camera_changed()
         self._capture.replace(camera)
-
-    def configure_idle(self, settings: IdleSettings | None) -> None:
-        """Repeat answers by these settings from the next frame on; None: classify every frame."""
-        self._intake.scene = None if settings is None else StillScene(settings)
 
     def pause(self) -> None:
         """Let no frame through, and give out no result, until resume().
@@ -123,15 +119,18 @@ class Pipeline:
             return
         self._closed = True
         self._capture.close()
-        self._work.close()
+        self._turns.close()
         self._answers.close()
         self._demand.close()
-        self._models.decided.set()
+        models = {lane.models: None for lane in self.lanes}
+        for each in models:
+            each.decided.set()
         self._intake.resume()
         deadline_s = time.monotonic() + self._join_s
         self._capture.join(self._join_s)
         self._runner.join(max(0.0, deadline_s - time.monotonic()))
-        self._models.close()
+        for each in models:
+            each.close()
 
     @property
     def paused(self) -> bool:
@@ -147,7 +146,7 @@ class Pipeline:
             backend=self.inference.backend,
             accelerator=None if accelerator is None else accelerator.status,
             paused=self.paused,
-            superseded_frames=self._intake.outdated + self._work.replaced,
+            superseded_frames=self._intake.superseded,
             unreadable_frames=self._capture.unreadable,
         )
 
@@ -175,18 +174,13 @@ class Pipeline:
 
     @property
     def inference(self) -> Inference:
-        """What the newest frames go through, once there is a model."""
-        return self._models.current
+        """What the newest frames of the first view with a model go through."""
+        return next(lane.models.current for lane in self.lanes if not lane.models.empty)
 
     @property
     def camera_refused(self) -> CameraError | None:
         """Why the camera that came last is not used; None if it is."""
         return self._capture.refused
-
-    @property
-    def model_refused(self) -> InferenceError | None:
-        """Why the model that came last is not used; None if it is."""
-        return self._models.refused
 
     def next(self, timeout_s: float) -> Result | None:
         """Return the next result, None if there is none within `timeout_s`; for one thread.
@@ -217,30 +211,47 @@ class Pipeline:
             return None
         return done.result()
 
-    def classify(self, pixels: Pixels | None, *, timeout_s: float) -> Result:
+    def classify(
+        self, pixels: Pixels | None, *, timeout_s: float, lane: Lane | None = None
+    ) -> Result:
         """Classify one picture between two frames; next() does not give it out.
 
         `pixels` is H x W x 3, RGB. None: the next frame of the camera, also while paused, and
-        never with a repeated answer. May be called from any thread. Raises CameraError if no
-        frame came within `timeout_s`, and InferenceError if there is no answer to it.
+        never with a repeated answer. It goes the way of `lane`, or of the first one. May be called
+        from any thread. Raises CameraError if no frame came within `timeout_s`, and InferenceError
+        if there is no answer to it.
         """
         deadline_s = time.monotonic() + timeout_s
-        self._models.decided.wait(timeout_s)
-        if self._models.empty:
-            raise InferenceError("there is no model yet that could classify a picture")
+        asked = lane or self.lanes[0]
+        asked.models.decided.wait(timeout_s)
+        if asked.models.empty:
+            raise InferenceError(
+                asked.models.problem or "there is no model yet that could classify a picture"
+            )
         takes_results = threading.get_ident() == self._caller
+
+        def prepared(frame: Frame) -> Prepared:
+            taken = Taken(lane=asked, frame=frame, received_s=time.monotonic())
+            return prepare(taken, asked.models.current)
+
         return self._demand.classify(
-            None if pixels is None else self._prepare(pixels),
+            None if pixels is None else prepared(self._framed(pixels)),
+            prepare=prepared,
             timeout_s=deadline_s - time.monotonic(),
             problem=lambda: self.camera.problem,
             meanwhile=self._make_room if takes_results else lambda: timeout_s,
         )
 
-    def _prepare(self, pixels: Pixels) -> Prepared:
+    def _spare(self, failed: Lane) -> bool:
+        """Tell whether there are views with another model, which go on if that of one fails."""
+        return any(
+            lane.models is not failed.models and not lane.models.empty for lane in self.lanes
+        )
+
+    def _framed(self, pixels: Pixels) -> Frame:
         if pixels.shape[2:] != (_RGB,) or pixels.dtype != "uint8":
             raise ValueError(f"a picture of {pixels.shape} {pixels.dtype} is not H x W x 3 uint8")
-        frame = self._pictures.frame(pixels, origin=_ON_REQUEST)
-        return prepare(Taken(frame=frame, received_s=frame.monotonic_s), self._models.current)
+        return self._pictures.frame(pixels, origin=_ON_REQUEST)
 
     def _make_room(self) -> float:
         """Take what the interpreter would wait with: no other call does in this thread."""
@@ -258,7 +269,7 @@ class Pipeline:
     def _check(self, now_s: float) -> None:
         self._checked_s = now_s
         resumed_s = self._suspension.resumed_s()
-        if not self._work.closed:
+        if not self._turns.closed:
             self._capture.check(resumed_s=resumed_s)
         since_s = self._runner.busy_since_s
         busy_s = 0.0 if since_s is None else now_s - max(since_s, resumed_s)

@@ -1,7 +1,9 @@
 """The thread that runs the interpreter, and what it finishes."""
 
+import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgeclassifier.cameras.reader import POLL_S
@@ -9,10 +11,11 @@ from edgeclassifier.contract.results import Latency, Prediction, Result
 from edgeclassifier.engine.inference import Answer
 from edgeclassifier.errors import InferenceError
 from edgeclassifier.host import threads
-from edgeclassifier.pipeline.intake import Prepared, Taken, Work, prepare
-from edgeclassifier.pipeline.mailbox import Closed, Mailbox
-from edgeclassifier.pipeline.modelslot import ModelSlot
+from edgeclassifier.pipeline.intake import Lane, Prepared, Taken, Work, prepare
+from edgeclassifier.pipeline.mailbox import Closed, Mailbox, Turns
 from edgeclassifier.pipeline.ondemand import OnDemand
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +39,7 @@ class Answered:
         prepared = self.prepared
         predictions = self.best()
         return Result(
+            view=prepared.taken.lane.view,
             frame=prepared.frame,
             crop=prepared.crop,
             predictions=predictions,
@@ -61,6 +65,7 @@ class Repeated:
         taken, answered = self.taken, self.answered
         predictions = answered.best()
         return Result(
+            view=taken.lane.view,
             frame=taken.frame,
             crop=answered.prepared.crop,
             predictions=predictions,
@@ -93,23 +98,27 @@ class Runner:
     def __init__(
         self,
         *,
-        work: Mailbox[Work],
+        turns: Turns[Work],
         answers: Mailbox[Done],
         demand: OnDemand[Prepared],
-        models: ModelSlot,
+        on_end: Callable[[], None],
+        spare: Callable[[Lane], bool],
     ) -> None:
-        """Take from `work` until that is closed, and leave what is done in `answers`."""
-        self._models = models
+        """Take the lanes' work until they are closed, and leave what is done in `answers`.
+
+        `on_end` is called behind the last of it. If the model of a lane fails for good and there
+        are others, as `spare` says, those go on without it.
+        """
         self.busy_since_s: float | None = None
         """Since when the interpreter has been running, None while it is not."""
         self.failure: BaseException | None = None
         """What ended the thread before its time."""
         self._thread: threading.Thread | None = None
-        self._work = work
+        self._turns = turns
         self._answers = answers
         self._demand = demand
-        self._last: Answered | None = None
-        """What may be repeated."""
+        self._on_end = on_end
+        self._spare = spare
 
     def start(self) -> None:
         """Begin to answer."""
@@ -123,66 +132,62 @@ class Runner:
     def _run_all(self) -> None:
         try:
             while True:
-                work = self._work.take(POLL_S)
+                work = self._turns.take(POLL_S)
                 if self._demand.ready:
                     self._answer_questions()
-                if work is not None and not self._answers.put_next(self._do(work)):
+                done = None if work is None else self._do(work)
+                if done is not None and not self._answers.put_next(done):
                     return
         except Closed:
             pass
         except BaseException as error:  # noqa: BLE001 - raised again by next()
             self.failure = error
-            self._work.close()
+            self._turns.close()
         finally:
             self._demand.close()
-            self._answers.close()
+            self._on_end()
 
-    def _do(self, work: Work) -> Done:
-        if isinstance(work, Prepared):
+    def _do(self, work: Work) -> Done | None:
+        taken = work.taken if isinstance(work, Prepared) else work
+        lane = taken.lane
+        last = lane.last
+        if lane.models.empty:
+            return None  # it failed while this waited
+        if last is not None and taken.like is not None and _holds(last, taken):
+            return Repeated(taken=taken, answered=last)
+        if not isinstance(work, Prepared):
+            work = prepare(work, lane.models.current)
+        try:
             return self._run(work)
-        last = self._last
-        if last is not None and work.like is not None and self._holds(last, work):
-            return Repeated(taken=work, answered=last)
-        return self._run(prepare(work, self._models.current))
-
-    def _holds(self, last: Answered, taken: Taken) -> bool:
-        """Tell whether an answer holds for a frame.
-
-        The frame may have been compared with one before that of the answer. A new model has to
-        prove itself on frames, not on repeats.
-        """
-        before, inference = last.prepared.taken, last.prepared.inference
-        age_s = taken.frame.monotonic_s - before.frame.monotonic_s
-        look, old_look = taken.look, before.look
-        return (
-            look is not None
-            and old_look is not None
-            and (old_look is taken.like or look.scene.same(look, old_look))
-            and 0 < age_s < look.scene.settings.max_age_s
-            and self._models.current is inference
-            and self._models.settled
-            and inference.backend == last.answer.backend
-        )
+        except InferenceError as error:
+            if not self._spare(lane):
+                raise
+            self.busy_since_s = None
+            log.warning("view %s: its model fails, the other views go on: %s", lane.view, error)
+            lane.models.fail(str(error), source=work.inference.source)
+            return None
 
     def _run(self, prepared: Prepared) -> Answered:
         # Nothing but the interpreter: its cores are idle while anything else happens here.
-        look = prepared.taken.look
+        taken = prepared.taken
+        lane, look = taken.lane, taken.look
+        models = lane.models
         if look is not None:
             look.remember()
         self.busy_since_s = started_s = time.monotonic()
         try:
             answer = prepared.inference.run(prepared.tensor)
         except InferenceError as error:
-            other = self._models.failed(prepared.inference, error)
-            prepared = prepare(prepared.taken, other)
+            other = models.failed(prepared.inference, error)
+            prepared = prepare(taken, other)
             answer = other.run(prepared.tensor)
         done_s = time.monotonic()
         self.busy_since_s = None
-        if not self._models.settled:
-            self._models.answered(prepared.inference)
+        if not models.settled:
+            models.answered(prepared.inference)
         answered = Answered(prepared=prepared, answer=answer, started_s=started_s, done_s=done_s)
         if look is not None:
-            self._last = answered
+            lane.last = answered
         return answered
 
     def _answer_questions(self) -> None:
@@ -194,3 +199,23 @@ class Runner:
                 # The next frame will show whether that was the picture or the model.
                 self.busy_since_s = None
                 question.answer(str(error))
+
+
+def _holds(last: Answered, taken: Taken) -> bool:
+    """Tell whether an answer holds for a frame.
+
+    The frame may have been compared with one before that of the answer. A new model has to prove
+    itself on frames, not on repeats.
+    """
+    before, inference = last.prepared.taken, last.prepared.inference
+    age_s = taken.frame.monotonic_s - before.frame.monotonic_s
+    look, old_look, models = taken.look, before.look, taken.lane.models
+    return (
+        look is not None
+        and old_look is not None
+        and (old_look is taken.like or look.scene.same(look, old_look))
+        and 0 < age_s < look.scene.settings.max_age_s
+        and models.current is inference
+        and models.settled
+        and inference.backend == last.answer.backend
+    )

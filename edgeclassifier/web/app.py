@@ -18,7 +18,7 @@ from starlette.routing import Route
 from edgeclassifier.errors import EdgeclassifierError, PictureError, RequestError
 from edgeclassifier.web.access import Guard
 from edgeclassifier.web.device import Device, Workers
-from edgeclassifier.web.live import Live, Pictures, encode
+from edgeclassifier.web.live import Live, Pictures, Seen, encode
 from edgeclassifier.web.stream import Stream, fractions, shown_result
 
 MAX_PICTURE_BYTES = 20_000_000
@@ -36,6 +36,9 @@ _FILES = {
     "/live.js": ("live.js", "text/javascript"),
     "/show.js": ("show.js", "text/javascript"),
     "/kept.js": ("kept.js", "text/javascript"),
+    "/rectangle.js": ("rectangle.js", "text/javascript"),
+    "/settings.js": ("settings.js", "text/javascript"),
+    "/views.js": ("views.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 
@@ -111,21 +114,24 @@ class Site:
             return _refused("say ?width=W&height=H in pixels", 400)
         if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
             return _refused(f"width and height: expected numbers from 1 to {_MAX_SIDE}", 400)
-        box = self._device.crop_box(height, width)
+        box = self._device.crop_box(height, width, _view(request))
         return _done({"crop": fractions(box, width=width, height=height)})
 
-    async def _take(self, _request: Request) -> Response:
+    async def _take(self, request: Request) -> Response:
         try:
-            return _done(await self._workers.ask(self._taken))
+            return _done(await self._workers.ask(lambda: self._taken(_view(request))))
         except EdgeclassifierError as error:
             return _refused(str(error), 503)
 
-    def _taken(self) -> dict[str, Any]:
-        result = self._device.take()
+    def _taken(self, view: str) -> dict[str, Any]:
+        result = self._device.take(view)
         pixels = result.frame.pixels
-        crop = self._device.crop_box(*pixels.shape[:2])
+        height, width = pixels.shape[:2]
+        shown = shown_result(
+            Seen(0, result, (width, height)), self._device.crop_box(height, width, view)
+        )
         jpeg = base64.b64encode(encode(pixels)).decode()
-        return {**shown_result(result, crop), "picture": f"data:image/jpeg;base64,{jpeg}"}
+        return {**shown, "picture": f"data:image/jpeg;base64,{jpeg}"}
 
     async def _classify(self, request: Request) -> Response:
         # A decoded picture takes many times its size: one at a time.
@@ -137,7 +143,9 @@ class Site:
             with os.fdopen(os.memfd_create("picture"), "w+b") as picture:
                 await _receive(request, picture.write, MAX_PICTURE_BYTES)
                 picture.flush()
-                return _done(await self._workers.ask(lambda: self._device.classify(picture)))
+                view = _view(request)
+                answer = await self._workers.ask(lambda: self._device.classify(picture, view))
+                return _done(answer)
         except _TooLargeError:
             limit = MAX_PICTURE_BYTES // 1_000_000
             return _refused(f"the picture is too large: the limit is {limit} MB", 413)
@@ -198,6 +206,10 @@ def _fields(body: bytes) -> Mapping[str, Any]:
     if not isinstance(fields, dict):
         raise RequestError("the request is not a JSON object")
     return fields
+
+
+def _view(request: Request) -> str:
+    return request.query_params.get("view", "")
 
 
 def _done(data: Mapping[str, Any]) -> Response:

@@ -40,14 +40,14 @@ class Device(Protocol):
         May take as long as a model takes to be loaded.
         """
 
-    def take(self) -> Result:
-        """Classify the next frame of the camera, also while paused."""
+    def take(self, view: str) -> Result:
+        """Classify the next frame in a view, also while paused. "" is the first view."""
 
-    def classify(self, picture: BinaryIO) -> Mapping[str, Any]:
+    def classify(self, picture: BinaryIO, view: str) -> Mapping[str, Any]:
         """Classify the picture in a file of the system; return the fields of a prediction."""
 
-    def crop_box(self, height: int, width: int) -> Box:
-        """Return which part of a frame of that size is classified."""
+    def crop_box(self, height: int, width: int, view: str) -> Box:
+        """Return which part of a frame of that size is classified in a view, if that is there."""
 
 
 class Workers:

@@ -5,6 +5,7 @@ import contextlib
 import io
 import time
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,9 @@ from edgeclassifier.contract.frame import Pixels
 from edgeclassifier.contract.orientation import as_stored
 from edgeclassifier.contract.results import Result, State
 
-_CHANGES_KEPT = 20
+_CHANGES_KEPT = 100
+"""Of all views together: 20 of them, with 5 changes each, are shown whole."""
+_NO_PIXELS: Pixels = np.zeros((0, 0, 3), np.uint8)
 _LONG_SIDE = 960
 _QUALITY = 80
 _REDUCING_GAP = 1.5
@@ -26,18 +29,29 @@ class Seen(NamedTuple):
 
     seq: int
     result: Result
+    """Without the frame's pixels, unless it is the newest of all."""
+    size: tuple[int, int]
+    """Width and height of the frame in pixels."""
+
+
+class Change(NamedTuple):
+    """A change of the stable label in a view."""
+
+    view: str
+    state: State
 
 
 class Live:
     """Takes results in the daemon's thread and gives the newest to the viewers.
 
-    Without viewers, a result costs two references.
+    Without viewers, a result costs little, and only the newest frame is held.
     """
 
     def __init__(self) -> None:
         self._newest: Seen | None = None
+        self._by_view: dict[str, Seen] = {}
         self._seq = 0
-        self._changes: tuple[State, ...] = ()
+        self._changes: tuple[Change, ...] = ()
         self._awaited = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters: set[asyncio.Future[None]] = set()
@@ -45,9 +59,12 @@ class Live:
     def handle(self, result: Result, change: State | None) -> None:
         """Take a result, and the new stable label if it has changed."""
         self._seq += 1
-        self._newest = Seen(self._seq, result)
+        height, width = result.frame.pixels.shape[:2]
+        seen = self._newest = Seen(self._seq, result, (width, height))
+        # Of several views each has a frame of its own, and frames are large.
+        self._by_view[result.view] = seen._replace(result=_light(result)) if result.view else seen
         if change is not None:
-            self._changes = (*self._changes[1 - _CHANGES_KEPT :], change)
+            self._changes = (*self._changes[1 - _CHANGES_KEPT :], Change(result.view, change))
         if self._awaited:
             self._awaited = False
             self.wake()
@@ -57,9 +74,13 @@ class Live:
         """The newest result; None before the first."""
         return self._newest
 
+    def after(self, seq: int) -> list[Seen]:
+        """Return the newest result of each view that has one with a number above `seq`."""
+        return sorted(each for each in list(self._by_view.values()) if each.seq > seq)
+
     @property
-    def changes(self) -> tuple[State, ...]:
-        """The newest changes of the stable label; the last one is the present label."""
+    def changes(self) -> tuple[Change, ...]:
+        """The newest changes of the stable labels; the last one of a view is its present label."""
         return self._changes
 
     def attach(self, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -90,6 +111,10 @@ class Live:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _light(result: Result) -> Result:
+    return replace(result, frame=replace(result.frame, pixels=_NO_PIXELS), crop=_NO_PIXELS)
 
 
 class Pictures:

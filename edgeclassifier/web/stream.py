@@ -10,9 +10,8 @@ from typing import Any
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from edgeclassifier.contract.results import Result, State
 from edgeclassifier.web.device import Box, Device
-from edgeclassifier.web.live import Live
+from edgeclassifier.web.live import Change, Live, Seen
 
 MAX_VIEWERS = 8
 _INTERVAL_S = 0.1
@@ -81,14 +80,17 @@ class Stream:
             if changes is not self._live.changes:
                 changes = self._live.changes
                 yield _event("changes", shown_changes(changes))
-            seen = self._live.newest
-            if seen is not None and seen.seq != seq:
+            news = self._live.after(seq)
+            for seen in news:
                 seq = seen.seq
-                height, width = seen.result.frame.pixels.shape[:2]
-                crop = self._device.crop_box(height, width)
-                yield _event("result", {"seq": seq, **shown_result(seen.result, crop)})
+                yield _event("result", {"seq": seq, **shown_result(seen, self._crop(seen))})
+            if news:
                 await asyncio.sleep(_INTERVAL_S)
             await self._live.wait(seq, timeout_s=self._status_due_s())
+
+    def _crop(self, seen: Seen) -> Box:
+        width, height = seen.size
+        return self._device.crop_box(height, width, seen.result.view)
 
     def _status_due_s(self) -> float:
         return max(0.0, self._status_s + _STATUS_S - time.monotonic())
@@ -130,11 +132,12 @@ def _event(name: str, data: object) -> bytes:
     return f"event: {name}\ndata: {text}\n\n".encode(errors="replace")
 
 
-def shown_result(result: Result, crop: Box) -> dict[str, Any]:
+def shown_result(seen: Seen, crop: Box) -> dict[str, Any]:
     """Describe a result, and where the `crop` was in the frame."""
-    height, width = result.frame.pixels.shape[:2]
+    result, (width, height) = seen.result, seen.size
     latency = result.latency
     return {
+        "view": result.view,
         "origin": result.frame.origin,
         "timestamp": result.frame.utc.isoformat(timespec="milliseconds"),
         "at_s": round(result.frame.monotonic_s, 3),
@@ -168,7 +171,7 @@ def fractions(box: Box, *, width: int, height: int) -> list[float]:
     return [round(share, 5) for share in shares]
 
 
-def shown_changes(changes: Sequence[State]) -> list[dict[str, Any]]:
+def shown_changes(changes: Sequence[Change]) -> list[dict[str, Any]]:
     """Describe the changes of the label, newest first.
 
     Times are given as ages: the visitor's clock is right, a Pi's may not be.
@@ -176,13 +179,14 @@ def shown_changes(changes: Sequence[State]) -> list[dict[str, Any]]:
     now_s = time.monotonic()
     return [
         {
+            "view": view,
             "name": each.name,
             "label": each.label,
             "known": each.class_id is not None,
             "score": round(each.score, 5),
             "age_s": round(now_s - each.since_s, 1),
         }
-        for each in reversed(changes)
+        for view, each in reversed(changes)
     ]
 
 
@@ -210,12 +214,30 @@ def shown_status(info: Mapping[str, Any], health: Mapping[str, Any]) -> dict[str
         "camera": camera.get("state"),
         "camera_problem": camera.get("problem"),
         "view": camera.get("view"),
+        "views": _views(info, health),
         "backend": health.get("backend"),
         "degraded_reason": health.get("degraded_reason") if health.get("degraded") else None,
         "temperature_c": health.get("cpu_temperature_c"),
         "throttling": list(throttling.get("now") or ()),
         "uptime_s": health.get("uptime_s"),
     }
+
+
+def _views(info: Mapping[str, Any], health: Mapping[str, Any]) -> list[dict[str, Any]]:
+    configured = bool(_table(_table(info, "config"), "views"))
+    now = {each["view"]: each for each in health.get("views", ())}
+    return [
+        {
+            "view": each["view"] if configured else "",
+            "name": each["view"],
+            "region": each["region"],
+            "threshold": each["threshold"],
+            "model": each["model"],
+            "rate_hz": now.get(each["view"], {}).get("fps"),
+            "problem": now.get(each["view"], {}).get("problem"),
+        }
+        for each in info.get("views", ())
+    ]
 
 
 def _table(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -215,7 +215,7 @@ def test_the_threshold_and_the_model_are_changed(page: Browser) -> None:
 
 def test_everything_can_be_done_with_keys(page: Browser) -> None:
     reached = []
-    for _ in range(9):
+    for _ in range(10):
         page.press(TAB)
         reached.append(page.focus())
         if reached[-1] == "BODY":
@@ -225,7 +225,7 @@ def test_everything_can_be_done_with_keys(page: Browser) -> None:
             "return getComputedStyle(shown).outlineStyle"
         )
         assert outline != "none", f"{reached[-1]} does not show that it has the focus"
-    wanted = ["take", "pause", "choose", "model", "use-model", "threshold", "as-configured"]
+    wanted = ["take", "pause", "choose", "draw", "model", "use-model", "threshold", "as-configured"]
     assert [each for each in reached if each in wanted] == wanted
     page.run("document.querySelector('#take').focus()")
     page.press(ENTER)
@@ -234,7 +234,7 @@ def test_everything_can_be_done_with_keys(page: Browser) -> None:
     assert page.wait_for_text("#link", "paused")
     page.press(SPACE)
     assert page.wait_for_text("#link", "live")
-    page.press(TAB, TAB)
+    page.press(TAB, TAB, TAB)
     assert page.focus().startswith("Remove the picture of")
     page.press(ENTER)
     assert wait_for_kept(page, 0)
@@ -464,7 +464,9 @@ def test_a_screen_reader_is_told_names_and_not_too_much(page: Browser) -> None:
         "const live = document.querySelectorAll('[aria-live], [role=status], [role=alert]');"
         "return [...live].map((e) => e.id)"
     )
-    assert set(live) == {"notice", "message", "settings-message", "say"}
+    assert set(live) == {
+        *("notice", "message", "settings-message", "rectangle-message", "say"),
+    }
 
 
 def test_without_the_password_nothing_is_shown(

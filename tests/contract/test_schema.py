@@ -32,7 +32,7 @@ def test_it_is_a_schema_and_has_a_name_that_no_tool_tries_to_fetch() -> None:
 
 
 def test_its_root_says_which_topic_has_which_definition() -> None:
-    topics = Topics(root="r", device="d", camera="<camera>")
+    topics = Topics(root="r", device="d", camera="cam0", view="<view>")
     names = [name for name, each in vars(Topics).items() if isinstance(each, property)]
     below = {getattr(topics, name).removeprefix("r/d/") for name in names if name != "base"}
     requests = {f"request/{each.name}": each.schema for each in COMMANDS.values()}
@@ -40,7 +40,7 @@ def test_its_root_says_which_topic_has_which_definition() -> None:
     assert SCHEMA["properties"].keys() == expected
     assert dataclasses.fields(Topics)[2].name == "camera"
     for topic, each in SCHEMA["properties"].items():
-        if topic == "<camera>/image":
+        if topic == "<view>/image":
             assert each["contentMediaType"] == "image/jpeg"
             continue
         definition = each["$ref"].removeprefix("#/$defs/")

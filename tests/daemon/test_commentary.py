@@ -198,7 +198,7 @@ def test_what_came_and_went_between_two_lines_leaves_no_lie_behind(
     clock: list[float] = []
     monkeypatch.setattr(time, "monotonic", lambda: clock[-1])
     caplog.set_level("INFO")
-    said = Commentary(started_s=0.0, watch=str, hold_s=lambda: 10.0)
+    said = Commentary(started_s=0.0, watch=str)
     for now_s, label in [
         (100.0, "fox"),
         (101.0, "cat"),
@@ -210,7 +210,7 @@ def test_what_came_and_went_between_two_lines_leaves_no_lie_behind(
         (132.0, "a\x1b[2Jb"),
     ]:
         clock.append(now_s)
-        said.follow(state(label))
+        said.follow(state(label), hold_s=10.0)
     assert caplog.messages == [
         "state: fox (50.0%)",
         "state: fox -> unknown (best average 50.0%)",

@@ -111,6 +111,7 @@ def test_a_result_is_published_as_it_is() -> None:
         "clock_synchronized": True,
         "seq": 0,
         "camera": "cam0",
+        "view": "cam0",
         "origin": "picture.png",
         "repeated": False,
         "answer_age_s": 0.0,

@@ -10,7 +10,7 @@ from support.brokers import Mosquitto, Subscriber, free_port, needs_mosquitto, w
 from support.device import Site, continues, has_predictions, newest, reload_is
 from support.tiny_models import LABELS, classifier
 
-from edgeclassifier.compose.changes import files_in_use
+from edgeclassifier.compose.files import files_in_use
 from edgeclassifier.compose.model import BUNDLED_MODEL, PREFERRED_MODEL
 from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.config.changes import changed_keys

@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from edgeclassifier.daemon.requests import check_arguments
 from edgeclassifier.errors import ModelError
 from edgeclassifier.homeassistant import (
     Announcer,
+    ViewEntities,
     birth_topic,
     removal_message,
 )
@@ -489,3 +491,55 @@ def test_remove_says_in_one_line_that_the_broker_does_not_allow_it(
     assert len(done.stderr.splitlines()) == 1
     assert "not authorized" in done.stderr
     assert CONFIG_TOPIC in done.stderr
+
+
+# Several views
+
+
+def view(name: str, **changes: Any) -> ViewEntities:
+    topics = replace(TOPICS, view=name)
+    return ViewEntities(
+        **{"topics": topics, "heartbeat_s": 60.0, "threshold_range": (0.2, 1.0), **changes}
+    )
+
+
+OF_A_VIEW = ("label", "score", "label_changed", "image", "threshold", "model")
+
+
+def test_each_view_has_its_own_entities_under_one_device() -> None:
+    made = message(views=[view("gate"), view("door")])
+    document = json.loads(made.payload)
+    found = document["components"]
+    assert list(problems(document)) == []
+    assert document["device"] == json.loads(message().payload)["device"]
+    for name in ("gate", "door"):
+        for key in OF_A_VIEW:
+            assert found[f"{name}_{key}"]["unique_id"].endswith(f"_{name}_{key}")
+        assert found[f"{name}_label"]["state_topic"] == f"edgeclassifier/porch/{name}/state"
+        assert found[f"{name}_label"]["name"] == f"{name} label"
+        assert f"'view': '{name}'" in found[f"{name}_threshold"]["command_template"]
+    ids = [each["unique_id"] for each in found.values()]
+    assert len(ids) == len(set(ids))
+    device = components().keys() - set(OF_A_VIEW)
+    of_views = {f"{name}_{key}" for name in ("gate", "door") for key in OF_A_VIEW}
+    assert found.keys() == device | of_views
+
+
+def test_a_view_that_is_gone_is_left_with_its_platforms() -> None:
+    found = components(views=[view("gate")], gone=["door", ""])
+    for prefix in ("door_", ""):
+        for key in OF_A_VIEW:
+            assert found[f"{prefix}{key}"] == {"platform": found[f"gate_{key}"]["platform"]}
+
+
+def test_the_controls_of_a_view_read_and_change_that_view() -> None:
+    found = components(views=[view("gate"), view("door")])
+    for name in ("gate", "door"):
+        this = f"{{% set view = value_json.views | selectattr('view', 'eq', '{name}') | first %}}"
+        threshold, model = found[f"{name}_threshold"], found[f"{name}_model"]
+        assert threshold["value_template"] == f"{this}{{{{ view.threshold }}}}"
+        assert model["value_template"].startswith(f"{this}{{% set name = (view.model or '')")
+        assert (
+            model["command_template"] == f"{{{{ {{'model': value, 'view': '{name}'}} | to_json }}}}"
+        )
+    assert "view" not in components()["threshold"]["command_template"]

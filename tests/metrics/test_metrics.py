@@ -44,6 +44,8 @@ from edgeclassifier.contract.status import (
     CameraStatus,
     Crash,
     ReloadStatus,
+    Status,
+    ViewStatus,
 )
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.host.system import THROTTLING_CONDITIONS, System
@@ -107,6 +109,41 @@ def test_a_repeated_answer_counts_as_an_answer_but_not_as_work(tmp_path: Path) -
     assert value(page, "frames_total", answer="repeated") == 1
     assert value(page, "frame_latency_seconds_count") == 1
     assert (value(page, "frame_age_seconds") or 0) < 5
+
+
+def test_each_view_has_its_own_series(tmp_path: Path) -> None:
+    views = {"gate": None, "door": "no such file"}
+
+    def status() -> Status:
+        progress = metrics.tally.views(views, now_s=time.monotonic())
+        return replace(
+            STATUS,
+            views=tuple(
+                ViewStatus(
+                    view=name, progress=progress[name], model=None, backend=None, problem=problem
+                )
+                for name, problem in views.items()
+            ),
+        )
+
+    metrics = sample(tmp_path, status=status)
+    metrics.tally.count(result(view="gate"), CHANGE)
+    metrics.tally.count(result(view="gate", answer_age_s=5.0), None)
+    page = metrics.render()
+    for view, classified, repeated, changes, problem in (
+        ("gate", 1, 1, 1, 0),
+        ("door", 0, 0, 0, 1),
+    ):
+        assert value(page, "frames_total", view=view, answer="classified") == classified
+        assert value(page, "frames_total", view=view, answer="repeated") == repeated
+        assert value(page, "label_changes_total", view=view) == changes
+        assert value(page, "view_problem", view=view) == problem
+
+
+def test_the_only_view_is_called_as_the_camera_is(tmp_path: Path) -> None:
+    metrics = sample(tmp_path)
+    metrics.tally.count(result(), None)
+    assert value(metrics.render(), "frames_total", view="cam0", answer="classified") == 1
 
 
 def test_a_fall_back_is_counted_once_and_again_after_a_return(tmp_path: Path) -> None:

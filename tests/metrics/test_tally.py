@@ -1,5 +1,6 @@
 """Counts, rates and percentiles of the running daemon."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -8,9 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeclassifier.contract.frame import Frame
-from edgeclassifier.contract.results import CPU, Latency, ModelIdentity, Result
+from edgeclassifier.contract.results import CPU, Latency, ModelIdentity, Result, State
 from edgeclassifier.contract.status import Percentiles
 from edgeclassifier.metrics.tally import Tally, percentiles, stage_percentiles
+
+CHANGE = State(
+    name="cat",
+    label="cat",
+    class_id=1,
+    score=0.9,
+    previous_name=None,
+    previous_label=None,
+    since_s=0.0,
+)
 
 
 def latency(seconds: float) -> Latency:
@@ -114,3 +125,23 @@ def test_old_latencies_are_forgotten_but_not_old_frames(frames: int) -> None:
     progress = tally.progress(now_s=1)
     assert progress.frames == frames
     assert progress.latency["capture"].max == (1000 if frames == 500 else 1)
+
+
+def test_each_view_has_its_own_rate_and_age() -> None:
+    tally = Tally(started_s=0.0)
+    for number in range(1, 31):
+        tally.count(replace(result(captured_s=float(number)), view="fast"))
+        if number % 3 == 0:
+            tally.count(replace(result(captured_s=float(number)), view="slow"), CHANGE)
+    views = tally.views(["fast", "slow", "new"], now_s=30.0)
+    assert [*views] == ["fast", "slow", "new"]
+    counted = [(each.frames, each.label_changes) for each in views.values()]
+    assert counted == [(30, 0), (10, 10), (0, 0)]
+    assert views["fast"].fps == pytest.approx(1.0)
+    assert views["slow"].fps == pytest.approx(1 / 3)
+    assert views["new"].frame_age_s is None
+    assert views["fast"].frame_age_s == 0.0
+    assert tally.progress(now_s=30.0).frames == 40
+    # One that was removed and comes back begins again.
+    tally.views(["fast"], now_s=30.0)
+    assert tally.views(["fast", "slow"], now_s=30.0)["slow"].frames == 0

@@ -27,6 +27,7 @@ from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.errors import InferenceError
 from edgeclassifier.pipeline.capture import CameraSettings
 from edgeclassifier.pipeline.idle import IdleSettings, Look, StillScene
+from edgeclassifier.pipeline.intake import Lane
 from edgeclassifier.pipeline.pipeline import Pipeline
 
 IDLE = IdleSettings(max_age_s=60.0)
@@ -183,7 +184,7 @@ def another(model: Path) -> Classifier:
 
 
 def join(camera: ScriptedCamera, model: Inference, idle: IdleSettings | None = IDLE) -> Pipeline:
-    pipeline = Pipeline(camera=settings(camera), models=loaded(model), idle=idle)
+    pipeline = Pipeline(camera=settings(camera), lanes=[Lane(models=loaded(model), idle=idle)])
     pipeline.open()
     return pipeline
 
@@ -231,7 +232,7 @@ def test_an_answer_is_that_of_the_model_in_use(model: Path, engine: Classifier) 
     for result in results_of(pipeline):
         results.append(result)
         if len(results) == 20:
-            pipeline.swap(inference(another(model), name="new"))
+            pipeline.lanes[0].models.swap(inference(another(model), name="new"))
     first = next(index for index, each in enumerate(results) if each.model.name == "new")
     assert repeats(results)[first : first + 5] == [False] * 5
     assert all(each.model.name == "new" for each in results[first:])
@@ -310,8 +311,8 @@ def test_a_model_that_fails_has_no_answer_to_repeat(engine: Classifier, model: P
     for result in results_of(pipeline):
         results.append(result)
         if len(results) == 20:
-            pipeline.swap(bad)
-    assert pipeline.model_refused is not None
+            pipeline.lanes[0].models.swap(bad)
+    assert pipeline.lanes[0].models.refused is not None
     assert {each.model.name for each in results} == {"good"}
     assert results[-1].answer_age_s > 0
 
@@ -339,8 +340,7 @@ def cpu_s(
     camera = camera_type(frames=pictures, count=len(pictures))
     pipeline = Pipeline(
         camera=CameraSettings(make=lambda: camera, deadline_s=PATIENCE_S),
-        models=loaded(model),
-        idle=idle,
+        lanes=[Lane(models=loaded(model), idle=idle)],
     )
     pipeline.open()
     started_s = time.process_time()

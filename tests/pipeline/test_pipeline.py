@@ -27,10 +27,11 @@ from edgeclassifier.cameras.camera import FrameFactory
 from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.results import Result
 from edgeclassifier.engine.classifier import Classifier
-from edgeclassifier.engine.preprocess import Preprocessor
+from edgeclassifier.engine.preprocess import Area, Preprocessor
 from edgeclassifier.engine.runtime import load_model
 from edgeclassifier.errors import CameraError, CameraTimeout, InferenceError
 from edgeclassifier.pipeline import sight as view_module
+from edgeclassifier.pipeline.intake import Lane
 from edgeclassifier.pipeline.pipeline import Pipeline
 
 JOIN_S = 0.2
@@ -57,7 +58,9 @@ def engine(model: Path) -> Classifier:
 
 def join(*cameras: ScriptedCamera, engine: Classifier, deadline_s: float = PATIENCE_S) -> Pipeline:
     pipeline = Pipeline(
-        camera=settings(*cameras, deadline_s=deadline_s), models=slot(engine), join_s=JOIN_S
+        camera=settings(*cameras, deadline_s=deadline_s),
+        lanes=[Lane(models=slot(engine))],
+        join_s=JOIN_S,
     )
     pipeline.open()
     return pipeline
@@ -174,9 +177,9 @@ def test_the_latency_of_preparing_a_frame_is_not_that_of_the_camera(
 ) -> None:
     prepare = Preprocessor.__call__
 
-    def slowly(self: Preprocessor, pixels: NDArray[np.uint8]) -> Any:
+    def slowly(self: Preprocessor, pixels: NDArray[np.uint8], area: Area | None) -> Any:
         time.sleep(0.05)
-        return prepare(self, pixels)
+        return prepare(self, pixels, area)
 
     monkeypatch.setattr(Preprocessor, "__call__", slowly)
     latencies = [each.latency for each in results_of(join(ScriptedCamera(range(5)), engine=engine))]
@@ -371,7 +374,7 @@ def test_the_camera_opens_while_the_model_is_loaded(engine: Classifier, *, live:
     reading = threading.Event()
     camera = ScriptedCamera([lambda _timeout_s: reading.set(), 0, 1, 2], live=live)
     models = slot(None)
-    pipeline = Pipeline(camera=settings(camera), models=models)
+    pipeline = Pipeline(camera=settings(camera), lanes=[Lane(models=models)])
     pipeline.open()
     assert reading.wait(PATIENCE_S)
     models.load(inference(engine))
@@ -383,7 +386,7 @@ def test_the_camera_opens_while_the_model_is_loaded(engine: Classifier, *, live:
 
 def test_a_pipeline_that_never_got_a_model_lets_go_of_the_camera() -> None:
     camera = ScriptedCamera(range(100))
-    pipeline = Pipeline(camera=settings(camera), models=slot(None))
+    pipeline = Pipeline(camera=settings(camera), lanes=[Lane(models=slot(None))])
     pipeline.open()
     pipeline.close()
     assert camera.closed.wait(PATIENCE_S)
@@ -468,7 +471,7 @@ def test_while_it_is_paused_a_live_camera_is_read_and_nothing_comes_out(
     until(lambda: reading.results)
     pipeline.pause()
     assert pipeline.paused
-    until(lambda: pipeline._answers._items.empty() and pipeline._work._items.empty())
+    until(lambda: pipeline._answers.waiting.empty() and pipeline._turns.waiting.empty())
     asked, given_before = reading.asked, len(given)
     time.sleep(0.05)  # what is under way comes to an end
     seen = len(reading.results)
@@ -620,7 +623,7 @@ def test_a_question_is_answered_by_the_model_in_use(
     loaded = load_model(model, threads=1)
     again = Classifier(loaded, path=model, labels=LABELS, labels_source="labels.txt")
     assert pipeline.classify(picture(1), timeout_s=PATIENCE_S).model.name == "tiny"
-    pipeline.swap(inference(again, name="other"))
+    pipeline.lanes[0].models.swap(inference(again, name="other"))
     assert pipeline.classify(picture(1), timeout_s=PATIENCE_S).model.name == "other"
     assert pipeline.classify(None, timeout_s=PATIENCE_S).model.name == "other"
 
@@ -722,7 +725,7 @@ def test_questions_fail_at_once_when_the_pipeline_is_closed(
 
 
 def test_without_a_model_there_is_no_answer() -> None:
-    pipeline = Pipeline(camera=settings(ScriptedCamera([])), models=slot(None))
+    pipeline = Pipeline(camera=settings(ScriptedCamera([])), lanes=[Lane(models=slot(None))])
     with pytest.raises(InferenceError, match="no model yet"):
         pipeline.classify(picture(1), timeout_s=0.01)
     pipeline.close()

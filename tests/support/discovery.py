@@ -5,9 +5,7 @@ from typing import Any
 
 from edgeclassifier.contract.commands import COMMANDS
 from edgeclassifier.contract.messages import Message, Topics
-from edgeclassifier.homeassistant import (
-    discovery_message,
-)
+from edgeclassifier.homeassistant import ViewEntities, discovery_message
 
 TOPICS = Topics(root="edgeclassifier", device="porch", camera="cam0")
 
@@ -18,12 +16,16 @@ def message(**changes: Any) -> Message:
         "prefix": "homeassistant",
         "version": "1.2.3",
         "models": ["small", "large"],
-        "threshold_range": (0.2, 1.0),
-        "heartbeat_s": 60.0,
         "health_interval_s": 30.0,
         "controls": COMMANDS,
         "image_enabled": True,
     }
+    topics = changes.get("topics", TOPICS)
+    heartbeat_s = changes.pop("heartbeat_s", 60.0)
+    threshold_range = changes.pop("threshold_range", (0.2, 1.0))
+    arguments["views"] = [
+        ViewEntities(topics=topics, heartbeat_s=heartbeat_s, threshold_range=threshold_range)
+    ]
     return discovery_message(**{**arguments, **changes})
 
 

@@ -113,19 +113,24 @@ class WebDevice:
                 return {"status": "error", "data": {}, "error": f"{command}: not on this device"}
         return {"status": "ok", "data": {}}
 
-    def take(self) -> Result:
+    def take(self, view: str = "") -> Result:  # noqa: ARG002
         if self.refuse is not None:
             raise self.refuse
         return self._classified(self._frames.frame(self._shown, origin="camera 0"))
 
-    def classify(self, picture: BinaryIO) -> Mapping[str, Any]:
+    def classify(self, picture: BinaryIO, view: str) -> Mapping[str, Any]:  # noqa: ARG002
         if self.refuse is not None:
             raise self.refuse
         frame = self._frames.frame(decode_untrusted(picture), origin="visitor")
         shown = self._classified(frame).predictions
         return {"predictions": [{"label": each.label, "score": each.score} for each in shown]}
 
-    def crop_box(self, height: int, width: int) -> tuple[float, float, float, float]:
+    def crop_box(
+        self,
+        height: int,
+        width: int,
+        view: str,  # noqa: ARG002  # there is one
+    ) -> tuple[float, float, float, float]:
         box = crop_box(width, height, crop_fraction=CROP_FRACTION)
         return box.x, box.y, box.width, box.height
 

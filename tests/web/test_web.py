@@ -1,6 +1,7 @@
 """The page's server: what it shows and takes, over real HTTP, with a real model behind it."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import logging
@@ -215,6 +216,23 @@ def test_the_stream_goes_on_with_what_is_new(server: WebServer, device: WebDevic
         assert events.next("result")["seq"] == 2
         post(server, "/api/request/pause")
         assert events.next("status")["paused"] is True
+
+
+def test_each_view_is_shown_and_only_the_newest_frame_is_held(
+    server: WebServer, device: WebDevice
+) -> None:
+    result = device.take()
+    for view in ("bowl", "gate", "bowl"):
+        device.live.handle(dataclasses.replace(result, view=view), None)
+    held = [each.result for each in device.live.after(0)]
+    assert [each.view for each in held] == ["gate", "bowl"]
+    assert not any(each.frame.pixels.size + each.crop.size for each in held)
+    with watching(server) as events:
+        shown = [events.next("result") for _ in held]
+    assert [(each["view"], each["seq"]) for each in shown] == [("gate", 2), ("bowl", 3)]
+    height, width = result.frame.pixels.shape[:2]
+    assert all(each["size"] == [width, height] for each in shown)
+    assert get(server, "/live/picture").headers["x-seq"] == "3"
 
 
 def test_who_reads_late_gets_the_newest_and_not_the_backlog(

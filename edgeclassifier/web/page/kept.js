@@ -9,9 +9,11 @@ const MAX_BYTES = 20_000_000;
 export class Kept {
   #list = byId("kept");
   #voice;
+  #views;
 
-  constructor(voice) {
+  constructor(voice, views) {
     this.#voice = voice;
+    this.#views = views;
     const take = byId("take");
     take.addEventListener("click", () => busy(take, byId("message"), () => this.#take()));
     const choose = byId("choose");
@@ -45,7 +47,7 @@ export class Kept {
   }
 
   async #take() {
-    const data = await post("api/take");
+    const data = await post(`api/take?view=${this.#views.chosen}`);
     const card = this.#card(data.picture, data.origin);
     showSquare(card.square, data.crop, data.size);
     this.#show(card, data.predictions);
@@ -65,7 +67,7 @@ export class Kept {
 
   async #classifyOne(file) {
     if (file.size > MAX_BYTES) throw new Error(`it is larger than ${MAX_BYTES / 1e6} MB`);
-    const { predictions } = await post("api/classify", file);
+    const { predictions } = await post(`api/classify?view=${this.#views.chosen}`, file);
     const card = this.#card(URL.createObjectURL(file), file.name || "pasted picture");
     this.#show(card, predictions);
     try {
@@ -76,7 +78,7 @@ export class Kept {
       return;
     }
     const size = [card.image.naturalWidth, card.image.naturalHeight];
-    const response = await fetch(at(`api/crop?width=${size[0]}&height=${size[1]}`));
+    const response = await fetch(at(`api/crop?width=${size[0]}&height=${size[1]}&view=${this.#views.chosen}`));
     if (response.ok) showSquare(card.square, (await response.json()).data.crop, size);
   }
 

@@ -2,7 +2,10 @@
 
 import { Kept } from "./kept.js";
 import { LivePicture, LiveStream } from "./live.js";
+import { Rectangle } from "./rectangle.js";
+import { Settings } from "./settings.js";
 import { Voice, ago, busy, byId, clock, element, names, post, report, setText, showLabels, showSquare } from "./show.js";
+import { Views } from "./views.js";
 
 const RATE_S = 3;
 const FACTS_MS = 1000;
@@ -10,17 +13,20 @@ const SILENT_S = 5;
 const SILENT_PERIODS = 3;
 const CHANGES_SHOWN = 8;
 const VOICE_MS = 5000;
-const SETTLED_MS = 400;
 
 const voice = new Voice(byId("say"), VOICE_MS);
 const picture = new LivePicture(byId("picture"));
-new Kept(voice);
+const views = new Views(byId("views"), byId("outlines"), showChosen);
+const rectangle = new Rectangle(views);
+const settings = new Settings(views);
+new Kept(voice, views);
 
 let instance = null;
 let version = null;
 let status = {};
 let newest = null;
 let frames = [];
+let changes = [];
 let heardAt = new Date();
 let goneAt = null;
 let goneWhy = "";
@@ -42,40 +48,24 @@ new LiveStream({
     version = data.version;
     setText(byId("device"), data.device ?? "edgeclassifier");
     document.title = `${data.device ?? "edgeclassifier"} – edgeclassifier`;
-    showModels();
-    showThreshold();
+    views.set(data.views ?? []);
+    rectangle.update();
+    settings.show(status);
     showState();
     showFacts();
   },
 
   changes(data) {
-    const shown = data.slice(0, CHANGES_SHOWN).map((change) => {
-      const when = ago(change.age_s);
-      const time = element("time", { dateTime: when.toISOString(), textContent: clock(when) });
-      const [name] = names(change);
-      return element("li", { title: change.label }, element("span", { textContent: name, dir: "auto" }), time);
-    });
-    byId("changes").replaceChildren(...shown);
-    if (data.length === 0) return;
-    const [name, rest] = names(data[0]);
-    if (byId("stable").textContent !== name) voice.say(name);
-    setText(byId("stable"), name);
-    setText(byId("rest"), data[0].known ? rest : "no label is sure enough");
-    byId("stable").parentElement.title = data[0].label;
-    setText(byId("since"), `Since ${clock(ago(data[0].age_s))}.`);
+    changes = data;
+    views.changes(data);
+    showChanges();
   },
 
   result(data) {
-    const isFirst = newest === null;
-    newest = data;
+    views.result(data);
     heardAt = new Date();
-    frames.push([data.at_s, data.seq]);
-    while (frames.length > 2 && data.at_s - frames[0][0] > RATE_S) frames.shift();
-    showLabels(byId("labels"), data.predictions);
-    byId("nothing").hidden = data.predictions.length > 0;
-    showSquare(byId("square"), data.crop, data.size);
     picture.show();
-    if (isFirst) showState();
+    if (data.view === views.chosen) showResult(data);
   },
 
   gone(why) {
@@ -85,6 +75,46 @@ new LiveStream({
     showState();
   },
 });
+
+function showResult(data) {
+  const isFirst = newest === null;
+  newest = data;
+  frames.push([data.at_s, data.seq]);
+  while (frames.length > 2 && data.at_s - frames[0][0] > RATE_S) frames.shift();
+  showLabels(byId("labels"), data.predictions);
+  byId("nothing").hidden = data.predictions.length > 0;
+  showSquare(byId("square"), data.crop, data.size);
+  if (isFirst) showState();
+}
+
+/** Another view was chosen: the page is about that one now. */
+function showChosen() {
+  rectangle.end();
+  frames = [];
+  newest = null;
+  if (views.newest) showResult(views.newest);
+  showChanges();
+  settings.show(status);
+}
+
+function showChanges() {
+  const shown = changes.slice(0, CHANGES_SHOWN).map((change) => {
+    const when = ago(change.age_s);
+    const time = element("time", { dateTime: when.toISOString(), textContent: clock(when) });
+    const [name] = names(change);
+    const text = change.view && views.several ? `${change.view}: ${name}` : name;
+    return element("li", { title: change.label }, element("span", { textContent: text, dir: "auto" }), time);
+  });
+  byId("changes").replaceChildren(...shown);
+  const last = changes.find(({ view }) => view === views.chosen);
+  if (!last) return;
+  const [name, rest] = names(last);
+  if (byId("stable").textContent !== name) voice.say(name);
+  setText(byId("stable"), name);
+  setText(byId("rest"), last.known ? rest : "no label is sure enough");
+  byId("stable").parentElement.title = last.label;
+  setText(byId("since"), `Since ${clock(ago(last.age_s))}.`);
+}
 
 /** The device was updated, and its page with it. What was kept would be lost. */
 function takeNewPage() {
@@ -157,7 +187,7 @@ function showFacts() {
   const rows = [];
   const row = (name, value, warn = false) => value && rows.push([name, value, warn]);
   if (newest) {
-    const rate = currentRate();
+    const rate = views.several ? (views.current?.rate_hz ?? null) : currentRate();
     row("Rate", status.paused ? "paused" : rate === null ? "–" : `${rate.toFixed(rate < 10 ? 1 : 0)} pictures/s`);
     const { inference, total } = newest.latency_ms;
     row("Latency", newest.repeated ? "the scene is still: answers are repeated"
@@ -198,71 +228,9 @@ function describeBroker() {
   return "";
 }
 
-function showModels() {
-  const select = byId("model");
-  const names = [...new Set([...(status.models ?? []), status.model].filter(Boolean))];
-  if (names.join("\n") !== select.dataset.names) {
-    select.dataset.names = names.join("\n");
-    select.replaceChildren(...names.map((name) => element("option", { value: name, textContent: name })));
-    delete select.dataset.used;
-  }
-  // Leaves a control alone while the visitor uses it.
-  if (select.dataset.used !== status.model) {
-    select.dataset.used = status.model ?? "";
-    select.value = status.model ?? "";
-  }
-}
-
-function showThreshold() {
-  const slider = byId("threshold");
-  if (typeof status.threshold !== "number" || slider.dataset.moving) return;
-  slider.value = Math.round(status.threshold * 100);
-  setText(byId("threshold-value"), `${slider.value} %`);
-}
-
-const settings = byId("settings-message");
-const send = (command, data = {}) => post(`api/request/${command}`, JSON.stringify(data));
-
 byId("pause").addEventListener("click", () =>
   busy(byId("pause"), byId("message"), async () => {
-    await send(status.paused ? "resume" : "pause");
-  }),
-);
-
-byId("model-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const name = byId("model").value;
-  busy(byId("use-model"), settings, async () => {
-    report(settings, `Loading ${name} …`, "good");
-    await send("set_model", { model: name });
-    report(settings, `${name} is in use.`, "good");
-  });
-});
-
-let settled = 0;
-byId("threshold").addEventListener("input", ({ target }) => {
-  target.dataset.moving = "yes";
-  setText(byId("threshold-value"), `${target.value} %`);
-  clearTimeout(settled);
-  settled = setTimeout(() => sendThreshold(target), SETTLED_MS);
-});
-
-async function sendThreshold(slider) {
-  const value = slider.value;
-  try {
-    await send("set_threshold", { threshold: value / 100 });
-    report(settings, `The threshold is ${value} %.`, "good");
-  } catch (error) {
-    report(settings, error.message);
-  }
-  if (slider.value === value) delete slider.dataset.moving;
-}
-
-byId("as-configured").addEventListener("click", ({ currentTarget }) =>
-  busy(currentTarget, settings, async () => {
-    await send("set_threshold", { threshold: null });
-    await send("set_model", { model: null });
-    report(settings, "Threshold and model are those of the configuration.", "good");
+    await post(`api/request/${status.paused ? "resume" : "pause"}`);
   }),
 );
 
