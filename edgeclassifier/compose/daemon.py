@@ -87,7 +87,8 @@ def run_daemon(
     announced = Announced(state_directory, publish=session.publish)
     session.on_cleared(announced.note_cleared)
     announced.remember(retained_topics(config))
-    views_before = _views_of_topics(announced.topics, topics.base)
+    named = {topics_of(config, view).view_name() for view in views_of(config)}
+    views_before = _views_of_topics(announced.topics, topics.base) - named
     nice = around_interpreter_nice(config.model)
     payloads = Payloads(camera=config.camera.id)
     views = Views(

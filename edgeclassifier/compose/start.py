@@ -73,11 +73,13 @@ def load(
     # Perhaps it was the model: a damaged one can take the process with it.
     unexplained = last_crash is not None and last_crash.exit_code is None
     doubt = "the last run ended without a reason" if unexplained else ""
+    # Frames wait for these, so the others take their places when all is decided.
     awaited = views.models()
     try:
-        config = _load_all(views, chosen, overrides, doubt=doubt, stop=stop)
+        config, places = _load_all(chosen, overrides, doubt=doubt, stop=stop)
+        for view, slot in places.items():
+            views.by_id[view].lane.models = slot
     finally:
-        # Frames wait for these.
         for slot in awaited:
             slot.decided.set()
     if not stop.wanted:
@@ -88,26 +90,31 @@ def load(
 
 
 def _load_all(
-    views: Views, chosen: Chosen, overrides: Overrides, *, doubt: str, stop: StopSignal
-) -> Config:
+    chosen: Chosen, overrides: Overrides, *, doubt: str, stop: StopSignal
+) -> tuple[Config, dict[str, ModelSlot]]:
     loaded: list[ModelSlot] = []
     while True:
-        config = chosen.config
-        failed = _load_each(views, config, loaded, doubt=doubt, stop=stop)
+        config, places = chosen.config, dict[str, ModelSlot]()
+        failed = _load_each(config, loaded, places, doubt=doubt, stop=stop)
         if not failed or stop.wanted:
-            return config
+            return config, places
         again = _without_chosen_models(chosen, overrides, failed)
         if again is None:
             if not loaded:
                 raise next(iter(failed.values()))
-            return config
+            return config, places
         chosen, doubt = again, ""
 
 
 def _load_each(
-    views: Views, config: Config, loaded: list[ModelSlot], *, doubt: str, stop: StopSignal
+    config: Config,
+    loaded: list[ModelSlot],
+    places: dict[str, ModelSlot],
+    *,
+    doubt: str,
+    stop: StopSignal,
 ) -> dict[str, ConfigError | ModelError]:
-    """Load what is not `loaded` yet; return what went wrong, by view."""
+    """Load what is not `loaded` yet, into `places` by view; return what went wrong, by view."""
     failed: dict[str, ConfigError | ModelError] = {}
     for source, sharing in grouped(views_of(config)):
         slot = next((each for each in loaded if each.source == source), None) or ModelSlot()
@@ -121,8 +128,7 @@ def _load_each(
             failed |= dict.fromkeys(sharing, error)
             if config.views:
                 log.warning("view %s has no model that works: %s", ", ".join(sharing), problem)
-        for view in sharing:
-            views.by_id[view].lane.models = slot
+        places |= dict.fromkeys(sharing, slot)
     return failed
 
 

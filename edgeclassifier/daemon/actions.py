@@ -183,7 +183,10 @@ class Actions:
             self._overrides.save()
         # What is in force on request is in info.
         self._changed()
-        return views_of(self._reload.config)[view_id]
+        own = views_of(self._reload.config).get(view_id)
+        if own is None:
+            raise RequestError("the view was removed meanwhile")
+        return own
 
     def _reread(self) -> ReloadStatus:
         from concurrent.futures import CancelledError

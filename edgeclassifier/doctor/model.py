@@ -1,16 +1,18 @@
 """The model's file and its labels."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgeclassifier.config.options import model_file
 from edgeclassifier.doctor import pixels
 from edgeclassifier.doctor.findings import NOT_TRIED, REINSTALL, Finding, Level, Problem, fine
 from edgeclassifier.doctor.subject import Subject
-from edgeclassifier.errors import EXIT_CONFIG, ModelError
+from edgeclassifier.errors import EXIT_CONFIG, ModelError, TrialError
 
 if TYPE_CHECKING:
     from edgeclassifier.compose.model import ModelFile
+    from edgeclassifier.config import Config
 
 ABSENT = Problem(
     id="model.absent",
@@ -108,6 +110,41 @@ CLASS_UNKNOWN = Problem(
 
 def check_model(subject: Subject) -> Iterator[Finding]:
     """Whether it is there, is what was installed, runs, and says what its pixels mean."""
+    yield from _check_shared(subject)
+    yield from _check_views(subject.config)
+
+
+def _check_views(config: "Config") -> Iterator[Finding]:
+    """Try the models that views have of their own, each once, in a process of its own."""
+    from edgeclassifier.compose.golden import try_model
+    from edgeclassifier.compose.model import find_model
+    from edgeclassifier.compose.views import grouped
+    from edgeclassifier.config.views import views_of
+
+    for source, sharing in grouped(views_of(config)):
+        view = sharing[0]
+        if not view or source.model == replace(config.model, deadline_s=0.0):
+            continue
+        named = f"views.{view}.model"
+        own = views_of(config)[view]
+        try:
+            model = find_model(own.model)
+            sha256 = model.sha256()
+        except ModelError as error:
+            yield ABSENT.found(f"{named}: {error}", name=[own.model.name])
+            continue
+        try:
+            try_model(own, model)
+        except ModelError as error:
+            yield UNUSABLE.found(f"{named}: {error}")
+        except TrialError as error:
+            yield CRASHES.found(f"{named}: {error}")
+        else:
+            shared = f"view {', '.join(sharing)}"
+            yield fine("model", f"{model.name} ({shared}): runs, sha256 {sha256[:12]}…")
+
+
+def _check_shared(subject: Subject) -> Iterator[Finding]:
     from edgeclassifier.compose.model import find_model
 
     try:

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeclassifier.cameras.reader import POLL_S
 from edgeclassifier.contract.results import Latency, Prediction, Result
@@ -187,7 +187,7 @@ class Runner:
             models.answered(prepared.inference)
         answered = Answered(prepared=prepared, answer=answer, started_s=started_s, done_s=done_s)
         if look is not None:
-            lane.last = answered
+            lane.last = _without_frame(answered)
         return answered
 
     def _answer_questions(self) -> None:
@@ -199,6 +199,14 @@ class Runner:
                 # The next frame will show whether that was the picture or the model.
                 self.busy_since_s = None
                 question.answer(str(error))
+
+
+def _without_frame(answered: Answered) -> Answered:
+    """Let go of the frame: with many views there would be as many large ones in memory."""
+    prepared = answered.prepared
+    frame = replace(prepared.frame, pixels=prepared.crop)
+    kept = replace(prepared, taken=replace(prepared.taken, frame=frame))
+    return replace(answered, prepared=kept)
 
 
 def _holds(last: Answered, taken: Taken) -> bool:

@@ -203,8 +203,8 @@ def test_a_name_that_is_used_again_is_left_alone(tmp_path: Path, topics: Topics)
 
 
 def test_the_record_does_not_grow(tmp_path: Path, topics: Topics) -> None:
-    for number in range(200):
+    for number in range(400):
         topics.announced.remember([f"a/{number}/info"])
     kept = read_announced(tmp_path)
-    assert len(kept) == 64
-    assert kept[-1] == "a/199/info"
+    assert len(kept) == 256
+    assert kept[-1] == "a/399/info"

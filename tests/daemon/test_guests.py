@@ -242,9 +242,9 @@ def faulty_fchmod(*arguments):
     check()
     fchmod(*arguments)
 
-def faulty_discovery(config):
+def faulty_discovery(*arguments):
     check()
-    return discovery(config)
+    return discovery(*arguments)
 
 async def faulty_on_tick(self, counter):
     check()

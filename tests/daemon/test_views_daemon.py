@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from support.brokers import Mosquitto, Received, Subscriber, needs_mosquitto
 from support.contract import PAYLOADS, problems
-from support.daemon import Daemon
+from support.daemon import Daemon, isolated, run_cli
 from support.device import RATE_HZ, Site, newest, of, reload_is
 from support.tiny_models import LABELS
 
@@ -340,3 +340,69 @@ def test_fifty_views_work(site: Site, watching: Subscriber) -> None:
         assert {best(each) for each in seen(watching.messages, name)} == {label}
     assert sum("model tiny" in line for line in daemon.lines) == 1
     assert_in_contract(watching.messages)
+
+
+OF_A_VIEW = {"label", "score", "label_changed", "image", "threshold", "model"}
+
+
+def test_home_assistant_has_the_entities_of_the_views_that_there_are(
+    site: Site, watching: Subscriber
+) -> None:
+    """A view that went is taken out, also if it went while the daemon did not run."""
+    site.settings["homeassistant"] = {"enabled": True, "prefix": f"{site.folder.name}/ha"}
+
+    def entities(got: Sequence[Received]) -> dict[str, bool]:
+        """Return which of those that are mentioned are there; the others are removed."""
+        documents = [each.payload for each in got if "/ha/device/" in each.topic and each.payload]
+        components = json.loads(documents[-1])["components"] if documents else {}
+        return {key: len(entity) > 1 for key, entity in components.items()}
+
+    def of_view(got: Sequence[Received], view: str) -> bool | None:
+        known = entities(got)
+        named = {known.get(f"{view}{key}") for key in OF_A_VIEW - {"image"}}
+        assert len(named) == 1
+        return named.pop()
+
+    with site.daemon() as daemon:
+        assert watching.wait_for(lambda got: of_view(got, "left_") is True), daemon.lines
+        assert of_view(watching.messages, "right_") is True
+        assert of_view(watching.messages, "") is False, "of a run without views"
+        del site.settings["views.right"]
+        reload(site, watching, daemon)
+        assert watching.wait_for(lambda got: of_view(got, "right_") is False), daemon.lines
+        assert of_view(watching.messages, "left_") is True
+        daemon.stop()
+        assert daemon.wait() == 0
+    del site.settings["views.left"]
+    watching.clear()
+    with site.daemon() as daemon:
+        assert watching.wait_for(lambda got: of_view(got, "") is True), daemon.lines
+        assert of_view(watching.messages, "left_") is False
+        cleared = f"{site.topic}/left/state"
+        assert watching.wait_for(
+            lambda got: any(each.topic == cleared and not each.payload for each in got)
+        )
+        daemon.stop()
+        assert daemon.wait() == 0
+    watching.clear()
+    with site.daemon() as daemon:
+        assert watching.wait_for(lambda got: of_view(got, "") is True), daemon.lines
+        assert of_view(watching.messages, "left_") is None
+        assert of_view(watching.messages, "cam0_") is None
+        daemon.stop()
+        assert daemon.wait() == 0
+
+
+def test_check_tries_the_models_of_the_views(site: Site) -> None:
+    site.settings["views.left"]["model"] = str(site.folder / "none.tflite")
+    site.add_model("broken", b"no model")
+    site.settings["views.right"]["model"] = str(site.folder / "broken.tflite")
+    site.write()
+    done = run_cli("check", "--config", site.config, env=isolated(site.folder))
+    assert done.returncode == 78
+    assert "views.left.model" in done.stdout
+    assert "views.right.model" in done.stdout
+    for view in ("left", "right"):
+        del site.settings[f"views.{view}"]["model"]
+    site.write()
+    assert run_cli("check", "--config", site.config, env=isolated(site.folder)).returncode == 0

@@ -249,3 +249,13 @@ def test_a_question_goes_the_way_of_its_view(engine: Classifier) -> None:
             result = pipeline.classify(frame(1, 2), timeout_s=PATIENCE_S, lane=lane)
             assert result.predictions[0].class_id == (1 if expected == 0 else 2)
         asked.set()
+
+
+def test_what_may_be_repeated_keeps_no_frame_in_memory(engine: Classifier) -> None:
+    """Fifty views would keep fifty."""
+    lane = Lane(view="l", models=slot(engine), area=LEFT, idle=IDLE)
+    results = list(results_of(pipeline_of(Colours([frame(0, 1)] * 5, live=False), lane)))
+    assert any(each.answer_age_s > 0 for each in results)
+    assert all(each.frame.pixels.shape == (64, 128, 3) for each in results)
+    assert lane.last is not None
+    assert lane.last.prepared.frame.pixels.shape == (2, 2, 3)
