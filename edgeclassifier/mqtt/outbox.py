@@ -11,18 +11,15 @@ from edgeclassifier.buffer import Buffer
 from edgeclassifier.buffer.parcel import Kept, Parcel
 from edgeclassifier.contract.messages import Message
 from edgeclassifier.contract.status import DropReason
+from edgeclassifier.mqtt.backlog import Backlog
 from edgeclassifier.mqtt.births import Births, Standing
 from edgeclassifier.mqtt.holds import Holds
-from edgeclassifier.mqtt.pace import Pace
 from edgeclassifier.mqtt.suspects import LeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgeclassifier.mqtt.codes import Then
-
-_IN_ORDER_S = 10.0
-"""A backlog that takes longer lets new messages overtake it."""
 
 
 class Outbox:
@@ -68,10 +65,7 @@ class Outbox:
         self.left_out = LeftOut()
         """Topics that the broker closes connections for."""
         self._holds = Holds(patience_s=patience_s)
-        self._pace = Pace(rate_hz=backlog_rate_hz)
-        self._backlog_end = 0
-        """What has a lower number in the buffer is backlog."""
-        self._catching_up = False
+        self._backlog = Backlog(buffer, rate_hz=backlog_rate_hz)
 
     @property
     def drops(self) -> Mapping[str, int]:
@@ -121,9 +115,7 @@ class Outbox:
             self.online = True
             self._births.owe_all()
             self._holds.begin(limit=limit, now_s=time.monotonic())
-            in_order = _IN_ORDER_S * self._pace.limit_hz or float("inf")
-            self._backlog_end = self._buffer.begin(most_in_order=in_order)
-            self._catching_up = True
+            self._backlog.begin()
 
     def go_offline(self, *, give_up: Parcel | None = None) -> None:
         """Let what was under way wait for the next connection, but for what is given up."""
@@ -185,14 +177,14 @@ class Outbox:
         return self._buffer.passed(standing.number, topic=standing.message.topic)
 
     def _next_kept(self, held: frozenset[str]) -> Kept | None:
-        backlog = not self._catching_up or self._closed or not self._pace.wait_s(time.monotonic())
-        kept = self._buffer.take(held=held, backlog=backlog)
+        if self._backlog.catching_up:
+            kept = self._backlog.take(held, now_s=time.monotonic(), at_once=self._closed)
+        else:
+            kept = self._buffer.take(held=held)
         if kept is None:
-            self._catching_up = self._catching_up and not (backlog and not held)
             return None
-        if kept.number < self._backlog_end:
-            self._catching_up = True
-            self._pace.spend()
+        if kept.number < self._backlog.end:
+            self._backlog.spend()
         standing = self._births.standing.get(kept.message.topic)
         if standing is not None and standing.number == kept.number:
             self._births.owed_standing.pop(kept.message.topic, None)
@@ -200,12 +192,12 @@ class Outbox:
 
     def due_in_s(self) -> float:
         """Return how long it takes until something may be sent that may not be now."""
-        if not (self._catching_up or self._holds.topics):
+        if not (self._backlog.catching_up or self._holds.topics):
             return float("inf")
         with self._lock:
             now_s = time.monotonic()
             due_s = self._holds.due_in_s(now_s=now_s)
-            return min(due_s, self._pace.wait_s(now_s) or due_s) if self._catching_up else due_s
+            return min(due_s, self._backlog.wait_s(now_s) or due_s)
 
     def confirm(self, parcel: Parcel) -> None:
         """Note that the broker has the message."""
@@ -228,7 +220,7 @@ class Outbox:
             del self._under_way[parcel]
             bounded, now_s = then == "retry, bounded", time.monotonic()
             if then == "retry":
-                self._pace.slower(now_s)
+                self._backlog.slower(now_s)
             passing = (then == "retry" or bounded) and not (parcel.message.once or self._parting)
             if passing and self._holds.refused(parcel, bounded=bounded, now_s=now_s):
                 self._take_back(parcel)
@@ -269,8 +261,8 @@ class Outbox:
     def slower(self) -> None:
         """Send the backlog more slowly, if it was being sent: that was too fast for the broker."""
         with self._lock:
-            if self._catching_up:
-                self._pace.slower(time.monotonic())
+            if self._backlog.catching_up:
+                self._backlog.slower(time.monotonic())
 
     def close(self) -> None:
         """Accept nothing any more."""
