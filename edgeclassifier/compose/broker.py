@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edgeclassifier.compose.engine import around_interpreter_nice
 from edgeclassifier.compose.identity import NO_FOLDER, broker_port
 from edgeclassifier.config import Config, MqttConfig
-from edgeclassifier.config.schema import BufferConfig
+from edgeclassifier.config.broker import BufferConfig
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.mqtt.broker import Broker
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from edgeclassifier.config.schema import CameraConfig, Config, MqttConfig, WebConfig
+from edgeclassifier.config.broker import MqttConfig
+from edgeclassifier.config.schema import CameraConfig, Config, WebConfig
 from edgeclassifier.host.addresses import page_host_problem
 
 _ORDERED = (
