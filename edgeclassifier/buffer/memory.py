@@ -73,7 +73,7 @@ class Queue:
         """A number, and those below it whose messages have not gone; all others below it have."""
         first = self.first_waiting
         if self._overtaken_to < first:
-            return first, self.under_way
+            return first, tuple(number for number in self.under_way if number < first)
         return self._next, tuple(kept.number for kept in self)
 
     def add(self, message: Message, *, size_bytes: int) -> int:
