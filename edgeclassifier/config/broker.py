@@ -32,6 +32,14 @@ class TlsConfig(Plain):
 
 
 @plain_data
+class ExpiryConfig(Plain):
+    """After how long the broker drops what it could not deliver: MQTT 5 only, 0 is never."""
+
+    predictions: int = option(0, between(0, 2**31), applies=PUBLISHING)
+    event: int = option(0, between(0, 2**31), applies=PUBLISHING)
+
+
+@plain_data
 class MqttConfig(Plain):
     """The broker and how it is spoken to."""
 
@@ -56,13 +64,15 @@ class MqttConfig(Plain):
     max_rate_hz: float = option(10.0, at_least(0), applies=PUBLISHING)
     health_interval_s: float = option(30.0, at_least(1), applies=PUBLISHING)
     tls: TlsConfig = field(default_factory=TlsConfig)
+    expiry_s: ExpiryConfig = field(default_factory=ExpiryConfig)
 
 
 @plain_data
 class BufferConfig(Plain):
-    """What waits for the broker: predictions, states and events."""
+    """What waits for the broker: predictions, states and events, and their pictures."""
 
     storage: str = option("memory", one_of("memory", "disk"), applies=START)
     max_mib: float = option(8.0, between(0.01, 64), applies=START)
+    pictures_max_mib: float = option(8.0, between(0.01, 64), applies=START)
     path: str = option("", path=True, applies=START)
     write_interval_s: float = option(5.0, at_least(0), applies=START)

@@ -180,6 +180,7 @@ class ImageConfig(Plain):
 
     enabled: bool = option(False, applies=PUBLISHING)
     on_request: bool = option(False, applies=PUBLISHING)
+    on: str = option("interval", one_of("event", "prediction", "interval"), applies=PUBLISHING)
     max_rate_hz: float = option(0.2, above(0), applies=PUBLISHING)
     quality: int = option(80, between(1, 95), applies=PUBLISHING)
 
