@@ -47,7 +47,7 @@ def discovery_message(
     """
     device = _object_id(topics)
     components = {
-        **entities.labels(topics, heartbeat_s=heartbeat_s),
+        **entities.labels(topics, heartbeat_s=heartbeat_s, pictured=image_enabled),
         "image": entities.image(topics) if image_enabled else {"platform": "image"},
         **entities.diagnostics(topics, interval_s=health_interval_s),
         **entities.controls(

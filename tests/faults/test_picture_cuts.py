@@ -123,9 +123,11 @@ def test_every_event_has_its_picture_or_says_why_not(  # noqa: PLR0917 - fixture
     )
     assert matcher.numbers == list(range(events)), "out of order"
     assert not matcher.unmatched
-    assert set(matcher.outcomes.values()) <= {"picture", "buffer"}
-    assert list(matcher.outcomes.values()).count("buffer") == dropped
-    assert (dropped > 0) == (share == "tight")
+    counts = Counter(matcher.outcomes.values())
+    # Three connections lost over pictures alone: then it may well be the picture.
+    assert counts.keys() <= {"picture", "buffer", "closed"}
+    assert counts["buffer"] + counts["closed"] == dropped
+    assert (counts["buffer"] > 0) == (share == "tight")
     assert reconnects > 0
 
 
