@@ -29,7 +29,7 @@ class Kept(Parcel):
     picture_bytes: int = 0
     """As counted against the limit of pictures; 0 if it has none."""
     ahead: Parcel | None = None
-    """Its picture, if that has been sent or is to be sent next."""
+    """Its picture, if that was sent and is not confirmed."""
 
     @property
     def all_bytes(self) -> int:

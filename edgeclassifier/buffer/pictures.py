@@ -54,7 +54,6 @@ class Pictures:
         self.dropped += 1
         return Kept(
             without_picture(kept.message, reason),
-            refusals=kept.refusals,
             number=kept.number,
             size_bytes=kept.size_bytes,
         )

@@ -34,6 +34,10 @@ def contradictions(config: Config) -> list[str]:
             problems.append(f"{lower} ({low:g}) is greater than {higher} ({high:g})")
     if bool(config.model.mean) != bool(config.model.std):
         problems.append("model.mean and model.std belong together: set both or none")
+    if config.image.on != "interval" and not config.image.enabled:
+        problems.append(
+            f'image.on is "{config.image.on}" but image.enabled is false: set it to true'
+        )
     problems += _of_the_broker(config.mqtt)
     problems += _of_the_page(config.web)
     return problems

@@ -42,6 +42,12 @@ class Ahead:
         self.owners[owner.ahead] = owner
         return owner.ahead
 
+    def arrived(self, picture: Parcel) -> None:
+        """Let the message of a picture follow it."""
+        owner = self.owners.pop(picture)
+        owner.ahead = None
+        self.ready.append(owner)
+
     def clear(self) -> None:
         """Forget what is under way: the connection is lost."""
         self.owners.clear()

@@ -210,7 +210,7 @@ class Outbox:
             if isinstance(parcel, Kept):
                 self._buffer.remove(parcel)
             elif parcel in self._ahead.owners:
-                self._ahead.ready.append(self._ahead.owners.pop(parcel))
+                self._ahead.arrived(parcel)
             if parcel.message.clears:
                 self._births.forget(parcel.message)
             if self._holds.topics:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from support.sessions import MakeSession, Protocol, sessions
 from edgeclassifier.buffer import Buffer, MemoryBuffer
 from edgeclassifier.buffer.disk import DiskBuffer
 from edgeclassifier.contract.messages import Message
+from edgeclassifier.mqtt import holds
 
 PROTOCOLS: tuple[Protocol, ...] = ("5", "3.1.1")
 IMAGE, EVENT = "home/porch/cam0/image", "home/porch/cam0/event"
@@ -69,6 +71,26 @@ def test_a_picture_comes_before_its_event_and_both_have_one_number(
             "label": "tabby",
             "timestamp": "2026-01-02T03:04:05.678Z",
         }
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_broker_is_told_how_long_to_keep_an_event_and_its_picture_longer(
+    broker: Mosquitto, make_session: MakeSession, protocol: Protocol
+) -> None:
+    buffer = MemoryBuffer(max_bytes=1024 * KIB, max_picture_bytes=1024 * KIB)
+    session = make_session(broker.port, protocol=protocol, buffer=buffer)
+    with Subscriber(broker.port, "home/porch/cam0/+") as subscriber:
+        session.publish(replace(pictured(1), expiry_s=1000))
+        session.publish(pictured(2))
+        assert subscriber.wait_for(lambda messages: len(messages) == 4)
+        told: list[Any] = [m.properties.get("MessageExpiryInterval") for m in subscriber.messages]
+    if protocol == "5":
+        assert 1000 < told[0] <= 1060
+        assert told[1] <= 1000
+        assert told[2:] == [None, None]
+    else:
+        assert told == [None] * 4
 
 
 @needs_mosquitto
@@ -165,6 +187,40 @@ def test_a_picture_that_is_refused_for_a_while_comes_and_its_event_waits(
         assert len(broker.payloads(IMAGE)) == 12
         assert matched(broker).outcomes == dict.fromkeys(range(10), "picture")
         assert matched(broker).numbers == list(range(10))
+    assert session.status.dropped == 0
+
+
+@pytest.mark.parametrize("code", [0x80, 0x97])
+def test_events_do_not_wait_forever_for_pictures_that_are_refused_again_and_again(
+    make_session: MakeSession, buffer: Buffer, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Although the broker says that it might pass."""
+    monkeypatch.setattr(holds, "_FIRST_PAUSE_S", 0.01)
+    with ScriptedBroker(take=lambda _, m: code if m.topic == IMAGE else "confirm") as broker:
+        session = make_session(broker.port, buffer=buffer)
+        for number in range(3):
+            session.publish(pictured(number))
+        assert wait_until(lambda: session.pending == 0)
+        assert matched(broker).outcomes == dict.fromkeys(range(3), "refused")
+        assert matched(broker).numbers == [0, 1, 2]
+        assert len(broker.payloads(IMAGE)) == 3 * 8
+
+
+@pytest.mark.parametrize("code", [0x80, 0x97])
+def test_an_event_that_is_refused_is_not_given_up_as_its_picture_would_be(
+    make_session: MakeSession, buffer: Buffer, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(holds, "_FIRST_PAUSE_S", 0.001)
+    refusals = [code] * 11
+
+    def take(_link: Link, message: Published) -> Answer:
+        return refusals.pop() if refusals and message.topic == EVENT else "confirm"
+
+    with ScriptedBroker(take=take) as broker:
+        session = make_session(broker.port, buffer=buffer)
+        session.publish(pictured(1))
+        assert wait_until(lambda: session.pending == 0)
+        assert matched(broker).outcomes == {1: "picture"}
     assert session.status.dropped == 0
 
 
