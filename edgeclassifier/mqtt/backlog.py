@@ -46,10 +46,10 @@ class Backlog:
             self.catching_up = not (backlog and not held)
         return kept
 
-    def spend(self) -> None:
-        """Count a message of the backlog that was taken."""
+    def spend(self, messages: int) -> None:
+        """Count messages of the backlog that are sent."""
         self.catching_up = True
-        self._pace.spend()
+        self._pace.spend(messages)
 
     def wait_s(self, now_s: float) -> float:
         """Return how long the backlog has to wait until more of it may be sent."""

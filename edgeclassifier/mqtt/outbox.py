@@ -188,7 +188,7 @@ class Outbox:
         if kept is None:
             return None
         if kept.number < self._backlog.end:
-            self._backlog.spend()
+            self._backlog.spend(1 if kept.message.picture is None else 2)
         standing = self._births.standing.get(kept.message.topic)
         if standing is not None and standing.number == kept.number:
             self._births.owed_standing.pop(kept.message.topic, None)
