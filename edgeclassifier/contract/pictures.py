@@ -30,18 +30,18 @@ def identity(payload: Mapping[str, Any]) -> dict[str, str]:
     if "label" not in payload:
         found = next(iter(payload.get("predictions", ())), {})
     return {
-        "boot_id": payload["boot_id"],
-        "seq": str(payload["seq"]),
-        "view": payload.get("view", payload["camera"]),
+        "boot_id": _printable(payload["boot_id"]),
+        "seq": _printable(payload["seq"]),
+        "view": _printable(payload.get("view", payload["camera"])),
         "name": _printable(found.get("name", "")),
         "label": _printable(found.get("label", "")),
-        "timestamp": payload["timestamp"],
+        "timestamp": _printable(payload["timestamp"]),
     }
 
 
-def _printable(text: str) -> str:
+def _printable(value: object) -> str:
     """Return what MQTT allows in a string: brokers close connections over anything else."""
-    return "".join(each if each.isprintable() else "?" for each in text[:_LONGEST_TEXT])
+    return "".join(each if each.isprintable() else "?" for each in str(value)[:_LONGEST_TEXT])
 
 
 def comment(payload: Mapping[str, Any]) -> bytes:
@@ -56,23 +56,25 @@ def described(jpeg: bytes, *, topic: str, width: int, height: int) -> dict[str, 
 
 
 def named(message: Message) -> Mapping[str, Any] | None:
-    """Return the picture that a message names, with or without having it."""
+    """Return the picture that a message names, with or without having it.
+
+    None also if the payload, which may come from a file, makes no sense.
+    """
     if _NAMES_IT not in message.payload:
         return None
     try:
-        payload = json.loads(message.payload)
-        identity(payload)
-        picture: Mapping[str, Any] = payload["picture"]
-        is_named = isinstance(picture["sha256"], str) and isinstance(picture["topic"], str)
-    except (ValueError, LookupError, TypeError, AttributeError):
+        ahead_of(message)
+        picture: Mapping[str, Any] = json.loads(message.payload)["picture"]
+        return picture if isinstance(picture["sha256"], str) else None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
-    return picture if is_named else None
 
 
 def with_picture(message: Message, jpeg: bytes) -> Message | None:
     """Give a message the picture that it names; None if it names another one."""
     picture = named(message)
-    if picture is None or hashlib.sha256(jpeg).hexdigest() != picture["sha256"]:
+    differs = picture is None or hashlib.sha256(jpeg).hexdigest() != picture["sha256"]
+    if differs or message.retain:
         return None
     return replace(message, picture=jpeg)
 

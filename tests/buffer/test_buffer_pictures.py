@@ -14,8 +14,9 @@ from support.pictured import jpeg_of, pictured, plain
 
 from edgeclassifier.buffer.disk import DiskBuffer
 from edgeclassifier.buffer.parcel import Kept
-from edgeclassifier.buffer.rows import PICTURES, TABLE
-from edgeclassifier.contract.pictures import PictureMissing
+from edgeclassifier.buffer.rows import INSERT, INSERT_PICTURE, PICTURES, TABLE, encode
+from edgeclassifier.contract.messages import Message
+from edgeclassifier.contract.pictures import PictureMissing, ahead_of
 
 MIB = 1024 * 1024
 MakeBuffer = Callable[..., DiskBuffer]
@@ -192,6 +193,49 @@ def test_a_picture_that_is_not_what_its_message_names_is_told(
         database.commit()
     expected = [(n, "damaged" if n == 3 else "picture") for n in range(1, 6)]
     assert [said(kept) for kept in drain(make_buffer(), 5)] == expected
+
+
+ODD: list[dict[str, Any]] = [
+    {"picture": {"topic": "a/#", "sha256": "0" * 64}},
+    {"picture": {"topic": "", "sha256": "0" * 64}},
+    {"picture": {"topic": 7, "sha256": "0" * 64}},
+    {"picture": {"topic": "a"}},
+    {"picture": {"topic": "a", "sha256": None}},
+    {"picture": {"topic": "\ud800", "sha256": "0" * 64}},
+    {"boot_id": None},
+    {"seq": []},
+    {"camera": "a\0b"},
+    {"label": 7, "name": {}},
+    {"predictions": 5},
+]
+
+
+@pytest.mark.parametrize("retain", [False, True])
+def test_rows_that_no_daemon_would_write_cost_themselves_alone(
+    make_buffer: MakeBuffer, path: Path, retain: bool
+) -> None:
+    """Whatever is made of them can be sent."""
+    good = pictured(0)
+    assert good.picture is not None
+    whole = json.loads(good.payload)
+    payloads = [json.dumps(whole | each, separators=(",", ":")).encode() for each in ODD]
+    payloads += [b'{"picture":{' * 10_000, b'"picture":{', b'[{"picture":{}}]']
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(TABLE)
+        database.execute(PICTURES)
+        for number, payload in enumerate(payloads, start=1):
+            odd = Message(topic=good.topic, payload=payload, retain=retain, keep=True)
+            database.execute(INSERT, encode(number, odd))
+            database.execute(INSERT_PICTURE, (number, good.picture))
+        database.commit()
+    buffer = make_buffer()
+    buffer.add(pictured(99))
+    *found, last = drain(buffer, len(payloads) + 1)
+    assert said(last) == (99, "picture")
+    for kept in found:
+        if kept.message.picture is not None:
+            ahead = ahead_of(kept.message)
+            assert all(value.isprintable() for _, value in ahead.user_properties)
 
 
 def test_torn_pages_of_pictures_lose_no_message(make_buffer: MakeBuffer, path: Path) -> None:
