@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgeclassifier.buffer.journal import DamagedError, FullError, Journal, JournalError
 from edgeclassifier.buffer.ledger import Ledger
-from edgeclassifier.buffer.rows import size_bytes
+from edgeclassifier.buffer.rows import picture_bytes, size_bytes
 from edgeclassifier.contract.status import BufferStatus
 from edgeclassifier.host import threads
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from edgeclassifier.buffer.parcel import Kept
     from edgeclassifier.contract.messages import Message
+    from edgeclassifier.contract.pictures import PictureMissing
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +40,18 @@ class DiskBuffer:
     """
 
     def __init__(
-        self, *, path: Path, max_bytes: int, write_interval_s: float, retry_s: float = 60.0
+        self,
+        *,
+        path: Path,
+        max_bytes: int,
+        max_picture_bytes: int = 0,
+        write_interval_s: float,
+        retry_s: float = 60.0,
     ) -> None:
-        """Keep memory and file within `max_bytes` (at least 256 KiB); its log takes 2 MiB more."""
+        """Keep memory and file within `max_bytes` (at least 256 KiB); its log takes 2 MiB more.
+
+        Pictures take up to `max_picture_bytes` beside that.
+        """
         if max_bytes < 1 or write_interval_s < 0 or retry_s <= 0:
             raise ValueError(f"not a buffer: {max_bytes} bytes, {write_interval_s} s, {retry_s} s")
         self._write_interval_s = write_interval_s
@@ -49,7 +59,7 @@ class DiskBuffer:
         self._on_ready: Callable[[], None] = lambda: None
         self._thread: threading.Thread | None = None
         # The disk's thread alone has these.
-        self._journal = Journal(path=path, max_bytes=max_bytes)
+        self._journal = Journal(path=path, max_bytes=max_bytes, max_picture_bytes=max_picture_bytes)
         self._retry_at_s = 0.0
         self._set_aside_at_s = -math.inf
         self._said: set[str] = set()
@@ -57,6 +67,7 @@ class DiskBuffer:
         self._changed = threading.Condition()
         self._queue = Ledger(
             max_bytes=self._journal.capacity_bytes,
+            max_picture_bytes=self._journal.picture_capacity_bytes,
             write_interval_s=write_interval_s,
             chunk_bytes=_CHUNK_BYTES,
         )
@@ -73,7 +84,9 @@ class DiskBuffer:
         """Keep a message and return its number; the oldest give way."""
         with self._changed:
             was_due_s = self._queue.write_due_s
-            number = self._queue.add(message, size_bytes=size_bytes(message))
+            number = self._queue.add(
+                message, size_bytes=size_bytes(message), picture_bytes=picture_bytes(message)
+            )
             self._notify_if_sooner(was_due_s)
             return number
 
@@ -96,6 +109,14 @@ class DiskBuffer:
         """Whether neither this message of a topic nor an older one is still to be taken."""
         with self._changed:
             return self._queue.passed(number, topic=topic)
+
+    def without_picture(self, kept: Kept, reason: PictureMissing) -> Kept:
+        """Let a message under way say that its picture will not come; return it so."""
+        with self._changed:
+            was_due_s = self._queue.write_due_s
+            other = self._queue.without_picture(kept, reason)
+            self._notify_if_sooner(was_due_s)
+            return other
 
     def put_back(self, kept: Kept | None = None) -> None:
         """Let everything under way, or one message, be taken again, in order."""
@@ -131,6 +152,8 @@ class DiskBuffer:
                 written_messages=self._written_messages,
                 written_bytes=self._written_bytes,
                 commits=self._commits,
+                picture_bytes=self._queue.pictures.bytes,
+                pictures_dropped=self._queue.pictures.dropped,
             )
 
     def _notify_if_sooner(self, was_due_s: float) -> None:

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING
 from edgeclassifier.buffer import rows
 from edgeclassifier.buffer.parcel import Kept
 from edgeclassifier.buffer.rows import PAGE_BYTES, size_bytes
+from edgeclassifier.contract.pictures import named, with_picture, without_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from edgeclassifier.contract.messages import Message
+    from edgeclassifier.contract.pictures import PictureMissing
 
 _MIN_PAGES = 64
 _RESERVED_PAGES = 32
@@ -64,13 +68,17 @@ class Journal:
     from 1 on before it knows of any others.
     """
 
-    def __init__(self, *, path: Path, max_bytes: int) -> None:
-        """Let the file grow to `max_bytes`, or 256 KiB if that is more."""
+    def __init__(self, *, path: Path, max_bytes: int, max_picture_bytes: int = 0) -> None:
+        """Let the file grow to `max_bytes`, or 256 KiB if that is more, and `max_picture_bytes`."""
         self.path = path
-        self._max_pages = max(_MIN_PAGES, max_bytes // PAGE_BYTES)
-        self.capacity_bytes = (self._max_pages - _RESERVED_PAGES) * PAGE_BYTES * 95 // 100
+        pages, picture_pages = max_bytes // PAGE_BYTES, max_picture_bytes // PAGE_BYTES
+        pages = max(_MIN_PAGES, pages)
+        self._max_pages = pages + picture_pages
+        self.capacity_bytes = (pages - _RESERVED_PAGES) * PAGE_BYTES * 95 // 100
         """How many bytes of messages, by size_bytes(), fit into the file."""
-        self.is_open = False
+        self.picture_capacity_bytes = picture_pages * PAGE_BYTES * 95 // 100
+        """How many bytes of pictures fit beside them."""
+        self.is_open = self._has_pictures = False
         self._database: sqlite3.Connection
         self._base = 0
         """The number in the file of what is number 0 in memory."""
@@ -103,12 +111,12 @@ class Journal:
                 self._collect(found)
         except DamagedError as error:
             damage = error
+        damage = self._find_pictures(found) or damage
+        if damage is not None:
             # The numbers may be wrong, and these will be written to a new file.
             self._base = len(found)
-            for place, kept in enumerate(found):
-                kept.number = self._base - place
-        for kept in found:
-            kept.number -= self._base
+        for place, kept in enumerate(found):
+            kept.number = -place if damage is not None else kept.number - self._base
         backlog = Backlog(messages=found[::-1], damage=damage)
         with contextlib.suppress(sqlite3.Error):
             [[count]] = self._database.execute("SELECT count(*) FROM messages")
@@ -139,9 +147,41 @@ class Journal:
         if previous == _MAX_NUMBER:
             self._shrink()
 
+    def _find_pictures(self, found: Sequence[Kept]) -> DamagedError | None:
+        """Give messages their pictures, from new to old, or let them say that those are missing.
+
+        Returns what is wrong with the file, which loses no message over it.
+        """
+        damage = None
+        left_bytes = self.picture_capacity_bytes
+        for kept in found:
+            if named(kept.message) is None:
+                continue
+            whole = None
+            try:
+                if damage is None and self._has_pictures:
+                    with self._explained():
+                        whole = self._with_picture(kept)
+            except DamagedError as error:
+                damage = error
+            size = 0 if whole is None else rows.picture_bytes(whole)
+            if whole is None or size > left_bytes:
+                reason: PictureMissing = "damaged" if whole is None else "buffer"
+                kept.message = without_picture(kept.message, reason)
+            else:
+                kept.message, kept.picture_bytes = whole, size
+                left_bytes -= size
+        return damage
+
+    def _with_picture(self, kept: Kept) -> Message | None:
+        found = self._database.execute(rows.SELECT_PICTURE, (kept.number,)).fetchone()
+        is_jpeg = found is not None and isinstance(found[0], bytes)
+        return with_picture(kept.message, found[0]) if is_jpeg else None
+
     def _has_our_schema(self) -> bool:
         [[schema]] = self._database.execute("SELECT group_concat(sql, '') FROM sqlite_master")
-        return "".join(str(schema).split()) == "".join(rows.TABLE.split())
+        ours = rows.TABLE + (rows.PICTURES if self._has_pictures else "")
+        return "".join(str(schema).split()) == "".join(ours.split())
 
     def write(self, messages: Sequence[Kept], *, before: int, keep: Sequence[int]) -> int:
         """Add messages, and forget those `before` a number but for `keep`; return bytes written.
@@ -150,6 +190,11 @@ class Journal:
         """
         base = self._base
         encoded = [rows.encode(kept.number + base, kept.message) for kept in messages]
+        pictures = [
+            (kept.number + base, kept.message.picture)
+            for kept in messages
+            if kept.message.picture is not None
+        ]
         start = -(2**63)
         ranges = []
         for stop in (*(number for number in keep if number < before), before):
@@ -162,12 +207,22 @@ class Journal:
             try:
                 database.executemany(rows.DELETE, ranges)
                 database.executemany(rows.INSERT, encoded)
+                if pictures and not self._has_pictures:
+                    database.execute(rows.PICTURES)
+                if pictures or self._has_pictures:
+                    # Also of a message that had one when it was written before.
+                    ranges += [(number, number + 1) for number, *_ in encoded]
+                    database.executemany(rows.DELETE_PICTURES, ranges)
+                    database.executemany(rows.INSERT_PICTURE, pictures)
                 database.execute("COMMIT")
+                self._has_pictures = self._has_pictures or bool(pictures)
             finally:
                 if database.in_transaction:
                     with contextlib.suppress(sqlite3.Error):
                         database.execute("ROLLBACK")
-        return sum(rows.disk_bytes(kept.message) for kept in messages)
+        return sum(
+            rows.disk_bytes(kept.message) + rows.picture_bytes(kept.message) for kept in messages
+        )
 
     def set_aside(self) -> Path:
         """Rename a damaged file, so that open() makes a new one; return its new name."""
@@ -209,6 +264,8 @@ class Journal:
         database.execute("BEGIN IMMEDIATE")
         if not database.execute("SELECT 1 FROM sqlite_master").fetchall():
             database.execute(rows.TABLE)
+        found = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'pictures'")
+        self._has_pictures = bool(found.fetchall())
         database.execute("COMMIT")
 
     def _shrink(self) -> None:

@@ -18,9 +18,16 @@ _MIN_FORGET_S = 1.0
 class Ledger(Queue):
     """Says what is to be written, and when. Times are on the monotonic clock."""
 
-    def __init__(self, *, max_bytes: int, write_interval_s: float, chunk_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        max_picture_bytes: int = 0,
+        write_interval_s: float,
+        chunk_bytes: int,
+    ) -> None:
         """Messages are due after `write_interval_s`, or when they are `chunk_bytes`."""
-        super().__init__(max_bytes=max_bytes)
+        super().__init__(max_bytes=max_bytes, max_picture_bytes=max_picture_bytes)
         self._write_interval_s = write_interval_s
         self._chunk_bytes = chunk_bytes
         self._unwritten: dict[Kept, float] = {}  # and when each is due
@@ -49,7 +56,7 @@ class Ledger(Queue):
         self._stale_since_s = None
         batch: list[Kept] = []
         for kept in self._unwritten:
-            max_bytes -= kept.size_bytes
+            max_bytes -= kept.all_bytes
             if batch and max_bytes < 0:
                 break
             batch.append(kept)
@@ -63,7 +70,7 @@ class Ledger(Queue):
     def write_all_again(self) -> None:
         """Note that nothing may be on disk, whatever was written."""
         self._unwritten = dict.fromkeys(self, 0.0)
-        self._unwritten_bytes = self.bytes
+        self._unwritten_bytes = self.bytes + self.pictures.bytes
         self.note_stale()
 
     def settle(self, kept: Kept) -> None:
@@ -71,12 +78,12 @@ class Ledger(Queue):
         if self._unwritten.pop(kept, None) is None:
             self.note_stale()
         else:
-            self._unwritten_bytes -= kept.size_bytes
+            self._unwritten_bytes -= kept.all_bytes
 
     def _count_in(self, kept: Kept) -> None:
         super()._count_in(kept)
         self._unwritten[kept] = time.monotonic() + self._write_interval_s
-        self._unwritten_bytes += kept.size_bytes
+        self._unwritten_bytes += kept.all_bytes
 
     def _count_out(self, kept: Kept) -> None:
         super()._count_out(kept)

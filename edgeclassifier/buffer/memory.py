@@ -9,20 +9,27 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from edgeclassifier.buffer.parcel import Kept
+from edgeclassifier.buffer.pictures import Pictures
 from edgeclassifier.contract.status import BufferStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from edgeclassifier.contract.messages import Message
+    from edgeclassifier.contract.pictures import PictureMissing
 
 _OVERHEAD_BYTES = 400
 """What one message takes in memory beside its topic and payload."""
 
 
 def memory_bytes(message: Message) -> int:
-    """Return what a message takes in memory, about."""
+    """Return what a message takes in memory, about, without its picture."""
     return _OVERHEAD_BYTES + len(message.topic) + len(message.payload)
+
+
+def picture_bytes(message: Message) -> int:
+    """Return what the picture of a message takes in memory, about; 0 if it has none."""
+    return 0 if message.picture is None else _OVERHEAD_BYTES + len(message.picture)
 
 
 def _sorted(messages: Iterable[Kept]) -> list[Kept]:
@@ -32,7 +39,8 @@ def _sorted(messages: Iterable[Kept]) -> list[Kept]:
 class Queue:
     """Messages in order: those under way, and those that wait.
 
-    When they take more than `max_bytes`, the oldest that wait are dropped; never the newest.
+    When they take more than `max_bytes`, the oldest that wait are dropped; never the newest. When
+    their pictures take more than `max_picture_bytes`, the oldest that wait lose theirs.
 
     Each topic waits in a lane of its own, so that one can be held without the others. While there
     is more of a backlog than a connection should have to catch up with first, what is added gets
@@ -40,8 +48,9 @@ class Queue:
     lane, as an older message must never follow a newer one there; it is the first to catch up.
     """
 
-    def __init__(self, *, max_bytes: int) -> None:
+    def __init__(self, *, max_bytes: int, max_picture_bytes: int = 0) -> None:
         self.bytes = self.dropped = 0
+        self.pictures = Pictures(max_bytes=max_picture_bytes)
         self._max_bytes = max_bytes
         self._lanes: dict[tuple[str, bool], deque[Kept]] = {}
         """By topic, and whether what is in it may be taken before the backlog."""
@@ -73,10 +82,10 @@ class Queue:
         """A number, and those below it whose messages have not gone; all others below it have."""
         first = self.first_waiting
         if self._overtaken_to < first:
-            return first, self.under_way
+            return first, tuple(number for number in self.under_way if number < first)
         return self._next, tuple(kept.number for kept in self)
 
-    def add(self, message: Message, *, size_bytes: int) -> int:
+    def add(self, message: Message, *, size_bytes: int, picture_bytes: int = 0) -> int:
         """Append the newest message, unless it alone exceeds the limit; return its number."""
         number = self._next
         self._next += 1
@@ -84,6 +93,9 @@ class Queue:
             self.dropped += 1
         else:
             kept = Kept(message, number=number, size_bytes=size_bytes)
+            kept.picture_bytes = picture_bytes
+            if picture_bytes > self.pictures.max_bytes:
+                kept = self.pictures.without(kept, "buffer")
             overtakes = self._waiting > self._most_in_order and not message.retain
             self._lane(message.topic, overtakes=overtakes).append(kept)
             self._waiting += 1
@@ -97,6 +109,7 @@ class Queue:
             self._lane(kept.message.topic).appendleft(kept)
         self._waiting += len(earlier)
         self.bytes += sum(kept.size_bytes for kept in earlier)
+        self.pictures.count_in_earlier(earlier)
         self._trim()
 
     def begin(self, *, most_in_order: float) -> int:
@@ -164,6 +177,18 @@ class Queue:
         self._count_out(kept)
         return True
 
+    def without_picture(self, kept: Kept, reason: PictureMissing) -> Kept:
+        """Put a message that says that its picture will not come in place of `kept`."""
+        other = self.pictures.without(kept, reason)
+        self._count_out(kept)
+        if kept.number in self._under_way:
+            self._under_way[kept.number] = other
+        else:
+            lane = next(lane for lane in self._lanes.values() if kept in lane)
+            lane[lane.index(kept)] = other
+        self._count_in(other)
+        return other
+
     def passed(self, number: int, *, topic: str) -> bool:
         """Whether neither this message of a topic nor an older one is still to be taken."""
         lane = self._lanes.get((topic, False))
@@ -185,12 +210,19 @@ class Queue:
             oldest = min(self._lanes, key=lambda key: self._lanes[key][0].number)
             self._count_out(self._pop(oldest))
             self.dropped += 1
+        if self.pictures.bytes > self.pictures.max_bytes:
+            for kept in self.pictures.in_excess(self._under_way):
+                self.without_picture(kept, "buffer")
 
     def _count_in(self, kept: Kept) -> None:
         self.bytes += kept.size_bytes
+        if kept.picture_bytes:
+            self.pictures.count_in(kept)
 
     def _count_out(self, kept: Kept) -> None:
         self.bytes -= kept.size_bytes
+        if kept.picture_bytes:
+            self.pictures.count_out(kept)
 
 
 class MemoryBuffer:
@@ -200,12 +232,15 @@ class MemoryBuffer:
     one message, if everything older is under way.
     """
 
-    def __init__(self, *, max_bytes: int) -> None:
-        """Count against `max_bytes` topics, payloads, and an overhead for each message."""
+    def __init__(self, *, max_bytes: int, max_picture_bytes: int = 0) -> None:
+        """Count against `max_bytes` topics, payloads, and an overhead for each message.
+
+        Pictures are counted against `max_picture_bytes`, and never exceed it.
+        """
         if max_bytes < 1:
             raise ValueError(f"a buffer of {max_bytes} bytes holds nothing")
         self._lock = threading.Lock()
-        self._queue = Queue(max_bytes=max_bytes)
+        self._queue = Queue(max_bytes=max_bytes, max_picture_bytes=max_picture_bytes)
 
     def start(self, *, on_ready: Callable[[], None]) -> None:
         """Do nothing: what is in memory is always ready."""
@@ -213,7 +248,9 @@ class MemoryBuffer:
     def add(self, message: Message) -> int:
         """Keep a message and return its number; the oldest give way."""
         with self._lock:
-            return self._queue.add(message, size_bytes=memory_bytes(message))
+            return self._queue.add(
+                message, size_bytes=memory_bytes(message), picture_bytes=picture_bytes(message)
+            )
 
     def begin(self, *, most_in_order: float) -> int:
         """Call what waits the backlog, and return the number of the first message after it."""
@@ -229,6 +266,11 @@ class MemoryBuffer:
         """Whether neither this message of a topic nor an older one is still to be taken."""
         with self._lock:
             return self._queue.passed(number, topic=topic)
+
+    def without_picture(self, kept: Kept, reason: PictureMissing) -> Kept:
+        """Let a message under way say that its picture will not come; return it so."""
+        with self._lock:
+            return self._queue.without_picture(kept, reason)
 
     def put_back(self, kept: Kept | None = None) -> None:
         """Let everything under way, or one message, be taken again, in order."""
@@ -251,4 +293,6 @@ class MemoryBuffer:
                 pending_bytes=self._queue.bytes,
                 dropped=self._queue.dropped,
                 storage="memory",
+                picture_bytes=self._queue.pictures.bytes,
+                pictures_dropped=self._queue.pictures.dropped,
             )

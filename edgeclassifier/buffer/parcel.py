@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edgeclassifier.contract.messages import Message
+from edgeclassifier.contract.pictures import PictureMissing
 from edgeclassifier.contract.status import BufferStatus
 
 
@@ -24,7 +25,16 @@ class Kept(Parcel):
     number: int
     """Its place: counts up as messages are added; those of earlier runs are 0 and below."""
     size_bytes: int
-    """As counted against the buffer's limit."""
+    """As counted against the buffer's limit, without its picture."""
+    picture_bytes: int = 0
+    """As counted against the limit of pictures; 0 if it has none."""
+    ahead: Parcel | None = None
+    """Its picture, if that was sent and is not confirmed."""
+
+    @property
+    def all_bytes(self) -> int:
+        """What it takes with its picture."""
+        return self.size_bytes + self.picture_bytes
 
 
 class Buffer(Protocol):
@@ -32,6 +42,9 @@ class Buffer(Protocol):
 
     Messages leave in the order in which they came, but for what begin() says. When the limit is
     reached, the oldest that is not under way is dropped.
+
+    The pictures of messages have a limit of their own. When that is reached, the oldest picture
+    that is not under way is dropped, and its message says so.
     """
 
     def start(self, *, on_ready: Callable[[], None]) -> None:
@@ -56,6 +69,9 @@ class Buffer(Protocol):
 
     def passed(self, number: int, *, topic: str) -> bool:
         """Whether neither this message of a topic nor an older one is still to be taken."""
+
+    def without_picture(self, kept: Kept, reason: PictureMissing) -> Kept:
+        """Let a message that is under way say that its picture will not come; return it so."""
 
     def put_back(self, kept: Kept | None = None) -> None:
         """Let everything under way be taken again, in order: the connection is lost.

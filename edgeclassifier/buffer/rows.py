@@ -6,6 +6,7 @@ import zlib
 from typing import Any
 
 from edgeclassifier.buffer.memory import memory_bytes
+from edgeclassifier.buffer.memory import picture_bytes as picture_memory_bytes
 from edgeclassifier.contract.messages import Message
 
 PAGE_BYTES = 4096
@@ -30,6 +31,16 @@ INSERT OR REPLACE INTO messages
 (number, topic, payload, retain, content_type, size_bytes, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 DELETE = "DELETE FROM messages WHERE number >= ? AND number < ?"
+PICTURES = """
+CREATE TABLE pictures (
+    number INTEGER PRIMARY KEY,
+    jpeg BLOB NOT NULL
+)
+"""
+"""Made when the first picture is written: until then the file is as it was in version 0.1.0."""
+INSERT_PICTURE = "INSERT OR REPLACE INTO pictures (number, jpeg) VALUES (?, ?)"
+SELECT_PICTURE = "SELECT jpeg FROM pictures WHERE number = ?"
+DELETE_PICTURES = "DELETE FROM pictures WHERE number >= ? AND number < ?"
 SELECT = """
 SELECT number, topic, payload, retain, content_type, checksum FROM messages ORDER BY number DESC
 """
@@ -47,6 +58,14 @@ def disk_bytes(message: Message) -> int:
 def size_bytes(message: Message) -> int:
     """Return what counts against the limit, so that neither memory nor the file exceeds it."""
     return max(memory_bytes(message), disk_bytes(message))
+
+
+def picture_bytes(message: Message) -> int:
+    """Return what counts against the limit of pictures; 0 if the message has none."""
+    jpeg = message.picture
+    if jpeg is None:
+        return 0
+    return max(picture_memory_bytes(message), len(jpeg) + _ROW_OVERHEAD_BYTES + 2 * PAGE_BYTES)
 
 
 def _checksum(topic: str, payload: bytes, retain: int, content_type: str | None) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edgeclassifier.compose.engine import around_interpreter_nice
 from edgeclassifier.compose.identity import NO_FOLDER, broker_port
 from edgeclassifier.config import Config, MqttConfig
-from edgeclassifier.config.schema import BufferConfig
+from edgeclassifier.config.broker import BufferConfig
 from edgeclassifier.errors import ConfigError
 from edgeclassifier.mqtt.broker import Broker
 
@@ -93,17 +93,24 @@ def build_session(
 
 
 def _build_buffer(config: BufferConfig, state_directory: Path | None) -> "Buffer":
-    max_bytes = int(config.max_mib * 1024 * 1024)
+    max_bytes, max_picture_bytes = (
+        int(mib * 1024 * 1024) for mib in (config.max_mib, config.pictures_max_mib)
+    )
     if config.storage == "memory":
         from edgeclassifier.buffer import MemoryBuffer
 
-        return MemoryBuffer(max_bytes=max_bytes)
+        return MemoryBuffer(max_bytes=max_bytes, max_picture_bytes=max_picture_bytes)
     from edgeclassifier.buffer.disk import DiskBuffer
 
     path = _path(config.path) or (state_directory and state_directory / _BUFFER_FILE)
     if path is None:
         raise ConfigError([NO_FOLDER])
-    return DiskBuffer(path=path, max_bytes=max_bytes, write_interval_s=config.write_interval_s)
+    return DiskBuffer(
+        path=path,
+        max_bytes=max_bytes,
+        max_picture_bytes=max_picture_bytes,
+        write_interval_s=config.write_interval_s,
+    )
 
 
 def will_wait_s(config: MqttConfig) -> float:

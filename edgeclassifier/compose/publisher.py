@@ -29,6 +29,9 @@ def publisher_settings(config: Config, view: str | None = None) -> PublisherSett
         heartbeat_s=own.state.heartbeat_s,
         image_max_rate_hz=image.max_rate_hz if image.enabled else None,
         image_quality=image.quality,
+        image_on=image.on,
+        prediction_expiry_s=config.mqtt.expiry_s.predictions,
+        event_expiry_s=config.mqtt.expiry_s.event,
     )
 
 

@@ -1,5 +1,6 @@
 """The configuration: what can be set, and how it is read from TOML."""
 
+from edgeclassifier.config.broker import MqttConfig
 from edgeclassifier.config.loader import load_config
 from edgeclassifier.config.render import masked, to_toml
 from edgeclassifier.config.schema import (
@@ -8,7 +9,6 @@ from edgeclassifier.config.schema import (
     DeviceConfig,
     ImageConfig,
     ModelConfig,
-    MqttConfig,
     PreprocessConfig,
     StateConfig,
 )

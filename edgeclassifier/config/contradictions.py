@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from edgeclassifier.config.schema import CameraConfig, Config, MqttConfig, WebConfig
+from edgeclassifier.config.broker import MqttConfig
+from edgeclassifier.config.schema import CameraConfig, Config, WebConfig
 from edgeclassifier.config.views import view_problems
 from edgeclassifier.host.addresses import page_host_problem
 
@@ -34,6 +35,10 @@ def contradictions(config: Config) -> list[str]:
             problems.append(f"{lower} ({low:g}) is greater than {higher} ({high:g})")
     if bool(config.model.mean) != bool(config.model.std):
         problems.append("model.mean and model.std belong together: set both or none")
+    if config.image.on != "interval" and not config.image.enabled:
+        problems.append(
+            f'image.on is "{config.image.on}" but image.enabled is false: set it to true'
+        )
     problems += _of_the_broker(config.mqtt)
     problems += _of_the_page(config.web)
     problems += view_problems(config)

@@ -2,6 +2,7 @@
 
 from dataclasses import field
 
+from edgeclassifier.config.broker import BufferConfig, MqttConfig
 from edgeclassifier.config.options import (
     CAMERA,
     IDLE,
@@ -13,7 +14,6 @@ from edgeclassifier.config.options import (
     VIEWS,
     ControlValue,
     above,
-    alpn_protocol,
     at_least,
     between,
     channels,
@@ -35,7 +35,6 @@ from edgeclassifier.config.options import (
     topic_filter,
     topic_id,
     topic_root,
-    url_path,
     words_of,
 )
 from edgeclassifier.config.views import ViewConfig
@@ -179,56 +178,9 @@ class ImageConfig(Plain):
 
     enabled: bool = option(False, applies=PUBLISHING)
     on_request: bool = option(False, applies=PUBLISHING)
+    on: str = option("interval", one_of("event", "prediction", "interval"), applies=PUBLISHING)
     max_rate_hz: float = option(0.2, above(0), applies=PUBLISHING)
     quality: int = option(80, between(1, 95), applies=PUBLISHING)
-
-
-@plain_data
-class TlsConfig(Plain):
-    """Encryption of the broker's connection. Certificates and host names are always verified."""
-
-    enabled: bool = option(False, applies=SESSION)
-    ca_file: str = option("", path=True, applies=SESSION)
-    cert_file: str = option("", path=True, applies=SESSION)
-    key_file: str = option("", path=True, applies=SESSION)
-    alpn: tuple[str, ...] = option((), each(alpn_protocol), applies=SESSION)
-
-
-@plain_data
-class MqttConfig(Plain):
-    """The broker and how it is spoken to."""
-
-    host: str = option(
-        "localhost", matching(r"[^\s/:@]+|[0-9a-fA-F:]+", "a host name or address"), applies=SESSION
-    )
-    port: int = option(0, between(0, 65535), applies=SESSION)
-    transport: str = option("tcp", one_of("tcp", "websockets"), applies=SESSION)
-    websocket_path: str = option("/mqtt", url_path, applies=SESSION)
-    protocol: str = option("5", one_of("5", "3.1.1", "auto"), applies=SESSION)
-    root: str = option("edgeclassifier", topic_root, applies=SESSION)
-    client_id: str = option("", applies=SESSION)
-    probe_client_id: str = option("", applies=SESSION)
-    username: str = option("", applies=SESSION)
-    password_file: str = option("", path=True, applies=SESSION)
-    keepalive_s: int = option(30, between(5, 65535), applies=SESSION)
-    will_delay_s: int = option(5, between(0, 3600), applies=SESSION)
-    confirm_timeout_s: float = option(10.0, at_least(1), applies=START)
-    backlog_rate_hz: float = option(50.0, at_least(0), applies=START)
-    reconnect_min_s: float = option(1.0, above(0), applies=START)
-    reconnect_max_s: float = option(60.0, above(0), applies=START)
-    max_rate_hz: float = option(10.0, at_least(0), applies=PUBLISHING)
-    health_interval_s: float = option(30.0, at_least(1), applies=PUBLISHING)
-    tls: TlsConfig = field(default_factory=TlsConfig)
-
-
-@plain_data
-class BufferConfig(Plain):
-    """What waits for the broker: predictions, states and events."""
-
-    storage: str = option("memory", one_of("memory", "disk"), applies=START)
-    max_mib: float = option(8.0, between(0.01, 64), applies=START)
-    path: str = option("", path=True, applies=START)
-    write_interval_s: float = option(5.0, at_least(0), applies=START)
 
 
 @plain_data

@@ -36,6 +36,13 @@ class Message:
     """Names the request that this answers, sent if the protocol has a place for it."""
     once: bool = False
     """Gets one try: it is not sent again if the connection is lost before it is confirmed."""
+    picture: bytes | None = None
+    """A JPEG that the payload names, and that is to arrive before it; see contract/pictures.py."""
+    user_properties: tuple[tuple[str, str], ...] = ()
+    """Sent if the protocol has a place for them."""
+    expiry_s: int = 0
+    """The broker drops it if it has not delivered it within this, if the protocol has a place for
+    that; 0: never."""
 
     @property
     def clears(self) -> bool:
@@ -49,6 +56,8 @@ class Message:
             raise ValueError(f"topic longer than {_MAX_TOPIC_BYTES} bytes: {self.topic[:40]!r}…")
         if self.keep and self.qos == 0:
             raise ValueError(f"QoS 0 is never acknowledged, so it cannot be kept: {self.topic!r}")
+        if self.picture is not None and (self.retain or not self.keep):
+            raise ValueError(f"a picture goes through the buffer, unretained: {self.topic!r}")
 
 
 @plain_data

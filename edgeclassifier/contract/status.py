@@ -66,6 +66,10 @@ class BufferStatus(Plain):
     written_bytes: int = 0
     """What the written messages occupy on disk; the journal takes as much again."""
     commits: int = 0
+    picture_bytes: int = 0
+    """What the pictures of messages take, as counted against the limit of their own."""
+    pictures_dropped: int = 0
+    """Pictures that will not arrive, although the messages that name them may."""
 
 
 @plain_data

@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from edgeclassifier.contract import pictures
 from edgeclassifier.contract.frame import Frame, Pixels
 from edgeclassifier.contract.messages import JSON, Message, Payloads, Topics, encode, offline
+from edgeclassifier.contract.pictures import JPEG
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.results import Result, State
 from edgeclassifier.daemon.stable_label import StableLabel, StateRules
-
-JPEG = "image/jpeg"
 
 _CLOCK_WAS_SET_S = 1.0
 """Less than this may pass between a look at one clock and at the other."""
@@ -29,6 +29,11 @@ class PublisherSettings(Plain):
     image_max_rate_hz: float | None
     """None publishes no pictures."""
     image_quality: int
+    image_on: str = "interval"
+    """What a picture is published with: each "event", a "prediction", or nothing: "interval"."""
+    prediction_expiry_s: int = 0
+    event_expiry_s: int = 0
+    """The broker drops what it could not deliver within this; 0: never."""
 
 
 def clock_lead_s() -> float:
@@ -119,12 +124,21 @@ class Publisher:
         now_s = result.frame.monotonic_s
         if self._predictions.allows(now_s):
             payload = self._payloads.prediction(result, clock_synchronized=synchronized)
-            self._send(self._topics.predictions, payload)
+            pictured = self.settings.image_on == "prediction" and self._is_image_due(now_s)
+            self._send(
+                self._topics.predictions,
+                payload,
+                picture_of=result if pictured else None,
+                expiry_s=self.settings.prediction_expiry_s,
+            )
         changed = self._label.update(result.predictions, now_s=now_s)
         self._publish_state(result, changed, synchronized=synchronized)
-        if self._images is not None and self._images.allows(now_s):
+        if self.settings.image_on == "interval" and self._is_image_due(now_s):
             self.publish(self.picture(result))
         return changed
+
+    def _is_image_due(self, now_s: float) -> bool:
+        return self._images is not None and self._images.allows(now_s)
 
     def picture(self, result: Result) -> Message:
         """Make a JPEG of what was classified."""
@@ -145,19 +159,47 @@ class Publisher:
         self._send(self._topics.state, shown, retain=True)
         if changed is not None:
             event = self._payloads.event(changed, result, clock_synchronized=synchronized)
-            self._send(self._topics.event, event)
+            pictured = self._images is not None and self.settings.image_on == "event"
+            self._send(
+                self._topics.event,
+                event,
+                picture_of=result if pictured else None,
+                expiry_s=self.settings.event_expiry_s,
+            )
 
-    def _send(self, topic: str, payload: Mapping[str, Any], *, retain: bool = False) -> None:
-        content = encode(payload)
+    def _send(
+        self,
+        topic: str,
+        payload: Mapping[str, Any],
+        *,
+        retain: bool = False,
+        picture_of: Result | None = None,
+        expiry_s: int = 0,
+    ) -> None:
+        jpeg = None
+        if picture_of is not None:
+            crop, quality = picture_of.crop, self.settings.image_quality
+            jpeg = encode_jpeg(crop, quality=quality, comment=pictures.comment(payload))
+            height, width = crop.shape[:2]
+            picture = pictures.described(jpeg, topic=self._topics.image, width=width, height=height)
+            payload = {**payload, "picture": picture}
         self.publish(
-            Message(topic=topic, payload=content, retain=retain, content_type=JSON, keep=True)
+            Message(
+                topic=topic,
+                payload=encode(payload),
+                retain=retain,
+                content_type=JSON,
+                keep=True,
+                picture=jpeg,
+                expiry_s=expiry_s,
+            )
         )
 
 
-def encode_jpeg(pixels: Pixels, *, quality: int) -> bytes:
+def encode_jpeg(pixels: Pixels, *, quality: int, comment: bytes = b"") -> bytes:
     """Encode H x W x 3 RGB as a JPEG; `quality` is 1 to 95."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, comment=comment)
     return buffer.getvalue()

@@ -49,7 +49,7 @@ def _of_view(
     """
     topics = view.topics
     found = {
-        **entities.labels(topics, heartbeat_s=view.heartbeat_s),
+        **entities.labels(topics, heartbeat_s=view.heartbeat_s, pictured=image_enabled),
         "image": entities.image(topics) if image_enabled else {"platform": "image"},
         "threshold": entities.threshold(topics, *view.threshold_range)
         if "set_threshold" in allowed

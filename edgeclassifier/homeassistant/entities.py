@@ -16,8 +16,8 @@ _LONGEST_STATE = 255
 """Home Assistant refuses states of more characters."""
 
 
-def labels(topics: Topics, *, heartbeat_s: float) -> dict[str, Entity]:
-    """Return the stable label, its score, and the event of its change."""
+def labels(topics: Topics, *, heartbeat_s: float, pictured: bool) -> dict[str, Entity]:
+    """Return the stable label, its score, and the event of its change, which may be `pictured`."""
     state = {
         "platform": "sensor",
         "state_topic": topics.state,
@@ -55,6 +55,7 @@ def labels(topics: Topics, *, heartbeat_s: float) -> dict[str, Entity]:
                 "score",
                 "timestamp",
                 "clock_synchronized",
+                optional=("picture", "picture_missing", "boot_id", "seq") if pictured else (),
             ),
         },
     }
@@ -252,10 +253,11 @@ def _expire_after(interval_s: float) -> int:
     return math.ceil(2 * interval_s) + _GRACE_S
 
 
-def _fields(*names: str) -> str:
-    """Render an object with some fields of the payload."""
-    fields = ", ".join(f"'{name}': value_json.{name}" for name in names)
-    return f"{{{{ {{{fields}}} | to_json }}}}"
+def _fields(*names: str, optional: Sequence[str] = ()) -> str:
+    """Render an object with some fields of the payload; those that are `optional` may be null."""
+    fields = [f"'{name}': value_json.{name}" for name in names]
+    fields += [f"'{name}': value_json.{name} | default(none)" for name in optional]
+    return f"{{{{ {{{', '.join(fields)}}} | to_json }}}}"
 
 
 def _part(part: str, *names: str) -> str:

@@ -63,12 +63,10 @@ class Births:
                 return self._newest[topic]
         return None
 
-    def take_standing(
-        self, held: Collection[str], *, passed: Callable[[Standing], bool]
-    ) -> Parcel | None:
+    def take_standing(self, held: Collection[str], *, passed: Callable[..., bool]) -> Parcel | None:
         """Return the next that is in the buffer, and that has been `passed` there."""
         for topic in self.owed_standing:
-            if topic not in held and passed(self.standing[topic]):
+            if topic not in held and passed(self.standing[topic].number, topic=topic):
                 del self.owed_standing[topic]
                 return self.standing[topic]
         return None

@@ -263,7 +263,8 @@ def _ignore(*_args: object) -> None:
 
 def _publish_properties(message: Message) -> Properties:
     """Return the properties of MQTT 5 for a message. Not to be changed."""
-    return _properties(message.content_type, message.correlation)
+    more = message.expiry_s, message.user_properties
+    return _properties(message.content_type, message.correlation, *more)
 
 
 class _Packed(Properties):
@@ -279,7 +280,7 @@ class _Packed(Properties):
     def __init__(self, **properties: Any) -> None:
         super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # as paho has it
         for name, value in properties.items():
-            setattr(self, name, value)
+            setattr(self, name, list(value) if isinstance(value, tuple) else value)
         # Properties itself takes no other attributes.
         self.__dict__["packed"] = super().pack()  # type: ignore[no-untyped-call]
         self.__dict__["text"] = super().__str__()  # type: ignore[no-untyped-call]
@@ -293,6 +294,7 @@ class _Packed(Properties):
 
 
 @functools.lru_cache(maxsize=8)
-def _properties(content_type: str | None, correlation: bytes | None) -> Properties:
-    given = {"ContentType": content_type, "CorrelationData": correlation}
-    return _Packed(**{name: value for name, value in given.items() if value is not None})
+def _properties(*values: Any) -> Properties:
+    names = ("ContentType", "CorrelationData", "MessageExpiryInterval", "UserProperty")
+    given = zip(names, values, strict=True)
+    return _Packed(**{name: value for name, value in given if value not in (None, 0, ())})

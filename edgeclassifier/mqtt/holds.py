@@ -18,6 +18,8 @@ _MOST_UNDER_WAY = 2
 """After a pause: the message that was refused, and one more to tell whether it is that alone."""
 _MOST_REFUSALS = 50
 """About twenty minutes."""
+_MOST_OF_A_PICTURE = 8
+"""About a minute, for which its message waits, too."""
 _MOST_ALONE = 4
 """Refusals while others on the same topic are accepted."""
 
@@ -45,7 +47,10 @@ class Holds:
         self._limit_since_s = -math.inf
 
     def refused(self, parcel: Parcel, *, bounded: bool, now_s: float) -> bool:
-        """Hold the topic of a refused message; False if that has been sent often enough."""
+        """Hold the topic of a refused message; False if that has been sent often enough.
+
+        If it was its picture that was refused, that is so after a minute in any case.
+        """
         topic = parcel.message.topic
         hold = self.topics.get(topic)
         if hold is None:
@@ -57,6 +62,10 @@ class Holds:
             hold.until_s = now_s + hold.pause_s
             hold.alone += hold.others
         parcel.refusals += 1
+        is_picture = isinstance(parcel, Kept) and parcel.ahead is not None
+        if is_picture and parcel.refusals >= _MOST_OF_A_PICTURE:
+            del self.topics[topic]
+            return False
         if bounded and (parcel.refusals >= _MOST_REFUSALS or hold.alone >= _MOST_ALONE):
             del self.topics[topic]
             return False

@@ -11,18 +11,16 @@ from edgeclassifier.buffer import Buffer
 from edgeclassifier.buffer.parcel import Kept, Parcel
 from edgeclassifier.contract.messages import Message
 from edgeclassifier.contract.status import DropReason
+from edgeclassifier.mqtt.ahead import Ahead, ByBroker
+from edgeclassifier.mqtt.backlog import Backlog
 from edgeclassifier.mqtt.births import Births, Standing
 from edgeclassifier.mqtt.holds import Holds
-from edgeclassifier.mqtt.pace import Pace
 from edgeclassifier.mqtt.suspects import LeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgeclassifier.mqtt.codes import Then
-
-_IN_ORDER_S = 10.0
-"""A backlog that takes longer lets new messages overtake it."""
 
 
 class Outbox:
@@ -33,7 +31,7 @@ class Outbox:
 
     Kept messages go through the buffer. If they are retained, the newest is part of the birth, too.
     The others are accepted while online, leave in order, and are sent again on the next connection
-    if this one breaks before they are confirmed; answers are not.
+    if this one breaks before they are confirmed; answers are not. Pictures go ahead of theirs.
     """
 
     def __init__(
@@ -68,10 +66,8 @@ class Outbox:
         self.left_out = LeftOut()
         """Topics that the broker closes connections for."""
         self._holds = Holds(patience_s=patience_s)
-        self._pace = Pace(rate_hz=backlog_rate_hz)
-        self._backlog_end = 0
-        """What has a lower number in the buffer is backlog."""
-        self._catching_up = False
+        self._backlog = Backlog(buffer, rate_hz=backlog_rate_hz)
+        self._ahead = Ahead()
 
     @property
     def drops(self) -> Mapping[str, int]:
@@ -84,8 +80,8 @@ class Outbox:
         """Messages that wait or are under way, those in the buffer included."""
         with self._lock:
             more = len(self._births.owed) + len(self._waiting) + (self._farewell is not None)
-            others = sum(not isinstance(parcel, Kept) for parcel in self._under_way)
-            return more + others + self._buffer.status().pending
+            more += sum(not isinstance(parcel, Kept) for parcel in self._under_way)
+            return more - len(self._ahead.owners) + self._buffer.status().pending
 
     @property
     def settled(self) -> bool:
@@ -121,9 +117,7 @@ class Outbox:
             self.online = True
             self._births.owe_all()
             self._holds.begin(limit=limit, now_s=time.monotonic())
-            in_order = _IN_ORDER_S * self._pace.limit_hz or float("inf")
-            self._backlog_end = self._buffer.begin(most_in_order=in_order)
-            self._catching_up = True
+            self._backlog.begin()
 
     def go_offline(self, *, give_up: Parcel | None = None) -> None:
         """Let what was under way wait for the next connection, but for what is given up."""
@@ -131,16 +125,17 @@ class Outbox:
             self.online = self._parting = self.has_farewell = False
             self._farewell = None
             self._births.owe_nothing()
-            returned = list(self._under_way)
+            others = [
+                parcel
+                for parcel in self._under_way
+                if not (parcel.message.retain or parcel.message.keep or parcel is give_up)
+                and parcel not in self._ahead.owners
+            ]
             self._under_way.clear()
             if give_up is not None:
                 self._drop(give_up, "closed")
+            self._ahead.clear()
             self._buffer.put_back()
-            others = [
-                parcel
-                for parcel in returned
-                if not (parcel.message.retain or parcel.message.keep or parcel is give_up)
-            ]
             again = [p for p in others if p.message.qos > 0 and not p.message.once]
             self._drops["lost"] += len(others) - len(again)
             self._waiting.extendleft(reversed(again))
@@ -168,44 +163,45 @@ class Outbox:
         if self._parting:
             farewell, self._farewell = self._farewell, None
             return farewell
+        if self._ahead.ready:
+            return self._ahead.ready.popleft()
         held: frozenset[str] = frozenset()
         if self._holds.topics:
             held = self._holds.blocked(self._under_way, now_s=time.monotonic())
+        if self._ahead.owners:
+            held |= self._ahead.topics
         if self._births.owed and (birth := self._births.take(held)) is not None:
             return birth
         if self._waiting:
             return self._waiting.popleft()
         if self._births.owed_standing:
-            birth = self._births.take_standing(held, passed=self._has_passed)
+            birth = self._births.take_standing(held, passed=self._buffer.passed)
             if birth is not None:
                 return birth
         return self._next_kept(held)
 
-    def _has_passed(self, standing: Standing) -> bool:
-        return self._buffer.passed(standing.number, topic=standing.message.topic)
-
-    def _next_kept(self, held: frozenset[str]) -> Kept | None:
-        backlog = not self._catching_up or self._closed or not self._pace.wait_s(time.monotonic())
-        kept = self._buffer.take(held=held, backlog=backlog)
+    def _next_kept(self, held: frozenset[str]) -> Parcel | None:
+        if self._backlog.catching_up:
+            kept = self._backlog.take(held, now_s=time.monotonic(), at_once=self._closed)
+        else:
+            kept = self._buffer.take(held=held)
         if kept is None:
-            self._catching_up = self._catching_up and not (backlog and not held)
             return None
-        if kept.number < self._backlog_end:
-            self._catching_up = True
-            self._pace.spend()
+        if kept.number < self._backlog.end:
+            self._backlog.spend(1 if kept.message.picture is None else 2)
         standing = self._births.standing.get(kept.message.topic)
         if standing is not None and standing.number == kept.number:
             self._births.owed_standing.pop(kept.message.topic, None)
-        return kept
+        return kept if kept.message.picture is None else self._ahead.begin(kept)
 
     def due_in_s(self) -> float:
         """Return how long it takes until something may be sent that may not be now."""
-        if not (self._catching_up or self._holds.topics):
+        if not (self._backlog.catching_up or self._holds.topics):
             return float("inf")
         with self._lock:
             now_s = time.monotonic()
             due_s = self._holds.due_in_s(now_s=now_s)
-            return min(due_s, self._pace.wait_s(now_s) or due_s) if self._catching_up else due_s
+            return min(due_s, self._backlog.wait_s(now_s) or due_s)
 
     def confirm(self, parcel: Parcel) -> None:
         """Note that the broker has the message."""
@@ -213,6 +209,8 @@ class Outbox:
             del self._under_way[parcel]
             if isinstance(parcel, Kept):
                 self._buffer.remove(parcel)
+            elif parcel in self._ahead.owners:
+                self._ahead.arrived(parcel)
             if parcel.message.clears:
                 self._births.forget(parcel.message)
             if self._holds.topics:
@@ -228,9 +226,10 @@ class Outbox:
             del self._under_way[parcel]
             bounded, now_s = then == "retry, bounded", time.monotonic()
             if then == "retry":
-                self._pace.slower(now_s)
+                self._backlog.slower(now_s)
             passing = (then == "retry" or bounded) and not (parcel.message.once or self._parting)
-            if passing and self._holds.refused(parcel, bounded=bounded, now_s=now_s):
+            waiting = self._ahead.owners.get(parcel, parcel)
+            if passing and self._holds.refused(waiting, bounded=bounded, now_s=now_s):
                 self._take_back(parcel)
                 return True
             self._drop(parcel, "refused")
@@ -246,13 +245,15 @@ class Outbox:
             del self._under_way[parcel]
             if parcel.message.retain and not isinstance(parcel, Kept):
                 return True
-            if isinstance(parcel, Kept) and self._holds.too_large(parcel, now_s=time.monotonic()):
+            waiting = self._ahead.owners.get(parcel, parcel)
+            if isinstance(waiting, Kept) and self._holds.too_large(waiting, now_s=time.monotonic()):
                 self._take_back(parcel)
                 return True
             self._drop(parcel, "too_large")
             return False
 
     def _take_back(self, parcel: Parcel) -> None:
+        parcel = self._ahead.owners.pop(parcel, parcel)
         if isinstance(parcel, Kept):
             self._buffer.put_back(parcel)
         elif parcel.message.retain:
@@ -260,17 +261,19 @@ class Outbox:
         else:
             self._waiting.appendleft(parcel)
 
-    def _drop(self, parcel: Parcel, reason: DropReason) -> None:
-        self._holds.gone(parcel)
-        if isinstance(parcel, Kept):
-            self._buffer.remove(parcel)
+    def _drop(self, parcel: Parcel, reason: ByBroker) -> None:
         self._drops[reason] += 1
+        self._holds.gone(self._ahead.owners.get(parcel, parcel))
+        if (waiting := self._ahead.owners.pop(parcel, None)) is not None:
+            self._ahead.ready.append(self._buffer.without_picture(waiting, reason))
+        elif isinstance(parcel, Kept):
+            self._buffer.remove(parcel)
 
     def slower(self) -> None:
         """Send the backlog more slowly, if it was being sent: that was too fast for the broker."""
         with self._lock:
-            if self._catching_up:
-                self._pace.slower(time.monotonic())
+            if self._backlog.catching_up:
+                self._backlog.slower(time.monotonic())
 
     def close(self) -> None:
         """Accept nothing any more."""

@@ -33,9 +33,9 @@ class Pace:
         self._counted_s = now_s
         return max(0.0, (1.0 - self._tokens) / self.rate_hz)
 
-    def spend(self) -> None:
-        """Count one message."""
-        self._tokens -= 1.0
+    def spend(self, messages: int = 1) -> None:
+        """Count messages."""
+        self._tokens -= messages
 
     def slower(self, now_s: float) -> None:
         """Halve the rate: messages came too fast for the broker."""

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.pictured import pictured
 
 from edgeclassifier.buffer import MemoryBuffer
 from edgeclassifier.buffer.ledger import Ledger
 from edgeclassifier.buffer.memory import Queue
 from edgeclassifier.buffer.parcel import Kept
 from edgeclassifier.contract.messages import Message
+from edgeclassifier.contract.pictures import named
 
 
 def message(payload: bytes = b"", *, topic: str = "t") -> Message:
@@ -92,16 +94,24 @@ def test_a_buffer_holds_something() -> None:
 class LedgerMachine(RuleBasedStateMachine):
     """A ledger with a disk that is a dictionary, against a list.
 
+    Pictures never exceed their share, and push out no message.
+
     Whatever the order of events, and whenever messages of an earlier run are found: messages leave
     in order, none twice but after put_back(), none is missing that was not dropped, and the sums
     are right.
     """
 
     max_bytes = 1500
+    max_picture_bytes = 900
 
     def __init__(self) -> None:
         super().__init__()
-        self.ledger = Ledger(max_bytes=self.max_bytes, write_interval_s=1, chunk_bytes=1000)
+        self.ledger = Ledger(
+            max_bytes=self.max_bytes,
+            max_picture_bytes=self.max_picture_bytes,
+            write_interval_s=1,
+            chunk_bytes=1000,
+        )
         self.disk: dict[int, Kept] = {}
         self.count = self.removed = self.returned_bytes = 0
         self.is_open = False
@@ -126,9 +136,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.returned_bytes = 0
         self.last_taken = -1000
 
-    @rule(size=st.integers(10, 400))
-    def add(self, size: int) -> None:
-        self.ledger.add(message(), size_bytes=size)
+    @rule(size=st.integers(10, 400), picture_bytes=st.just(0) | st.integers(100, 1000))
+    def add(self, size: int, picture_bytes: int) -> None:
+        new = pictured(self.count) if picture_bytes else message()
+        self.ledger.add(new, size_bytes=size, picture_bytes=picture_bytes)
         self.returned_bytes = 0
         self.count += 1
 
@@ -150,6 +161,12 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.remove(kept)
         self.removed += 1
         assert not self.ledger.remove(kept)
+
+    @precondition(lambda self: any(kept.picture_bytes for kept in self.under_way.values()))
+    @rule()
+    def refuse_a_picture(self) -> None:
+        number, kept = next((n, k) for n, k in self.under_way.items() if k.picture_bytes)
+        self.under_way[number] = self.ledger.without_picture(kept, "refused")
 
     @rule()
     def put_back(self) -> None:
@@ -189,7 +206,19 @@ class LedgerMachine(RuleBasedStateMachine):
         newest = messages[-1].size_bytes if messages else 0
         way = sum(kept.size_bytes for kept in self.under_way.values()) + self.returned_bytes
         assert self.ledger.bytes <= max(self.max_bytes, way + newest)
-        assert all(kept.number in self.disk for kept in messages if self.ledger.is_written(kept))
+        assert all(
+            self.disk.get(kept.number) is kept for kept in messages if self.ledger.is_written(kept)
+        )
+
+    @invariant()
+    def pictures_have_a_bound_and_messages_say_what_became_of_theirs(self) -> None:
+        messages = list(self.ledger)
+        pictures = self.ledger.pictures
+        assert pictures.bytes == sum(kept.picture_bytes for kept in messages)
+        assert pictures.bytes <= self.max_picture_bytes
+        for kept in messages:
+            assert (kept.picture_bytes > 0) == (kept.message.picture is not None)
+            assert (named(kept.message) is None) == (kept.message.picture is None)
 
     @invariant()
     def what_is_not_on_disk_is_due(self) -> None:

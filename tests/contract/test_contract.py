@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -38,6 +38,7 @@ from edgeclassifier.contract.messages import (
     encode,
     timestamp,
 )
+from edgeclassifier.contract.pictures import PictureMissing, described, without_picture
 from edgeclassifier.contract.results import (
     CPU,
     Backend,
@@ -158,8 +159,12 @@ def found() -> Result:
     return result(cat, dog)
 
 
+PICTURE = described(b"a JPEG", topic="home/porch/cam0/image", width=2, height=2)
+
+
 def prediction() -> Any:
-    return decoded(payloads().prediction(found(), clock_synchronized=True))
+    payload = payloads().prediction(found(), clock_synchronized=True)
+    return decoded({**payload, "picture": PICTURE})
 
 
 def some_state(label: str = "cat", class_id: int | None = 3, previous: str | None = "dog") -> State:
@@ -179,7 +184,8 @@ def state() -> Any:
 
 
 def event() -> Any:
-    return decoded(payloads().event(some_state(), found(), clock_synchronized=False))
+    payload = payloads().event(some_state(), found(), clock_synchronized=False)
+    return decoded({**payload, "picture": PICTURE})
 
 
 def classification() -> Any:
@@ -356,6 +362,18 @@ def test_every_prediction_keeps_the_contract(
     ]
 
 
+@pytest.mark.parametrize("kind", ["prediction", "event"])
+@pytest.mark.parametrize("reason", get_args(PictureMissing))
+def test_a_message_that_lost_its_picture_keeps_the_contract(
+    good: dict[str, Any], kind: str, reason: PictureMissing
+) -> None:
+    message = Message(topic="t", payload=encode(good[kind]), keep=True, picture=b"a JPEG")
+    payload = json.loads(without_picture(message, reason).payload)
+    assert problems(kind, payload) == []
+    assert payload == {**good[kind], "picture": None, "picture_missing": reason}
+    assert problems(kind, {**payload, "picture_missing": "lost"})
+
+
 def test_a_file_whose_name_is_no_text_can_still_be_told() -> None:
     whole = result()
     nameless = replace(whole, frame=replace(whole.frame, origin=os.fsdecode(b"K\xe4se.png")))
@@ -505,6 +523,9 @@ BROKEN: dict[str, list[tuple[str, object]]] = {
         ("predictions.1.score", 1.01),
         ("predictions.1.score", -0.01),
         ("predictions.1.score", "0.5"),
+        ("picture", "t"),
+        ("picture.sha256", "0" * 63),
+        ("picture.bytes", 0),
     ],
     "classification": [("timestamp", 7), ("camera", ""), ("answer_age_s", -1), ("repeated", "no")],
     "snapshot": [("bytes", 0), ("width", 0), ("height", 1.5), ("topic", None)],
@@ -528,6 +549,8 @@ BROKEN: dict[str, list[tuple[str, object]]] = {
         ("event_type", None),
         ("previous_name", 3),
         ("previous_label", 3),
+        ("picture.topic", None),
+        ("picture.width", 0),
     ],
     "info": [
         ("schema", "1"),

@@ -1,5 +1,6 @@
 """What of the results is published, when, and as what kind of message."""
 
+import hashlib
 import io
 import json
 import time
@@ -15,10 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edgeclassifier.cameras.camera import FrameFactory
+from edgeclassifier.contract import pictures
 from edgeclassifier.contract.frame import Frame
 from edgeclassifier.contract.messages import JSON, Message, Payloads, Topics
+from edgeclassifier.contract.pictures import JPEG
 from edgeclassifier.contract.results import CPU, UNKNOWN, Latency, ModelIdentity, Prediction, Result
-from edgeclassifier.daemon.publisher import JPEG, Publisher, PublisherSettings, clock_lead_s
+from edgeclassifier.daemon.publisher import Publisher, PublisherSettings, clock_lead_s
 from edgeclassifier.daemon.stable_label import StableLabel, StateRules
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
@@ -78,6 +81,7 @@ def published(
     image_max_rate_hz: float | None = None,
     clock_synchronized: Callable[[], bool] = lambda: True,
     clock_lead_s: Callable[[], float] = lambda: LEAD_S,
+    **more: Any,
 ) -> Outbox:
     outbox = Outbox()
     publisher = Publisher(
@@ -92,6 +96,7 @@ def published(
             heartbeat_s=heartbeat_s,
             image_max_rate_hz=image_max_rate_hz,
             image_quality=80,
+            **more,
         ),
         clock_lead_s=clock_lead_s,
     )
@@ -316,3 +321,72 @@ def test_pictures_have_a_rate_of_their_own() -> None:
     outbox = published(STEADY, max_rate_hz=0, image_max_rate_hz=0.5)
     assert 10 <= len(outbox.of("image")) <= 11
     assert len(outbox.of("predictions")) == len(STEADY)
+
+
+CHANGING = [result(number / 4, "cat" if number // 4 % 2 else "dog") for number in range(24)]
+"""6 seconds at 4 Hz, with another label in each."""
+
+
+@pytest.mark.parametrize(("on", "kind"), [("event", "event"), ("prediction", "predictions")])
+def test_a_message_that_has_a_picture_names_it_and_the_picture_names_the_message(
+    on: str, kind: str
+) -> None:
+    outbox = published(CHANGING, image_max_rate_hz=1, image_on=on)
+    assert outbox.of("image") == []
+    others = {"event", "predictions", "state"} - {kind}
+    assert not any(each.picture for other in others for each in outbox.of(other))
+    assert not any("picture" in each for other in others for each in outbox.payloads(other))
+    pictured = [each for each in outbox.of(kind) if each.picture]
+    assert 6 <= len(pictured) <= 7
+    for message in pictured:
+        payload = json.loads(message.payload)
+        assert message.picture is not None
+        with Image.open(io.BytesIO(message.picture)) as image:
+            assert image.format == "JPEG"
+            said = json.loads(image.info["comment"])
+            assert image.size == (payload["picture"]["width"], payload["picture"]["height"])
+        assert (said["boot_id"], int(said["seq"])) == (payload["boot_id"], payload["seq"])
+        assert (said["view"], said["timestamp"]) == (payload["camera"], payload["timestamp"])
+        assert said["label"] in {"cat", "dog"}
+        assert payload["picture"]["topic"] == "home/porch/cam0/image"
+        assert payload["picture"]["bytes"] == len(message.picture)
+        assert payload["picture"]["sha256"] == hashlib.sha256(message.picture).hexdigest()
+        ahead = pictures.ahead_of(message)
+        assert (ahead.topic, ahead.payload, ahead.qos) == (
+            "home/porch/cam0/image",
+            message.picture,
+            1,
+        )
+        assert dict(ahead.user_properties) == said
+
+
+def test_every_event_has_its_picture_however_fast_they_come() -> None:
+    outbox = published(CHANGING, image_max_rate_hz=0.01, image_on="event")
+    assert len(outbox.of("event")) == 6
+    assert all(each.picture for each in outbox.of("event"))
+
+
+def test_the_picture_of_an_event_is_of_the_frame_that_decided() -> None:
+    frames = [result(0, "cat", width=6), result(1, "dog", width=11), result(2, "dog", width=16)]
+    events = published(frames, image_max_rate_hz=1, image_on="event").payloads("event")
+    assert [each["picture"]["width"] for each in events] == [6, 11]
+
+
+@pytest.mark.parametrize("on", ["event", "prediction", "interval"])
+def test_without_images_in_the_configuration_no_message_has_one(on: str) -> None:
+    outbox = published(CHANGING, image_max_rate_hz=None, image_on=on)
+    assert not any(each.picture or each.topic.endswith("/image") for each in outbox.messages)
+    assert not any("picture" in each for each in outbox.payloads("event"))
+
+
+def test_the_broker_is_told_how_long_to_keep_predictions_and_events_and_pictures_longer() -> None:
+    outbox = published(
+        CHANGING,
+        image_max_rate_hz=1,
+        image_on="event",
+        prediction_expiry_s=60,
+        event_expiry_s=3600,
+    )
+    kinds = {each.topic.rpartition("/")[2]: each.expiry_s for each in outbox.messages}
+    assert kinds == {"predictions": 60, "event": 3600, "state": 0}
+    assert pictures.ahead_of(outbox.of("event")[0]).expiry_s > 3600

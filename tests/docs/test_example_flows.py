@@ -1,5 +1,6 @@
 """The examples for Node-RED and Home Assistant fit what the device publishes and takes."""
 
+import base64
 import itertools
 import json
 import re
@@ -8,6 +9,7 @@ import subprocess
 import zipfile
 from typing import Any
 
+import numpy as np
 import pytest
 from paho.mqtt.client import topic_matches_sub
 from support.contract import problems
@@ -15,8 +17,10 @@ from support.daemon import REPOSITORY
 from support.discovery import components
 from support.examples import event
 
+from edgeclassifier.contract import pictures
 from edgeclassifier.contract.commands import COMMANDS
 from edgeclassifier.contract.messages import Topics
+from edgeclassifier.daemon.publisher import encode_jpeg
 from edgeclassifier.engine.names import Names
 
 EXAMPLES = REPOSITORY / "deploy" / "examples"
@@ -43,11 +47,12 @@ const given = [
     (number) => timers.delete(number),
 ];
 const call = (body, msg) => new Function(...names, body)(msg, ...given);
+const revived = (msg) => msg.jpeg ? { ...msg, payload: Buffer.from(msg.jpeg, "base64") } : msg;
 call(initialize);
 const answers = messages.map((msg) => {
     sent = [];
     if (msg.elapse) { for (const run of timers.values()) run(); timers.clear(); return sent; }
-    return call(code, msg) ?? null;
+    return call(code, revived(msg)) ?? null;
 });
 const sizes = [...stored.values()].map((each) => each.size);
 console.log(JSON.stringify({ answers, said, sizes, timers: timers.size }));
@@ -95,7 +100,7 @@ def test_every_wire_leads_to_a_node_and_every_node_belongs_somewhere() -> None:
 
 def test_it_listens_to_what_the_device_publishes_and_keeps_its_session() -> None:
     listens = [node["topic"] for node in FLOW if node["type"] == "mqtt in"]
-    published = [TOPICS.predictions, TOPICS.state, TOPICS.event, RESPONSE]
+    published = [TOPICS.predictions, TOPICS.state, TOPICS.event, TOPICS.image, RESPONSE]
     for filter_, topic in zip(listens, published, strict=True):
         assert [each for each in published if topic_matches_sub(filter_, each)] == [topic]
     (broker,) = (node for node in FLOW if node["type"] == "mqtt-broker")
@@ -151,6 +156,41 @@ def test_what_the_flow_remembers_is_bounded() -> None:
     assert found["sizes"] == [10_000]
 
 
+def jpeg(seq: int, *, comment: bytes | None = None) -> dict[str, Any]:
+    """A message with a picture, as a device publishes it with image.on = "event"."""
+    if comment is None:
+        comment = pictures.comment(event(seq))
+    pixels = np.full((40, 60, 3), seq, np.uint8)
+    payload = encode_jpeg(pixels, quality=80, comment=comment)
+    return {"topic": TOPICS.image, "jpeg": base64.b64encode(payload).decode()}
+
+
+@needs_node
+def test_the_flow_finds_the_picture_of_an_event_and_no_later_one() -> None:
+    later_snapshot = jpeg(9, comment=b"")
+    numbers = [jpeg(0), jpeg(1), later_snapshot, received(event(0)), received(event(1))]
+    found = run("picture of the event", [*numbers, received(event(2))])
+    assert found["answers"][:3] == [None] * 3
+    shown = [bytes(each["picture"]["data"]) for each in found["answers"][3:5]]
+    assert [base64.b64encode(each).decode() for each in shown] == [
+        numbers[0]["jpeg"],
+        numbers[1]["jpeg"],
+    ]
+    assert found["answers"][5]["picture"] is None
+    assert found["answers"][5]["payload"]["seq"] == 2
+
+
+@needs_node
+def test_the_pictures_that_the_flow_remembers_are_bounded() -> None:
+    messages = [jpeg(seq) for seq in range(50)]
+    garbage = [b"\xff", b"\xff\xd8\xff", b"\xff\xd8\xff\xfe\xff\xff", b"GIF89a"]
+    messages += [{"jpeg": base64.b64encode(each).decode()} for each in garbage]
+    found = run("picture of the event", [*messages, *(received(event(seq)) for seq in (0, 49))])
+    assert found["sizes"] == [20]
+    assert [each["picture"] is not None for each in found["answers"][-2:]] == [False, True]
+    assert len(found["said"]) == 1
+
+
 @needs_node
 def test_the_button_sends_a_request_of_the_contract() -> None:
     (button,) = (node for node in FLOW if node["type"] == "inject")
@@ -195,10 +235,9 @@ def test_the_automation_is_of_the_entities_and_topics_of_the_device() -> None:
     assert used == {"event.porch_label_changed", "image.porch_image"}
     assert used <= entities
     template = found["label_changed"]["value_template"]
+    assert 'image.on = "event"' in AUTOMATION
     attributes = set(re.findall(r"attributes\.(\w+)", AUTOMATION))
     assert attributes <= set(re.findall(r"value_json\.(\w+)", template))
-    assert re.findall(r"topic: (\S+)", AUTOMATION) == [f"{TOPICS.base}/request/snapshot"]
-    assert "snapshot" in COMMANDS
 
 
 def test_the_automation_is_yaml_with_the_names_of_the_bundled_model() -> None:

@@ -1,5 +1,6 @@
 """The example in Python misses nothing, takes nothing twice, and tells late from new."""
 
+import hashlib
 import importlib.util
 import json
 import re
@@ -195,6 +196,35 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         subject.on_message(None, None, message)
     assert taken == [0, 1, 2, 3, 4, 0]
     assert [len(each) for each in subject.seen.values()] == [3]
+
+
+@needs_mosquitto
+def test_an_event_comes_with_its_own_picture(tmp_path: Path, broker: Mosquitto) -> None:
+    site = unhurried(tmp_path, broker)
+    site.settings["image"] = {"enabled": True, "on": "event"}
+    site.settings["state"] = {"threshold": 0.0, "window_s": 0.0, "hold_s": 0.0}
+    folder = tmp_path / "pictures"
+    script = follower(tmp_path, broker.port, "--pictures", folder, root=tmp_path.name)
+    with Subscriber(broker.port, f"{tmp_path.name}/#") as watching, script.run() as followed:
+        assert followed.says("Success")
+        with site.daemon() as daemon:
+            shown = wait_until(lambda: sum(row[2] == "event" for row in followed.rows) > 5)
+            assert shown, (followed.lines, daemon.lines)
+        missing = event(10**6, picture=None, picture_missing="buffer")
+        watching.publish(f"{tmp_path.name}/porch/cam0/event", json.dumps(missing))
+        assert wait_until(lambda: followed.rows[-1][3] == "1000000"), followed.lines
+    events = {
+        payload["seq"]: payload["picture"]
+        for each in watching.messages
+        if each.topic.endswith("/event") and (payload := json.loads(each.payload))
+    }
+    for row in [row for row in followed.rows if row[2] == "event"][:-1]:
+        saved = Path(row[6])
+        assert saved.parent == folder
+        digest = hashlib.sha256(saved.read_bytes()).hexdigest()
+        assert events[int(row[3])]["sha256"] == digest
+    assert followed.rows[-1][6] == "buffer"
+    assert not any(len(row) > 6 for row in followed.rows if row[2] != "event")
 
 
 @needs_mosquitto

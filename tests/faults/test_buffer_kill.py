@@ -5,20 +5,15 @@ import os
 import random
 import shutil
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Self
 
 import pytest
 from conftest import Figures
-from paho.mqtt.client import Client, MQTTMessage, MQTTv5
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from support.archive import BROKER, PATIENCE_S, Archive
 from support.brokers import Mosquitto, needs_mosquitto, wait_until
 from support.daemon import SAMPLES, Daemon, isolated
 from support.tiny_models import LABELS, classifier
@@ -26,63 +21,26 @@ from support.tiny_models import LABELS, classifier
 pytestmark = needs_mosquitto
 
 Id = tuple[str, int]
-PATIENCE_S = 60.0
-WEEK_S = 7 * 24 * 3600
-BROKER = (
-    "persistence true",
-    "autosave_on_changes true",
-    "autosave_interval 1",
-    "max_queued_messages 0",
-    "queue_qos0_messages true",
-)
 
 
-class Archive:
-    """A subscriber whose session outlives its connections, and the broker.
-
-    It subscribes with QoS 0 and thus never writes: the broker hands each message to the kernel
-    before it confirms it to the sender, and all of it can be read after the broker's death. A
-    confirmation written to a dead broker would make the client discard what it has not read yet.
-    """
+class Ids(Archive):
+    """Numbers of messages, in the order of their arrival."""
 
     def __init__(self, port: int) -> None:
         self.ids: list[Id] = []
-        self._lock = threading.Lock()
-        self._subscribed = threading.Event()
-        self._client = Client(CallbackAPIVersion.VERSION2, client_id="archive", protocol=MQTTv5)
-        self._client.reconnect_delay_set(0.05, 0.05)  # type: ignore[arg-type] # works
-        self._client.on_connect = lambda client, *_: client.subscribe("edgeclassifier/#", qos=0)
-        self._client.on_subscribe = lambda *_: self._subscribed.set()
-        self._client.on_disconnect = lambda *_: self._subscribed.clear()
-        self._client.on_message = self._handle
-        lasting = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # as paho has it
-        lasting.SessionExpiryInterval = WEEK_S
-        self._client.connect("127.0.0.1", port, clean_start=False, properties=lasting)
+        super().__init__(port, self._take)
 
-    def __enter__(self) -> Self:
-        self._client.loop_start()
-        assert self.wait_for_connection()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    def wait_for_connection(self) -> bool:
-        return self._subscribed.wait(PATIENCE_S)
-
-    def _handle(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
-        if message.topic.rpartition("/")[2] in {"predictions", "state", "event"}:
-            with self._lock:
-                self.ids.append(identity(message.payload))
+    def _take(self, topic: str, payload: bytes) -> None:
+        if topic.rpartition("/")[2] in {"predictions", "state", "event"}:
+            self.ids.append(identity(payload))
 
     def has_boots(self, count: int) -> bool:
-        with self._lock:
+        with self.lock:
             return len({boot for boot, _ in self.ids}) >= count
 
     @property
     def received(self) -> list[Id]:
-        with self._lock:
+        with self.lock:
             return list(self.ids)
 
 
@@ -154,7 +112,7 @@ def test_whatever_is_killed_everything_accepted_arrives_in_order(
     boots = 0
     buffer = tmp_path / "buffer.sqlite"
     broker = Mosquitto(tmp_path, lines=[*BROKER, f"persistence_location {location}/"])
-    with broker, Archive(broker.port) as archive:
+    with broker, Ids(broker.port) as archive:
         victims.append("nobody")
         while victims:
             with daemon(tmp_path, broker.port, write_interval_s=write_interval_s) as running:
@@ -196,7 +154,7 @@ def test_whatever_is_killed_everything_accepted_arrives_in_order(
     assert len(by_boot) == kills["daemon"] + 1
 
 
-def kill_broker(broker: Mosquitto, archive: Archive, chance: random.Random) -> None:
+def kill_broker(broker: Mosquitto, archive: Ids, chance: random.Random) -> None:
     """At a random moment, but only while the subscriber is there."""
     time.sleep(chance.uniform(0, 1.0))
     assert archive.wait_for_connection()

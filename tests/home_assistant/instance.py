@@ -16,6 +16,8 @@ from urllib.request import Request, urlopen
 
 from support.brokers import free_port, wait_until
 
+from home_assistant.automation import CONFIGURATION, automation
+
 _START_S = 600.0
 """The first start installs what the integrations need."""
 _STOP_S = 60.0
@@ -24,8 +26,7 @@ _CLIENT = "http://127.0.0.1/"
 _USER, _PASSWORD = "test", "only-on-loopback"
 _CONFIGURATION = """
 homeassistant:
-  name: test
-http:
+  name: test{more}http:
   server_host: 127.0.0.1
   server_port: {port}
 api:
@@ -60,7 +61,13 @@ class HomeAssistant:
         self._token = ""
         self._log_of_before = ""
         self._process: subprocess.Popen[bytes] | None = None
-        (folder / "configuration.yaml").write_text(_CONFIGURATION.format(port=self.port))
+        media = folder / "media"
+        media.mkdir()
+        configuration = _CONFIGURATION.format(
+            port=self.port, more=CONFIGURATION.format(media=media)
+        )
+        (folder / "configuration.yaml").write_text(configuration)
+        (folder / "automations.yaml").write_text(automation(media))
 
     def __enter__(self) -> Self:
         self.start()

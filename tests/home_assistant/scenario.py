@@ -6,7 +6,13 @@ from home_assistant.acting import (
     is_removed,
     outlives_home_assistant,
 )
-from home_assistant.showing import appears, has_an_accelerator, has_problems, shows_what_is_seen
+from home_assistant.showing import (
+    appears,
+    has_an_accelerator,
+    has_problems,
+    notifies_with_the_picture_of_the_event,
+    shows_what_is_seen,
+)
 from home_assistant.world import World
 
 
@@ -14,6 +20,7 @@ def scenario(world: World) -> None:
     """Go through all of it. What is not as expected is in `world.checks`."""
     appears(world)
     shows_what_is_seen(world)
+    notifies_with_the_picture_of_the_event(world)
     has_problems(world)
     is_controlled(world)
     dies_and_comes_back(world)

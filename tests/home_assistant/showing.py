@@ -1,8 +1,12 @@
 """What Home Assistant shows of the device."""
 
+import hashlib
 import json
 from functools import partial
+from pathlib import Path
+from typing import Any
 
+from home_assistant.automation import PHONE
 from home_assistant.world import BUNDLED, ENTITIES, World
 
 
@@ -82,6 +86,40 @@ def shows_what_is_seen(world: World) -> None:
         ),
     )
     check.equal("it is a JPEG", lambda: world.ha.picture(ENTITIES["image"])[:3], b"\xff\xd8\xff")
+
+
+def notifies_with_the_picture_of_the_event(world: World) -> None:
+    """The automation of the examples saves the picture of the event that it tells of."""
+    check = world.checks
+    for sample in ("chelsea.png", "coffee.png"):
+        check.section(f"the automation: {sample}")
+        before = len(world.watching.payloads(PHONE))
+        world.show(sample)
+        check.that("the phone is notified", partial(_notified, world, before))
+        check.that("with the picture of the event", partial(_has_its_picture, world))
+    check.section("an event without a picture")
+    event = {**world.published("event"), "seq": 10**6, "picture": None}
+    event["picture_missing"] = "buffer"
+    before = len(world.watching.payloads(PHONE))
+    world.watching.publish(f"{world.site.topic}/cam0/event", json.dumps(event))
+    check.that("the phone is notified", partial(_notified, world, before))
+    check.equal("without a picture", lambda: _notified(world, before).get("data"), {})
+
+
+def _notified(world: World, before: int) -> dict[str, Any]:
+    """Return the newest notification since there were so many, an empty one if there is none."""
+    payloads = world.watching.payloads(PHONE)[before:]
+    found: dict[str, Any] = json.loads(payloads[-1]) if payloads else {}
+    return found
+
+
+def _has_its_picture(world: World) -> str:
+    event, told = world.published("event"), _notified(world, 0)
+    file = Path(told["data"].get("image", "").replace("/media/local/", "/media/"))
+    saved = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "none"
+    number = f"{event['boot_id']}-{event['seq']}"
+    right = saved == event["picture"]["sha256"] and number in file.name
+    return file.name if right and told["title"].lower() == event["name"].lower() else ""
 
 
 def has_problems(world: World) -> None:

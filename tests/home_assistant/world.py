@@ -69,7 +69,7 @@ class World:
         site.settings["model"] = {"name": BUNDLED}
         site.settings["state"]["heartbeat_s"] = HEARTBEAT_S
         site.settings["mqtt"] |= {"health_interval_s": HEARTBEAT_S, "max_rate_hz": 5.0}
-        site.settings["image"] = {"enabled": True, "max_rate_hz": 1.0}
+        site.settings["image"] = {"enabled": True, "on": "event"}
         site.settings["homeassistant"] = {"enabled": True}
         self.install("tiny")
         self.show("chelsea.png")

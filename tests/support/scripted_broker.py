@@ -84,6 +84,17 @@ def prefixed(properties: bytes) -> bytes:
     return varint(len(properties)) + properties
 
 
+def _prefixed_bytes(body: bytes, at: int) -> int:
+    """Return how long properties are, with the length before them."""
+    size = shift = 0
+    for place in range(at, at + 4):
+        size |= (body[place] & 127) << shift
+        shift += 7
+        if body[place] < 128:
+            return place + 1 - at + size
+    raise ConnectionError
+
+
 class ScriptedBroker:
     """Speaks MQTT 5 and 3.1.1 to any number of clients, and lets a test decide.
 
@@ -185,7 +196,7 @@ class ScriptedBroker:
         number = body[end : end + 2] if qos else b""
         start = end + len(number)
         if link.v5:
-            start += 1 + body[start]  # properties, which are short here
+            start += _prefixed_bytes(body, start)
         message = Published(
             at_s=time.monotonic(),
             connection=link.number,
