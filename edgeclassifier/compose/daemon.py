@@ -12,6 +12,7 @@ from edgeclassifier.compose.changes import Changes, Planner, follow_names
 from edgeclassifier.compose.clients import told_where
 from edgeclassifier.compose.engine import around_interpreter_nice
 from edgeclassifier.compose.guests import Host, build_guests
+from edgeclassifier.compose.keep import Keeping
 from edgeclassifier.compose.model import configured_model_name, model_names
 from edgeclassifier.compose.packages import require_packages
 from edgeclassifier.compose.publisher import publisher_settings, retained_topics, state_rules
@@ -29,6 +30,7 @@ from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.reporter import Reporter
 from edgeclassifier.daemon.requests import RequestHandler
+from edgeclassifier.daemon.sightings import Sightings
 from edgeclassifier.daemon.stable_label import StableLabel
 from edgeclassifier.daemon.watchdog import Watchdog
 from edgeclassifier.engine.names import Names
@@ -36,6 +38,7 @@ from edgeclassifier.host.lifecycle import Running
 from edgeclassifier.host.signals import StopSignal
 from edgeclassifier.host.system import System
 from edgeclassifier.host.systemd import Notifier
+from edgeclassifier.host.zones import zone
 from edgeclassifier.metrics.tally import Tally
 from edgeclassifier.pipeline.modelslot import ModelSlot
 from edgeclassifier.pipeline.pipeline import Pipeline
@@ -97,11 +100,19 @@ def run_daemon(
     )
     payloads = Payloads(camera=config.camera.id)
     label = StableLabel(state_rules(config.state, Names(())))
+    sightings = Sightings(state_directory, zone=zone(config.device.time_zone))
     publisher = Publisher(
         publish=session.publish,
         payloads=payloads,
         label=label,
         settings=settings,
+        sightings=sightings,
+    )
+    keeping = Keeping(
+        config.keep,
+        state_directory,
+        describe=lambda result: publisher.newest_prediction or payloads.classification(result),
+        clock_synchronized=system.clock_synchronized,
     )
 
     with Running() as running:
@@ -137,6 +148,8 @@ def run_daemon(
             overrides=overrides,
             watchdog=watchdog,
             guests=lambda: guests.status,
+            keep=lambda: keeping.status,
+            sightings=sightings,
             models=lambda used: model_names(used.model),
         )
         reporter = Reporter(
@@ -169,6 +182,7 @@ def run_daemon(
             changed=reporter.changed,
             health=description.health,
             restart=stop.restart,
+            shelf=keeping.shelf,
         )
         observers: list[Observer] = [tally.count]
         guests = build_guests(
@@ -183,6 +197,8 @@ def run_daemon(
                 tally=tally,
                 observers=observers,
                 on_new_session=on_new_session,
+                keeping=keeping,
+                sightings=sightings,
             ),
         )
         daemon = Daemon(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgeclassifier import __version__
+from edgeclassifier.compose.keep import Keeping
 from edgeclassifier.compose.publisher import discovery
 from edgeclassifier.config import Config
 from edgeclassifier.contract.messages import Incoming
@@ -17,6 +18,7 @@ from edgeclassifier.daemon.guests import Guest, Guests, MakeGuest
 from edgeclassifier.daemon.loop import Observer
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.reporter import Reporter
+from edgeclassifier.daemon.sightings import Sightings, SightingsWriter
 from edgeclassifier.errors import EdgeclassifierError
 from edgeclassifier.host.threads import OnDeath
 from edgeclassifier.metrics.tally import Tally
@@ -44,6 +46,8 @@ class Host(Plain):
     """See every result, in the daemon's thread. Guests add themselves."""
     on_new_session: list[Callable[[], None]]
     """Are called if what was retained has to be published again elsewhere."""
+    keeping: Keeping
+    sightings: Sightings
 
 
 def build_guests(config: Config, host: Host) -> Guests:
@@ -51,7 +55,12 @@ def build_guests(config: Config, host: Host) -> Guests:
 
     Their packages are there: require_packages() has seen to it.
     """
-    factories: dict[str, MakeGuest] = {}
+    factories: dict[str, MakeGuest] = {
+        "seen": lambda on_death: SightingsWriter(host.sightings, on_death=on_death)
+    }
+    if config.keep.kinds:
+        factories["keep"] = host.keeping.build
+        host.observers.append(host.keeping.handle)
     if config.homeassistant.enabled:
         factories["homeassistant"] = _HomeAssistant(config, host).build
     if config.web.enabled or config.metrics.textfile:

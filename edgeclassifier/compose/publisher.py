@@ -26,6 +26,7 @@ def publisher_settings(config: Config) -> PublisherSettings:
         heartbeat_s=config.state.heartbeat_s,
         image_max_rate_hz=image.max_rate_hz if image.enabled else None,
         image_quality=image.quality,
+        cool_down_s=config.state.cool_down_s,
     )
 
 

@@ -6,12 +6,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgeclassifier.contract.commands import COMMANDS
+from edgeclassifier.contract.kept import Wanted
 from edgeclassifier.contract.messages import Payloads
 from edgeclassifier.contract.results import Result
 from edgeclassifier.contract.status import ReloadStatus
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.requests import check_arguments
+from edgeclassifier.daemon.shelf import Shelf
 from edgeclassifier.errors import RequestError
 from edgeclassifier.pipeline.pipeline import Pipeline
 
@@ -42,6 +44,7 @@ class Actions:
         changed: Callable[[], None],
         health: Callable[[], Answer],
         restart: Callable[[], None],
+        shelf: Shelf,
     ) -> None:
         """Take `configured`, which reads the files, without what was changed on request.
 
@@ -59,6 +62,7 @@ class Actions:
         self._changed = changed
         self._health = health
         self._restart = restart
+        self._shelf = shelf
         self._changing = threading.Lock()
         self._by_name: Mapping[str, Callable[..., Answer]] = {
             name: getattr(self, name) for name in COMMANDS
@@ -134,6 +138,20 @@ class Actions:
     def reload(self) -> Answer:
         """Read the configuration again."""
         return asdict(self._reread())
+
+    def kept(
+        self,
+        view: str | None = None,
+        kind: str | None = None,
+        label: str | None = None,
+        **more: Any,
+    ) -> Answer:
+        """List kept pictures: `more` may have `limit` and `before`."""
+        return self._shelf.rows(wanted=Wanted(view=view, kind=kind, label=label), **more)
+
+    def label(self, id: str, label: str | None) -> Answer:  # noqa: A002 - as the request has it
+        """Note what a kept picture shows."""
+        return self._shelf.label(id, label)
 
     def restart(self) -> Answer:
         """End, so that the service manager starts the daemon again."""
