@@ -149,6 +149,8 @@ class Sightings:
         present = self._present.pop(view, None)
         label = None if present is None else self._labels.get((view, present.name))
         if label is not None and right:
+            if label.day != self._day(now):  # it lasted over midnight
+                self._count(label, now, again=True)
             label.last = now
             self.changed.set()
 

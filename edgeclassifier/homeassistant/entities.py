@@ -17,7 +17,7 @@ _LONGEST_STATE = 255
 
 
 def labels(topics: Topics, *, heartbeat_s: float) -> dict[str, Entity]:
-    """Return the stable label, its score, and the event of its change."""
+    """Return the stable label, its score, how often it was seen, and the event of its change."""
     state = {
         "platform": "sensor",
         "state_topic": topics.state,
@@ -40,6 +40,33 @@ def labels(topics: Topics, *, heartbeat_s: float) -> dict[str, Entity]:
             "state_class": "measurement",
             "suggested_display_precision": 2,
         },
+        "seen_today": {
+            **state,
+            "name": "Seen today",
+            "icon": "mdi:counter",
+            "value_template": _seen("today"),
+            "state_class": "measurement",
+        },
+        "last_seen": {
+            **state,
+            "name": "Seen before",
+            "device_class": "timestamp",
+            "value_template": _seen("last"),
+        },
+        "first_today": {
+            **state,
+            "platform": "binary_sensor",
+            "name": "First today",
+            "icon": "mdi:weather-sunset-up",
+            "value_template": _is_seen("first_today"),
+        },
+        "first_ever": {
+            **state,
+            "platform": "binary_sensor",
+            "name": "First ever",
+            "icon": "mdi:star",
+            "value_template": _is_seen("first_ever"),
+        },
         "label_changed": {
             "platform": "event",
             "name": "Label changed",
@@ -53,6 +80,7 @@ def labels(topics: Topics, *, heartbeat_s: float) -> dict[str, Entity]:
                 "label",
                 "previous_label",
                 "score",
+                "seen",
                 "timestamp",
                 "clock_synchronized",
             ),
@@ -234,6 +262,16 @@ def _request(topics: Topics, command: str) -> str:
 def _expire_after(interval_s: float) -> int:
     """Return after how many whole seconds two messages must have been missed."""
     return math.ceil(2 * interval_s) + _GRACE_S
+
+
+def _seen(name: str) -> str:
+    """Render a field of what was seen before; None is an unknown state."""
+    return f"{{{{ (value_json.seen or {{}}).get('{name}') }}}}"
+
+
+def _is_seen(name: str) -> str:
+    """Render such a field as a binary sensor wants it."""
+    return f"{{{{ {{True: 'ON', False: 'OFF'}}.get((value_json.seen or {{}}).get('{name}')) }}}}"
 
 
 def _fields(*names: str) -> str:

@@ -14,8 +14,10 @@ from contextlib import contextmanager
 LINES = "lines.jsonl"
 MOST_LINES_BYTES = 1 << 20
 """A folder whose lines are longer gets no more pictures."""
-_COMPACTED_BYTES = 4 << 20
-"""Lines are read up to this size, and written anew before they reach it."""
+_COMPACTED_BYTES = 2 << 20
+"""Lines that would become longer are written anew, without labels that no longer count."""
+_READ_BYTES = 16 << 20
+"""No lines are as long, compacted or not."""
 _PART = ".part"
 _BLOCK_BYTES = 4096
 _PICTURE = re.compile(r"(\d{1,18})\.jpg")
@@ -64,7 +66,7 @@ def lines_bytes(folder: int) -> int:
 def read_lines(folder: int) -> bytes:
     """Read the lines; none if there are none."""
     try:
-        return read_file(LINES, folder, most_bytes=_COMPACTED_BYTES)
+        return read_file(LINES, folder, most_bytes=_READ_BYTES)
     except FileNotFoundError:
         return b""
 
@@ -77,9 +79,10 @@ def read_picture(number: int, folder: int) -> bytes:
 def read_file(name: str, folder: int, *, most_bytes: int) -> bytes:
     """Read a file, unless it is a link, a pipe or a device. Raises OSError."""
     with os.fdopen(os.open(name, _READ, dir_fd=folder), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(0, "it is not a file", name)
-        return file.read(most_bytes)
+        return file.read(min(most_bytes, status.st_size))
 
 
 def append_line(line: bytes, folder: int, *, before: bytes) -> None:
