@@ -71,7 +71,7 @@ LIMITS = st.builds(Limit, per_hour=st.integers(1, 6), per_day=st.integers(1, 12)
 def test_no_hour_and_no_day_has_more_than_its_limit(
     limits: dict[str, Limit], steps: list[float], scores: list[float]
 ) -> None:
-    one = policy(**limits)
+    one = Policy(rules(**limits), now_s=0.0, ages_s={})
     now_s, kept = 0.0, []
     for number, step in enumerate(steps):
         now_s += step

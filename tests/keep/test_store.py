@@ -257,7 +257,7 @@ def test_a_pipe_in_place_of_a_picture_is_not_waited_for(store: Store) -> None:
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
     """Root may write everywhere but on a file system that is read-only."""
-    mount = ["mount", "--bind", "-o", "ro", folder, folder]
+    mount = ["mount", "--bind", "-o", "ro", str(folder), str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("may not mount")
     try:
