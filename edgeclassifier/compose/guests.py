@@ -195,6 +195,12 @@ class _Shown:
         except EdgeclassifierError as error:
             return {"status": "error", "data": {}, "error": str(error)}
 
+    def kept_picture(self, number: str) -> bytes:
+        return self._host.keeping.shelf.jpeg(number)
+
+    def throw_away(self, number: str) -> None:
+        self._host.keeping.shelf.throw_away(number)
+
     def take(self) -> "Result":
         return self._host.actions.take()
 

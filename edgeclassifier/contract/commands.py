@@ -155,6 +155,12 @@ _ROWS = (
                 optional=True,
             ),
             Argument(
+                name="labelled",
+                accepts=lambda value: isinstance(value, bool),
+                expected="true or false: whether a person has said what it shows",
+                optional=True,
+            ),
+            Argument(
                 name="limit",
                 accepts=_is_limit,
                 expected=f"a whole number from 1 to {MOST_ROWS}",

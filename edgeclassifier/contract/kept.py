@@ -62,6 +62,8 @@ class Wanted(Plain):
     kind: str | None = None
     label: str | None = None
     """What a person said or, if no person has, what it was taken for."""
+    labelled: bool | None = None
+    """Whether a person has said."""
 
     def fits(self, picture: KeptPicture) -> bool:
         """Tell whether a picture is meant."""
@@ -70,6 +72,7 @@ class Wanted(Plain):
             self.view in (None, picture.view)
             and self.kind in (None, picture.kind)
             and self.label in (None, shown)
+            and self.labelled in (None, picture.label is not None)
         )
 
 

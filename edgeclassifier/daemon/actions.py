@@ -144,10 +144,12 @@ class Actions:
         view: str | None = None,
         kind: str | None = None,
         label: str | None = None,
+        labelled: bool | None = None,
         **more: Any,
     ) -> Answer:
         """List kept pictures: `more` may have `limit` and `before`."""
-        return self._shelf.rows(wanted=Wanted(view=view, kind=kind, label=label), **more)
+        wanted = Wanted(view=view, kind=kind, label=label, labelled=labelled)
+        return self._shelf.rows(wanted=wanted, **more)
 
     def label(self, id: str, label: str | None) -> Answer:  # noqa: A002 - as the request has it
         """Note what a kept picture shows."""

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from edgeclassifier.errors import EdgeclassifierError, PictureError, RequestError
 from edgeclassifier.web.access import Guard
 from edgeclassifier.web.device import Device, Workers
+from edgeclassifier.web.gallery import Gallery
 from edgeclassifier.web.live import Live, Pictures, encode
 from edgeclassifier.web.stream import Stream, fractions, shown_result
 
@@ -36,6 +37,9 @@ _FILES = {
     "/live.js": ("live.js", "text/javascript"),
     "/show.js": ("show.js", "text/javascript"),
     "/kept.js": ("kept.js", "text/javascript"),
+    "/gallery": ("gallery.html", "text/html"),
+    "/gallery.css": ("gallery.css", "text/css"),
+    "/gallery.js": ("gallery.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 
@@ -73,6 +77,7 @@ class Site:
             Route("/api/take", self._take, methods=["POST"]),
             Route("/api/classify", self._classify, methods=["POST"]),
             Route("/api/request/{command}", self._request, methods=["POST"]),
+            *Gallery(device=self._device, workers=self._workers).routes(),
         ]
         guard = Middleware(
             Guard, password=password, loopback=loopback, frame_ancestors=frame_ancestors

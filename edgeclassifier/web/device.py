@@ -40,6 +40,12 @@ class Device(Protocol):
         May take as long as a model takes to be loaded.
         """
 
+    def kept_picture(self, number: str) -> bytes:
+        """Return the JPEG of a kept picture."""
+
+    def throw_away(self, number: str) -> None:
+        """Remove a kept picture."""
+
     def take(self) -> Result:
         """Classify the next frame of the camera, also while paused."""
 
