@@ -113,6 +113,7 @@ def run_daemon(
         state_directory,
         describe=lambda result: publisher.newest_prediction or payloads.classification(result),
         clock_synchronized=system.clock_synchronized,
+        nice=nice,
     )
 
     with Running() as running:

@@ -67,6 +67,7 @@ class Keeping:
         *,
         describe: Describe,
         clock_synchronized: Callable[[], bool],
+        nice: int,
     ) -> None:
         """Take what renders the payload of a result's prediction.
 
@@ -78,6 +79,7 @@ class Keeping:
         """Answers what is asked of the pictures, also of those of earlier runs."""
         self._describe = describe
         self._clock_synchronized = clock_synchronized
+        self._nice = nice
         self._keeper: Keeper | None = None
         self._on_death: OnDeath | None = None
 
@@ -93,6 +95,7 @@ class Keeping:
             quality=self._config.quality,
             describe=self._describe,
             clock_synchronized=self._clock_synchronized,
+            nice=self._nice,
             on_death=on_death,
         )
         return self._keeper

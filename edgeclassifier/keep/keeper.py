@@ -20,6 +20,7 @@ from edgeclassifier.contract.status import KeepStatus
 from edgeclassifier.errors import KeepError
 from edgeclassifier.host import threads
 from edgeclassifier.host.boot import kernel_boot
+from edgeclassifier.host.priority import be_nice
 from edgeclassifier.host.threads import OnDeath
 from edgeclassifier.keep.policy import KeepRules, Policy
 from edgeclassifier.keep.room import Usage
@@ -59,10 +60,12 @@ class Keeper:
         quality: int,
         describe: Describe,
         clock_synchronized: Callable[[], bool],
+        nice: int = 0,
         retry_s: float = _RETRY_S,
         on_death: OnDeath | None = None,
     ) -> None:
-        """Keep at most `max_bytes`, as JPEGs of `quality` 1 to 95."""
+        """Keep at most `max_bytes`, as JPEGs of `quality` 1 to 95. `nice` is the thread's niceness."""
+        self._nice = nice
         self._store = store
         self._rules = rules
         self._max_bytes = max_bytes
@@ -132,6 +135,7 @@ class Keeper:
             self._dropped += 1
 
     def _run(self) -> None:
+        be_nice(self._nice)
         while not self._remember():
             if self._stopping.wait(self._retry_s):
                 return

@@ -21,6 +21,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from edgeclassifier.contract.kept import KeptPicture, Wanted
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.errors import KeepError, RequestError
+from edgeclassifier.host.durable import flush_folder
 from edgeclassifier.keep import folder as files
 from edgeclassifier.keep.lines import Lines, label_line, picture_line, read
 from edgeclassifier.keep.room import Room, Usage, folder_numbers
@@ -203,8 +204,9 @@ class Store:
 
     @contextmanager
     def _locked(self, *, make: bool = False) -> Iterator[int]:
-        if make:
+        if make and not self.folder.is_dir():
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            flush_folder(self.folder.parent)
         with self._root() as root:
             deadline_s = time.monotonic() + _PATIENCE_S
             while not _lock(root):

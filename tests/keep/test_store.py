@@ -431,3 +431,30 @@ def test_two_who_write_at_a_time_do_not_disturb_each_other(store: Store) -> None
     assert sorted(map(int, numbers)) == list(range(45))
     page = store.page(Wanted(), limit=99, before=None, most_folders=9)
     assert (len(page.pictures), page.damaged) == (45, 0)
+
+
+def test_a_disk_without_space_is_said_and_used_again(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount")
+    try:
+        store = Store(disk / "kept")
+        add(store, 3)
+        ballast = disk / "ballast"
+        with pytest.raises(OSError, match="No space"), ballast.open("wb") as file:
+            file.write(bytes(1 << 20))
+        for _ in range(5):
+            with pytest.raises(KeepError, match="no space left on device"):
+                store.add(picture(), bytes(50_000), max_bytes=1 << 28)
+        assert ids(store) == ["2", "1", "0"]
+        assert list(store.folder.rglob("*.part")) == []
+        store.throw_away(0)
+        ballast.unlink()
+        assert add(store) == ["3"]
+        assert ids(store) == ["3", "2", "1"]
+        page = store.page(Wanted(), limit=9, before=None, most_folders=9)
+        assert page.damaged == 0
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)

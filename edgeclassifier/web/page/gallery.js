@@ -88,7 +88,7 @@ class Card {
     const { id, name, kind, view, score } = picture;
     const image = element("img", { src: at(`kept/${id}.jpg`).href, alt: `Picture ${id}: ${name}`, loading: "lazy" });
     image.width = image.height = 260;
-    const when = picture.clock_synchronized ? new Date(picture.timestamp).toLocaleString() : "clock not set";
+    const when = picture.clock_synchronized ? new Date(picture.timestamp).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "clock not set";
     this.#choices.append(this.#right, this.#other, this.#bin);
     this.#message.setAttribute("role", "alert");
     for (const [button, what] of [[this.#right, "Right"], [this.#other, "It is something else"], [this.#bin, "Throw away"]]) {
@@ -157,10 +157,11 @@ class Card {
       event.preventDefault();
       const label = input.value.trim();
       // Nothing takes the label back.
-      this.#label(save, label === "" ? null : label).then(() => this.#form ?? this.#other.focus());
+      this.#label(save, label === "" ? null : label);
     });
     cancel.addEventListener("click", () => this.#close());
     this.#form = form;
+    this.#choices.hidden = true;
     this.#choices.after(form);
     input.focus();
     input.select();
@@ -171,6 +172,7 @@ class Card {
     const hadFocus = this.#form.contains(document.activeElement);
     this.#form.remove();
     this.#form = null;
+    this.#choices.hidden = false;
     if (hadFocus) this.#other.focus();
   }
 
