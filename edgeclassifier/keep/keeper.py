@@ -64,7 +64,7 @@ class Keeper:
         retry_s: float = _RETRY_S,
         on_death: OnDeath | None = None,
     ) -> None:
-        """Keep at most `max_bytes`, as JPEGs of `quality` 1 to 95. `nice` is the thread's niceness."""
+        """Keep at most `max_bytes`, as JPEGs of `quality` 1 to 95, at niceness `nice`."""
         self._nice = nice
         self._store = store
         self._rules = rules

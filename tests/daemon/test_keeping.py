@@ -267,3 +267,43 @@ def test_damaged_lines_are_counted(site: Site, watching: Subscriber) -> None:
     done = command(site, "list")
     assert done.returncode == 0
     assert done.stderr.endswith("2 damaged lines: their pictures are not listed\n")
+
+
+def test_the_death_of_the_keeper_is_shown_and_another_takes_its_place(
+    site: Site, watching: Subscriber
+) -> None:
+    with running(site, watching) as device:
+        assert device.has_kept(2)
+        site.fault.write_text("thread keep dies")
+        assert device.daemon.wait_for_line("keep does not run: InjectedError: : trying again")
+        assert continues(watching)
+        before = len([*store(site).pictures()])
+        site.fault.unlink()
+        assert wait_until(lambda: len([*store(site).pictures()]) > before)
+        guests = {each["name"]: each for each in device.health()["guests"]}
+        assert guests.keys() == {"keep", "seen"}
+        assert wait_until(
+            lambda: next(each for each in device.health()["guests"] if each["name"] == "keep")[
+                "restarts"
+            ]
+        )
+        assert problems("health", device.health()) == []
+
+
+def test_a_fault_in_what_sees_each_result_ends_the_keeper_and_not_the_daemon(
+    site: Site, watching: Subscriber
+) -> None:
+    injected = site.folder / "sitecustomize.py"
+    injected.write_text(
+        "from edgeclassifier.keep.policy import Policy\n"
+        "def kind(*_arguments):\n"
+        "    raise KeyError('a fault')\n"
+        "Policy.kind = kind\n"
+    )
+    site.write()
+    env = isolated(site.folder, PYTHONPATH=str(site.folder))
+    with Daemon(env=env, config=site.config) as daemon:
+        assert daemon.wait_for_line("keep does not run: KeyError: 'a fault': trying again")
+        assert continues(watching)
+        daemon.stop()
+        assert daemon.wait() == 0, daemon.lines
