@@ -67,6 +67,8 @@ class Sightings:
         self._problem: str | None = None
         self.changed = threading.Event()
         """Set while there is something to save."""
+        self.has_new = False
+        """Whether a label is among it that was never seen before."""
         self._read()
 
     @property
@@ -94,6 +96,7 @@ class Sightings:
                 first_ever=known is None,
             )
             self._holders[view] = state.name
+            self.has_new = self.has_new or known is None
             label = self._labels.setdefault(key, _Label())
             if right:
                 self._count(label, now, again=not continued or label.day != self._day(now))
@@ -128,6 +131,7 @@ class Sightings:
         """Write what has changed; return whether that worked. For any thread."""
         with self._lock:
             self.changed.clear()
+            self.has_new = False
             content = json.dumps(self._content(), separators=(",", ":"))
         if self._path is None:
             return True
@@ -228,13 +232,13 @@ class SightingsWriter:
         sightings: Sightings,
         *,
         interval_s: float = 300.0,
-        retry_s: float = 60.0,
+        soon_s: float = 30.0,
         on_death: OnDeath | None = None,
     ) -> None:
-        """Write at most once each `interval_s`, and at the end."""
+        """Write at most once each `interval_s`, each `soon_s` if a label is new, and at the end."""
         self._sightings = sightings
         self._interval_s = interval_s
-        self._retry_s = retry_s
+        self._soon_s = min(soon_s, interval_s)
         self._on_death = on_death
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -250,9 +254,12 @@ class SightingsWriter:
             self._thread.join(2.0)
 
     def _run(self) -> None:
-        wait_s = self._interval_s
-        while not self._stopping.wait(wait_s):
-            saved = not self._sightings.changed.is_set() or self._sightings.save()
-            wait_s = self._interval_s if saved else self._retry_s
+        waited_s = 0.0
+        while not self._stopping.wait(self._soon_s):
+            waited_s += self._soon_s
+            due = self._sightings.has_new or waited_s >= self._interval_s
+            if due and self._sightings.changed.is_set():
+                self._sightings.save()
+                waited_s = 0.0
         if self._sightings.changed.is_set():
             self._sightings.save()

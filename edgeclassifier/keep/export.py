@@ -5,7 +5,7 @@ import hashlib
 import io
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from edgeclassifier.contract.kept import KeptPicture
@@ -139,9 +139,13 @@ def _whole(picture: KeptPicture, read: Callable[[KeptPicture], bytes]) -> bytes:
     return jpeg
 
 
-def _write_labels(folder: Path, rows: Iterable[tuple[str, str]]) -> None:
+def _write_labels(folder: Path, rows: Sequence[tuple[str, str]]) -> None:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    # Python before 3.13 does not quote a carriage return, and then reads it as the end of a line.
+    if any("\r" in label for _, label in rows):
+        writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    else:
+        writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("file", "label"))
     writer.writerows(rows)
     write_text(folder / LABELS_FILE, text.getvalue())

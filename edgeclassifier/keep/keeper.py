@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from edgeclassifier.contract.frame import Pixels
@@ -22,7 +23,7 @@ from edgeclassifier.host import threads
 from edgeclassifier.host.boot import kernel_boot
 from edgeclassifier.host.priority import be_nice
 from edgeclassifier.host.threads import OnDeath
-from edgeclassifier.keep.policy import KeepRules, Policy
+from edgeclassifier.keep.policy import DAY_S, KeepRules, Policy
 from edgeclassifier.keep.room import Usage
 from edgeclassifier.keep.store import Store
 
@@ -159,17 +160,19 @@ class Keeper:
 
     def _remember(self) -> bool:
         """Count what earlier runs have kept towards the limits; return whether that is known."""
+        now_s = time.monotonic()
         most = max([_LEAST_REMEMBERED, *(each.per_day for each in self._rules.limits.values())])
         try:
-            earlier = self._store.newest(3 * most)
+            ages_s = ages_by_kind(
+                islice(self._store.written(), 3 * most),
+                boot=self._boot,
+                now_s=now_s,
+                synchronized=self._clock_synchronized(),
+            )
             self._usage = self._store.usage()
         except KeepError as error:
             self._report(str(error))
             return False
-        now_s = time.monotonic()
-        ages_s = ages_by_kind(
-            earlier, boot=self._boot, now_s=now_s, synchronized=self._clock_synchronized()
-        )
         self._policy = Policy(self._rules, now_s=now_s, ages_s=ages_s)
         self._report(None)
         return True
@@ -204,6 +207,8 @@ def ages_by_kind(
     now = datetime.now(UTC)
     for picture in earlier:
         age_s = max(0.0, now_s - picture.monotonic_s)
+        if age_s > DAY_S and picture.kernel_boot == boot:
+            break  # all others are older
         if not boot or picture.kernel_boot != boot:
             # It is older than this run of the kernel; a clock that was set may tell by how much.
             age_s = now_s

@@ -132,15 +132,13 @@ class Store:
                 return Page(pictures=tuple(found), before=first, damaged=damaged)
         return Page(pictures=tuple(found), before=None, damaged=damaged)
 
-    @_told
-    def newest(self, count: int) -> list[KeptPicture]:
-        """List the newest lines, those included whose pictures have gone: what was written."""
-        found: list[KeptPicture] = []
-        for each in self._folders(before=None):
-            found += reversed([*each.lines.pictures.values()])
-            if len(found) >= count:
-                break
-        return found[:count]
+    def written(self) -> Iterator[KeptPicture]:
+        """Go through what was kept, from new to old, gone or not. Raises KeepError."""
+        try:
+            for each in self._folders(before=None):
+                yield from reversed([*each.lines.pictures.values()])
+        except OSError as error:
+            raise self._error(error) from None
 
     @_told
     def jpeg(self, number: int) -> bytes:

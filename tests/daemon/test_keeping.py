@@ -143,6 +143,10 @@ def test_a_label_goes_from_mqtt_to_the_export_that_evaluate_reads(
         assert device.ask("label", id="999999", label="x")["error"] == (
             "no picture 999999 is kept here"
         )
+        done = device.ask("kept", labelled=True)["data"]["pictures"]
+        assert {each["id"] for each in done} == {each["id"] for each in rows}
+        rest = device.ask("kept", labelled=False, limit=100)["data"]["pictures"]
+        assert not {each["id"] for each in rows} & {each["id"] for each in rest}
         for wrong in ({"id": "x", "label": "a"}, {"id": "1", "label": ""}, {"id": "1"}):
             assert device.ask("label", **wrong)["status"] == "error"
         summary = json.loads(told(site, "export", out, "--json"))

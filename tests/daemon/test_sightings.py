@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import time
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
@@ -290,6 +291,21 @@ def test_nothing_is_written_unless_something_has_changed(
     assert len(saved) == 1
 
 
+def test_a_new_label_is_written_soon_and_other_counts_later(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    writer = SightingsWriter(watch.sightings, interval_s=3600, soon_s=0.02)
+    writer.start()
+    watch.sees("cat")
+    assert wait_until((tmp_path / FILE).exists)
+    assert wait_until(lambda: not watch.sightings.changed.is_set())
+    watch.sees(None)
+    watch.sees("cat")
+    time.sleep(0.2)
+    assert watch.sightings.changed.is_set()
+    writer.stop()
+    assert not watch.sightings.changed.is_set()
+
+
 def test_all_is_written_at_the_end(tmp_path: Path) -> None:
     watch = Watch(tmp_path)
     writer = SightingsWriter(watch.sightings, interval_s=3600)
@@ -306,7 +322,7 @@ def test_a_disk_that_fails_is_said_once_shown_and_tried_again(
     folder = tmp_path / "state"
     folder.write_text("in the way")
     watch = Watch(folder)
-    writer = SightingsWriter(watch.sightings, interval_s=0.02, retry_s=0.02)
+    writer = SightingsWriter(watch.sightings, interval_s=0.02)
     writer.start()
     watch.sees("cat")
 

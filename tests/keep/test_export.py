@@ -13,7 +13,19 @@ from edgeclassifier.errors import KeepError
 from edgeclassifier.keep.export import LABELS_FILE, UNLABELLED, Folders, export
 
 ODD = [
-    *("a/b", "a_b", "A_B", "../../etc", "..", ".", "two\nlines", "🦆", "<b>duck</b>", "x" * 300),
+    *(
+        "a/b",
+        "a_b",
+        "A_B",
+        "../../etc",
+        "..",
+        ".",
+        "two\nlines",
+        "a\rb",
+        "🦆",
+        "<b>duck</b>",
+        "x" * 300,
+    ),
     *("x" * 301, "con", "Egyptian cat", "house finch, linnet", "=1+1", '"quoted"', "_other"),
     *("-rf", "\u202educk", UNLABELLED, "Füchse", "Fu\u0308chse", "猫", "cat.", "\\", "12"),
 ]
