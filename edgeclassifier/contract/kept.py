@@ -1,6 +1,7 @@
 """A picture that is kept because it is worth a look, as plain data."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from edgeclassifier.contract.plain import Plain, plain_data
@@ -12,8 +13,8 @@ LONGEST_LABEL = 500
 LONGEST_ID = 18
 
 
-@plain_data
-class KeptPicture(Plain):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPicture:
     """What is known of one kept picture."""
 
     id: str

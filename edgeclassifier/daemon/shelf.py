@@ -11,7 +11,7 @@ from edgeclassifier.host.rates import TokenBucket
 from edgeclassifier.keep.store import Store
 
 _ROWS = 20
-_MOST_FOLDERS = 40
+_MOST_FOLDERS = 20
 """An answer looks into so many folders of 500 pictures, and then says where to continue."""
 _CHANGES_HZ = 0.05
 _CHANGES = 500
