@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeclassifier.compose.identity import NO_KEEP_FOLDER
 from edgeclassifier.config.guests import KeepConfig
 from edgeclassifier.daemon.guests import Guest
 from edgeclassifier.daemon.shelf import Shelf
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from edgeclassifier.contract.status import KeepStatus
 
 _FOLDER = "kept"
-_NO_FOLDER = (
-    "keep.kinds asks for pictures to be kept, but there is no folder for them: set keep.path or "
-    "device.state_directory"
-)
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +34,7 @@ def keep_store(config: KeepConfig, state_directory: Path | None) -> Store | None
     if state_directory is not None:
         return Store(state_directory / _FOLDER)
     if config.kinds:
-        raise ConfigError([_NO_FOLDER])
+        raise ConfigError([NO_KEEP_FOLDER])
     return None
 
 
@@ -86,7 +83,7 @@ class Keeping:
     def build(self, on_death: OnDeath) -> Guest:
         """Make a keeper: a guest of the daemon."""
         if self._store is None:
-            raise ConfigError([_NO_FOLDER])
+            raise ConfigError([NO_KEEP_FOLDER])
         self._on_death = on_death
         self._keeper = Keeper(
             store=self._store,
