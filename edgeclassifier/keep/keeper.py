@@ -116,6 +116,8 @@ class Keeper:
         best = result.predictions[0] if result.predictions else None
         name = changed.name if kind == "changed" and changed else best.name if best else "unknown"
         score = changed.score if kind == "changed" and changed else best.score if best else 0.0
+        prediction = self._describe(result)
+        synchronized = prediction.get("clock_synchronized", self._clock_synchronized())
         picture = KeptPicture(
             id="0",
             kind=kind,
@@ -123,10 +125,10 @@ class Keeper:
             name=name,
             score=round(score, 5),
             timestamp=timestamp(result.frame.utc),
-            clock_synchronized=self._clock_synchronized(),
+            clock_synchronized=bool(synchronized),
             bytes=0,
             sha256="",
-            prediction=self._describe(result),
+            prediction=prediction,
             kernel_boot=self._boot,
             monotonic_s=round(result.frame.monotonic_s, 3),
         )

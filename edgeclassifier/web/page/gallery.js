@@ -88,7 +88,8 @@ class Card {
     const { id, name, kind, view, score } = picture;
     const image = element("img", { src: at(`kept/${id}.jpg`).href, alt: `Picture ${id}: ${name}`, loading: "lazy" });
     image.width = image.height = 260;
-    const when = picture.clock_synchronized ? new Date(picture.timestamp).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "clock not set";
+    const shown = new Date(picture.timestamp).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+    const when = picture.clock_synchronized ? shown : `${shown} (clock not set)`;
     this.#choices.append(this.#right, this.#other, this.#bin);
     this.#message.setAttribute("role", "alert");
     for (const [button, what] of [[this.#right, "Right"], [this.#other, "It is something else"], [this.#bin, "Throw away"]]) {
