@@ -52,7 +52,7 @@ attack: .venv-dev/ready mosquitto ## hostile clients, brokers, cameras, visitors
 .PHONY: browser-test
 browser-test: .venv-dev/ready mosquitto ## the page in a real Chromium (apt: chromium chromium-driver)
 	@deploy/need.sh chromium chromedriver:chromium-driver
-	@$(DEV_BIN)/python -m pytest tests/browser/page.py tests/browser/views.py $(ARGS)
+	@$(DEV_BIN)/python -m pytest tests/browser/page.py tests/browser/views.py tests/browser/gallery.py $(ARGS)
 
 .PHONY: idle-test
 idle-test: .venv-dev/ready mosquitto ## still scenes, long: what is noticed, and what is saved

@@ -11,7 +11,7 @@ from typing import Any
 
 from edgeclassifier.config.changes import PLACES
 from edgeclassifier.config.options import START
-from edgeclassifier.contract.commands import COMMANDS
+from edgeclassifier.contract.commands import BY_DEFAULT, COMMANDS
 from edgeclassifier.contract.messages import SCHEMA_FILE
 from edgeclassifier.doctor.examination import problems
 from edgeclassifier.doctor.findings import Level, Problem
@@ -20,8 +20,8 @@ from edgeclassifier.mqtt.codes import CODES
 PAGES = Path(__file__).parent
 CONFIG = PAGES.parent / "config.toml"
 SECTIONS = (
-    *("head", "found", "prediction", "state", "event", "health", "info"),
-    *("response", "classification", "snapshot"),
+    *("head", "found", "prediction", "state", "seen", "event", "health", "info"),
+    *("response", "classification", "snapshot", "kept", "kept_picture"),
 )
 """Definitions of the contract in the order of the page; those of requests follow."""
 
@@ -96,8 +96,8 @@ def keys_of_the_next_start() -> str:
 
 
 def with_commands(config: str) -> str:
-    """Return the content of config.toml with all commands as the default of commands.allow."""
-    names = ", ".join(f'"{name}"' for name in COMMANDS)
+    """Return the content of config.toml with the right default of commands.allow."""
+    names = ", ".join(f'"{name}"' for name in BY_DEFAULT)
     return re.sub(r"^allow = \[.*\]$", f"allow = [{names}]", config, flags=re.MULTILINE)
 
 

@@ -25,6 +25,7 @@ _COMMANDS = (
     "config",
     "demo",
     "discovery",
+    "kept",
 )
 _INTERRUPTED = 130
 _WRONG_CHOICE = re.compile(r"argument (.+): invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)

@@ -78,5 +78,9 @@ class RequestError(EdgeclassifierError):
     """A request asks for something that is not there, or not allowed."""
 
 
+class KeepError(EdgeclassifierError):
+    """Kept pictures cannot be read or written: the disk is full, read-only or damaged."""
+
+
 class ThreadDiedError(EdgeclassifierError):
     """A thread of the daemon ended because of a fault in this program; starting again may help."""

@@ -13,11 +13,12 @@ from edgeclassifier.compose.clients import told_where
 from edgeclassifier.compose.engine import around_interpreter_nice
 from edgeclassifier.compose.guests import Host, build_guests
 from edgeclassifier.compose.identity import topics_of
+from edgeclassifier.compose.keep import Keeping
 from edgeclassifier.compose.model import configured_model_name, model_names
 from edgeclassifier.compose.packages import require_packages
 from edgeclassifier.compose.publisher import retained_topics
 from edgeclassifier.compose.start import choose, load
-from edgeclassifier.compose.views import ViewChanges, build_view
+from edgeclassifier.compose.views import Outlet, ViewChanges, build_view
 from edgeclassifier.config import Config
 from edgeclassifier.config.overrides import Overrides
 from edgeclassifier.config.views import views_of
@@ -31,12 +32,14 @@ from edgeclassifier.daemon.loop import Daemon, Observer
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.reporter import Reporter
 from edgeclassifier.daemon.requests import RequestHandler
+from edgeclassifier.daemon.sightings import Sightings
 from edgeclassifier.daemon.views import Views
 from edgeclassifier.daemon.watchdog import Watchdog
 from edgeclassifier.host.lifecycle import Running
 from edgeclassifier.host.signals import StopSignal
 from edgeclassifier.host.system import System
 from edgeclassifier.host.systemd import Notifier
+from edgeclassifier.host.zones import zone
 from edgeclassifier.metrics.tally import Tally
 from edgeclassifier.pipeline.modelslot import ModelSlot
 from edgeclassifier.pipeline.pipeline import Pipeline
@@ -87,15 +90,20 @@ def run_daemon(
     announced = Announced(state_directory, publish=session.publish)
     session.on_cleared(announced.note_cleared)
     announced.remember(retained_topics(config))
-    named = {topics_of(config, view).view_name() for view in views_of(config)}
-    views_before = _views_of_topics(announced.topics, topics.base) - named
+    views_before = _views_before(announced.topics, topics.base, config)
     nice = around_interpreter_nice(config.model)
     payloads = Payloads(camera=config.camera.id)
+    sightings = Sightings(state_directory, zone=zone(config.device.time_zone))
+    outlet = Outlet(publish=session.publish, payloads=payloads, sightings=sightings)
     views = Views(
-        {
-            view: build_view(config, view, ModelSlot(), publish=session.publish, payloads=payloads)
-            for view in views_of(config)
-        }
+        {view: build_view(config, view, ModelSlot(), outlet) for view in views_of(config)}
+    )
+    keeping = Keeping(
+        config.keep,
+        state_directory,
+        describe=lambda result: views.newest_prediction(result) or payloads.classification(result),
+        clock_synchronized=system.clock_synchronized,
+        nice=nice,
     )
     pipeline = Pipeline(
         camera=camera_settings(config.camera),
@@ -119,9 +127,7 @@ def run_daemon(
         config = load(views, chosen, overrides, last_crash=last_crash, stop=stop)
         if stop.wanted:
             return
-        view_changes = ViewChanges(
-            views=views, pipeline=pipeline, publish=session.publish, payloads=payloads
-        )
+        view_changes = ViewChanges(views=views, pipeline=pipeline, outlet=outlet)
         view_changes.follow_models(config)
 
         tally = Tally(started_s=started_s)
@@ -140,6 +146,8 @@ def run_daemon(
             overrides=overrides,
             watchdog=watchdog,
             guests=lambda: guests.status,
+            keep=lambda: keeping.status,
+            sightings=sightings,
             models=lambda used: model_names(used.model),
         )
         reporter = Reporter(
@@ -172,6 +180,7 @@ def run_daemon(
             changed=reporter.changed,
             health=description.health,
             restart=stop.restart,
+            shelf=keeping.shelf,
         )
         observers: list[Observer] = [tally.count]
         guests = build_guests(
@@ -188,6 +197,8 @@ def run_daemon(
                 observers=observers,
                 on_new_session=on_new_session,
                 views_before=views_before,
+                keeping=keeping,
+                sightings=sightings,
             ),
         )
         daemon = Daemon(
@@ -222,10 +233,11 @@ def run_daemon(
         daemon.run()
 
 
-def _views_of_topics(retained: Collection[str], base: str) -> set[str]:
-    """Return the names of the views whose state is on record."""
+def _views_before(retained: Collection[str], base: str, config: Config) -> set[str]:
+    """Return the names of the views whose state is on record, and which are there no more."""
     states = (topic.removeprefix(f"{base}/").split("/") for topic in retained)
-    return {levels[0] for levels in states if levels[1:] == ["state"]}
+    recorded = {levels[0] for levels in states if levels[1:] == ["state"]}
+    return recorded - {topics_of(config, view).view_name() for view in views_of(config)}
 
 
 def _call(each: list[Callable[[], None]]) -> None:

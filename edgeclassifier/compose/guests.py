@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgeclassifier import __version__
+from edgeclassifier.compose.keep import Keeping
 from edgeclassifier.compose.publisher import discovery
 from edgeclassifier.config import Config
 from edgeclassifier.config.views import views_of
@@ -18,6 +19,7 @@ from edgeclassifier.daemon.guests import Guest, Guests, MakeGuest
 from edgeclassifier.daemon.loop import Observer
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.reporter import Reporter
+from edgeclassifier.daemon.sightings import Sightings, SightingsWriter
 from edgeclassifier.daemon.views import Views
 from edgeclassifier.errors import EdgeclassifierError
 from edgeclassifier.host.threads import OnDeath
@@ -49,6 +51,8 @@ class Host(Plain):
     views_before: Collection[str]
     """The views of earlier runs of which something is retained."""
     """Are called if what was retained has to be published again elsewhere."""
+    keeping: Keeping
+    sightings: Sightings
 
 
 def build_guests(config: Config, host: Host) -> Guests:
@@ -56,7 +60,12 @@ def build_guests(config: Config, host: Host) -> Guests:
 
     Their packages are there: require_packages() has seen to it.
     """
-    factories: dict[str, MakeGuest] = {}
+    factories: dict[str, MakeGuest] = {
+        "seen": lambda on_death: SightingsWriter(host.sightings, on_death=on_death)
+    }
+    if config.keep.kinds:
+        factories["keep"] = host.keeping.build
+        host.observers.append(host.keeping.handle)
     if config.homeassistant.enabled:
         factories["homeassistant"] = _HomeAssistant(config, host).build
     if config.web.enabled or config.metrics.textfile:
@@ -200,6 +209,12 @@ class _Shown:
             return {"status": "ok", "data": self._host.actions.run(command, data)}
         except EdgeclassifierError as error:
             return {"status": "error", "data": {}, "error": str(error)}
+
+    def kept_picture(self, number: str) -> bytes:
+        return self._host.keeping.shelf.jpeg(number)
+
+    def throw_away(self, number: str) -> None:
+        self._host.keeping.shelf.throw_away(number)
 
     def take(self, view: str) -> "Result":
         return self._host.actions.take(view or None)

@@ -13,6 +13,10 @@ NO_FOLDER = (
     'buffer.storage is "disk", but there is no folder for it: set buffer.path or '
     "device.state_directory"
 )
+NO_KEEP_FOLDER = (
+    "keep.kinds asks for pictures to be kept, but there is no folder for them: set keep.path or "
+    "device.state_directory"
+)
 
 _PORTS, _WEBSOCKET_PORTS = (1883, 8883), (80, 443)
 """The usual ones, without TLS and with it."""

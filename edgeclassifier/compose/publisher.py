@@ -32,6 +32,7 @@ def publisher_settings(config: Config, view: str | None = None) -> PublisherSett
         image_on=image.on,
         prediction_expiry_s=config.mqtt.expiry_s.predictions,
         event_expiry_s=config.mqtt.expiry_s.event,
+        cool_down_s=own.state.cool_down_s,
     )
 
 

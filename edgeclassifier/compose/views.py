@@ -19,6 +19,7 @@ from edgeclassifier.config.views import views_of
 from edgeclassifier.contract.messages import Message, Payloads
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.daemon.publisher import Publisher
+from edgeclassifier.daemon.sightings import Sightings
 from edgeclassifier.daemon.stable_label import StableLabel
 from edgeclassifier.daemon.views import View, Views
 from edgeclassifier.engine.names import Names
@@ -83,14 +84,16 @@ def names_of(models: ModelSlot) -> Names:
     return Names(()) if models.empty else models.current.classifier.names
 
 
-def build_view(
-    config: Config,
-    view: str,
-    models: ModelSlot,
-    *,
-    publish: Callable[[Message], bool],
-    payloads: Payloads,
-) -> View:
+@plain_data
+class Outlet(Plain):
+    """What all views publish with."""
+
+    publish: Callable[[Message], bool]
+    payloads: Payloads
+    sightings: Sightings
+
+
+def build_view(config: Config, view: str, models: ModelSlot, outlet: Outlet) -> View:
     """Build a view with what publishes its results."""
     own = views_of(config)[view]
     rules = state_rules(own.state, names_of(models))
@@ -103,10 +106,11 @@ def build_view(
             max_rate_hz=_rate_hz(config, view),
         ),
         publisher=Publisher(
-            publish=publish,
-            payloads=payloads,
+            publish=outlet.publish,
+            payloads=outlet.payloads,
             label=StableLabel(rules),
             settings=publisher_settings(config, view),
+            sightings=outlet.sightings,
         ),
     )
 
@@ -122,8 +126,7 @@ class ViewChanges(Plain):
 
     views: Views
     pipeline: Pipeline
-    publish: Callable[[Message], bool]
-    payloads: Payloads
+    outlet: Outlet
 
     def steps(self, new: Config) -> list[Step]:
         """Load and try the models that are new, and return the steps to the views of `new`.
@@ -213,9 +216,7 @@ class ViewChanges(Plain):
             slot = places[view]
             known = running.get(view)
             if known is None:
-                following[view] = build_view(
-                    config, view, slot, publish=self.publish, payloads=self.payloads
-                )
+                following[view] = build_view(config, view, slot, self.outlet)
                 continue
             lane = known.lane
             # Frames that are under way still get answers of the model before.

@@ -1,9 +1,11 @@
 """What no single key shows: values that do not go together."""
 
+import operator
 from collections.abc import Iterator
 
 from edgeclassifier.config.broker import MqttConfig
-from edgeclassifier.config.schema import CameraConfig, Config, WebConfig
+from edgeclassifier.config.guests import WebConfig
+from edgeclassifier.config.schema import CameraConfig, Config
 from edgeclassifier.config.views import view_problems
 from edgeclassifier.host.addresses import page_host_problem
 
@@ -11,13 +13,13 @@ _ORDERED = (
     ("accelerator.retry_min_s", "accelerator.retry_max_s"),
     ("mqtt.reconnect_min_s", "mqtt.reconnect_max_s"),
     ("state.leave_threshold", "state.threshold"),
+    ("keep.uncertain.lowest", "keep.uncertain.highest"),
 )
 
 
 def _value(config: Config, key: str) -> float:
-    table, _, name = key.partition(".")
-    value: float = getattr(getattr(config, table), name)
-    return value
+    found: float = operator.attrgetter(key)(config)
+    return found
 
 
 def contradictions(config: Config) -> list[str]:

@@ -171,6 +171,15 @@ def each(check: Check) -> Check:
     return check_all
 
 
+def time_zone(value: str) -> str | None:
+    """Accept nothing, or the name of a time zone that this machine knows."""
+    if not value:
+        return None
+    from edgeclassifier.host.zones import zone, zone_problem
+
+    return None if zone(value) is not None else zone_problem(value)
+
+
 def region(value: tuple[float, ...]) -> str | None:
     """Accept nothing, or [x, y, width, height] as fractions of the frame that lie inside it."""
     if not value:

@@ -3,6 +3,12 @@
 from dataclasses import field
 
 from edgeclassifier.config.broker import BufferConfig, MqttConfig
+from edgeclassifier.config.guests import (
+    HomeAssistantConfig,
+    KeepConfig,
+    MetricsConfig,
+    WebConfig,
+)
 from edgeclassifier.config.options import (
     CAMERA,
     IDLE,
@@ -20,7 +26,6 @@ from edgeclassifier.config.options import (
     control_table,
     each,
     focus,
-    frame_ancestor,
     local_file,
     matching,
     model_file,
@@ -32,13 +37,13 @@ from edgeclassifier.config.options import (
     region,
     string_table,
     tables,
+    time_zone,
     topic_filter,
     topic_id,
-    topic_root,
     words_of,
 )
 from edgeclassifier.config.views import ViewConfig
-from edgeclassifier.contract.commands import COMMANDS
+from edgeclassifier.contract.commands import BY_DEFAULT, COMMANDS
 from edgeclassifier.contract.orientation import FLIPS, ROTATIONS
 from edgeclassifier.contract.plain import Plain, plain_data
 
@@ -49,6 +54,7 @@ class DeviceConfig(Plain):
 
     id: str = option("", lambda value: topic_id(value) if value else None, applies=SESSION)
     state_directory: str = option("", path=True, applies=START)
+    time_zone: str = option("", time_zone, applies=START)
 
 
 @plain_data
@@ -168,6 +174,7 @@ class StateConfig(Plain):
     window_s: float = option(1.0, between(0, 3600), applies=PUBLISHING)
     hold_s: float = option(2.0, at_least(0), applies=PUBLISHING)
     heartbeat_s: float = option(60.0, above(0), applies=PUBLISHING)
+    cool_down_s: float = option(0.0, at_least(0), applies=PUBLISHING)
     exclude: tuple[str, ...] = option((), applies=PUBLISHING)
     thresholds: dict[str, float] = number_table(between(0, 1), applies=PUBLISHING)
 
@@ -187,38 +194,9 @@ class ImageConfig(Plain):
 class CommandsConfig(Plain):
     """What may be asked of the device over MQTT."""
 
-    allow: tuple[str, ...] = option(tuple(COMMANDS), words_of(*COMMANDS), applies=START)
+    allow: tuple[str, ...] = option(BY_DEFAULT, words_of(*COMMANDS), applies=START)
     max_rate_hz: float = option(2.0, above(0), applies=START)
     reply_topics: tuple[str, ...] = option((), each(topic_filter), applies=START)
-
-
-@plain_data
-class HomeAssistantConfig(Plain):
-    """The device in Home Assistant, by MQTT discovery."""
-
-    enabled: bool = option(False, applies=START)
-    prefix: str = option("homeassistant", topic_root, applies=START)
-
-
-@plain_data
-class WebConfig(Plain):
-    """The page to aim the camera by."""
-
-    enabled: bool = option(False, applies=START)
-    host: str = option(
-        "127.0.0.1", matching(r"[^\s/:@]+|[0-9a-fA-F:]+", "a host name or address"), applies=START
-    )
-    port: int = option(8080, between(0, 65535), applies=START)
-    password_file: str = option("", path=True, applies=START)
-    frame_ancestors: tuple[str, ...] = option((), each(frame_ancestor), applies=START)
-
-
-@plain_data
-class MetricsConfig(Plain):
-    """Numbers for Prometheus, besides those of the page."""
-
-    textfile: str = option("", path=True, applies=START)
-    interval_s: float = option(15.0, at_least(1), applies=START)
 
 
 @plain_data
@@ -242,6 +220,7 @@ class Config(Plain):
     image: ImageConfig = field(default_factory=ImageConfig)
     mqtt: MqttConfig = field(default_factory=MqttConfig)
     buffer: BufferConfig = field(default_factory=BufferConfig)
+    keep: KeepConfig = field(default_factory=KeepConfig)
     commands: CommandsConfig = field(default_factory=CommandsConfig)
     homeassistant: HomeAssistantConfig = field(default_factory=HomeAssistantConfig)
     web: WebConfig = field(default_factory=WebConfig)

@@ -3,8 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from edgeclassifier.contract.kept import KINDS, LONGEST_LABEL, is_id, is_label
 from edgeclassifier.contract.plain import Plain, plain_data
 
+MOST_ROWS = 100
+"""Of kept pictures in one answer."""
 _LONGEST_NAME = 100
 _LEAST_SIDE = 0.01
 """Of a region, of the frame's side."""
@@ -34,6 +37,8 @@ class Command(Plain):
     arguments: tuple[Argument, ...] = ()
     example: str = ""
     """What a request with arguments looks like."""
+    by_default: bool = True
+    """Whether it may be asked for unless the configuration says otherwise."""
     within_s: float = 0.0
     """The longest that it waits for a frame, or for a change; 0: not at all."""
 
@@ -82,6 +87,12 @@ def _is_region(value: Any) -> bool:
 
 
 _VIEW = Argument(name="view", accepts=_is_view, expected="the name of a view", optional=True)
+
+
+def _is_limit(value: Any) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and 1 <= value <= MOST_ROWS
+
 
 _ROWS = (
     Command(
@@ -163,8 +174,69 @@ _ROWS = (
         does="reads the configuration again, and answers what changed, or why nothing did",
         within_s=_CHANGE_S,
     ),
+    Command(
+        name="kept",
+        does="lists the [kept pictures](kept.md), the newest first; `before` continues a list",
+        arguments=(
+            Argument(
+                name="view",
+                accepts=lambda value: isinstance(value, str),
+                expected="the id of a view",
+                optional=True,
+            ),
+            Argument(
+                name="kind",
+                accepts=lambda value: isinstance(value, str) and value in KINDS,
+                expected=f"one of {', '.join(KINDS)}",
+                optional=True,
+            ),
+            Argument(
+                name="label",
+                accepts=is_label,
+                expected="what a person said or, if no person has, what it was taken for",
+                optional=True,
+            ),
+            Argument(
+                name="labelled",
+                accepts=lambda value: isinstance(value, bool),
+                expected="true or false: whether a person has said what it shows",
+                optional=True,
+            ),
+            Argument(
+                name="limit",
+                accepts=_is_limit,
+                expected=f"a whole number from 1 to {MOST_ROWS}",
+                optional=True,
+            ),
+            Argument(
+                name="before",
+                accepts=is_id,
+                expected="the field `before` of an earlier answer",
+                optional=True,
+            ),
+        ),
+        example='{"kind": "uncertain", "limit": 20}',
+    ),
+    Command(
+        name="label",
+        does="notes what a kept picture really shows; `null` takes that back. Only if "
+        "`commands.allow` names it",
+        arguments=(
+            Argument(name="id", accepts=is_id, expected='the id of a kept picture, such as "1204"'),
+            Argument(
+                name="label",
+                accepts=lambda value: value is None or is_label(value),
+                expected=f"a text of 1 to {LONGEST_LABEL} characters, or null to take it back",
+            ),
+        ),
+        example='{"id": "1204", "label": "house finch"}',
+        # It writes to the disk, and what a device is taught with should not come from everybody.
+        by_default=False,
+    ),
     Command(name="restart", does="ends the daemon, and systemd starts it again"),
     Command(name="health", does="answers with the health message"),
 )
 COMMANDS: Mapping[str, Command] = {row.name: row for row in _ROWS}
 """By name, in the order in which they are listed for people."""
+BY_DEFAULT: tuple[str, ...] = tuple(row.name for row in _ROWS if row.by_default)
+"""What may be asked for unless the configuration says otherwise."""

@@ -39,6 +39,8 @@ def health_payload(status: Status, *, boot_id: str) -> dict[str, Any]:
         },
         "mqtt": mqtt,
         "guests": [asdict(guest) for guest in status.guests],
+        "keep": _optional(status.keep),
+        "counts": _optional(status.counts),
         "reload": _optional(status.reload),
         "last_crash": _optional(status.last_crash),
     }

@@ -170,21 +170,36 @@ class Payloads:
             **_found(result),
         }
 
-    def state(self, state: State, newest: Result, *, clock_synchronized: bool) -> dict[str, Any]:
-        """Describe the label that holds."""
+    def state(
+        self,
+        state: State,
+        newest: Result,
+        *,
+        clock_synchronized: bool,
+        seen: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Describe the label that holds, and when it was seen before."""
         return {
             **self._head(newest, clock_synchronized=clock_synchronized),
             "name": state.name,
             "label": state.label,
             "class_id": state.class_id,
             "score": round(state.score, 5),
+            "seen": None if seen is None else dict(seen),
             "predictions": _predictions(newest),
         }
 
-    def event(self, state: State, newest: Result, *, clock_synchronized: bool) -> dict[str, Any]:
+    def event(
+        self,
+        state: State,
+        newest: Result,
+        *,
+        clock_synchronized: bool,
+        seen: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
         """Describe a change of state."""
         return {
-            **self.state(state, newest, clock_synchronized=clock_synchronized),
+            **self.state(state, newest, clock_synchronized=clock_synchronized, seen=seen),
             "event_type": "label_changed",
             "previous_name": state.previous_name,
             "previous_label": state.previous_label,

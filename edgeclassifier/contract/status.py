@@ -73,6 +73,32 @@ class BufferStatus(Plain):
 
 
 @plain_data
+class KeepStatus(Plain):
+    """How the keeping of pictures is."""
+
+    pictures: int
+    """How many there are."""
+    bytes: int
+    """On the disk, as counted against keep.max_mib."""
+    kept: int
+    """Written since the start."""
+    dropped: int
+    """Left out since the start, because the disk was too slow or failed."""
+    problem: str | None = None
+    """Why none are written although they should be: one line."""
+
+
+@plain_data
+class CountsStatus(Plain):
+    """How the counting of what was seen is."""
+
+    labels: int
+    """How many labels are known."""
+    problem: str | None = None
+    """Why counts do not outlive a restart: one line."""
+
+
+@plain_data
 class ReloadStatus(Plain):
     """What became of the newest request to read the configuration again."""
 
@@ -234,6 +260,9 @@ class Status(Plain):
     mqtt: MqttStatus
     buffer: BufferStatus
     guests: tuple[GuestStatus, ...]
+    keep: KeepStatus | None = None
+    """None if no pictures are kept."""
+    counts: CountsStatus | None = None
     reload: ReloadStatus | None
     """None before the first request."""
     last_crash: Crash | None

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from edgeclassifier.config.changeable import override_key
 from edgeclassifier.config.views import views_of
 from edgeclassifier.contract.commands import COMMANDS
+from edgeclassifier.contract.kept import Wanted
 from edgeclassifier.contract.messages import Payloads
 from edgeclassifier.contract.results import Result
 from edgeclassifier.contract.status import ReloadStatus
 from edgeclassifier.daemon.reload import Reload
 from edgeclassifier.daemon.requests import check_arguments
+from edgeclassifier.daemon.shelf import Shelf
 from edgeclassifier.daemon.views import View, Views
 from edgeclassifier.errors import RequestError
 from edgeclassifier.pipeline.pipeline import Pipeline
@@ -44,6 +46,7 @@ class Actions:
         changed: Callable[[], None],
         health: Callable[[], Answer],
         restart: Callable[[], None],
+        shelf: Shelf,
     ) -> None:
         """Take `configured`, which reads the files, without what was changed on request.
 
@@ -61,6 +64,7 @@ class Actions:
         self._changed = changed
         self._health = health
         self._restart = restart
+        self._shelf = shelf
         self._changing = threading.Lock()
         self._by_name: Mapping[str, Callable[..., Answer]] = {
             name: getattr(self, name) for name in COMMANDS
@@ -159,6 +163,22 @@ class Actions:
     def reload(self) -> Answer:
         """Read the configuration again."""
         return asdict(self._reread())
+
+    def kept(
+        self,
+        view: str | None = None,
+        kind: str | None = None,
+        label: str | None = None,
+        labelled: bool | None = None,
+        **more: Any,
+    ) -> Answer:
+        """List kept pictures: `more` may have `limit` and `before`."""
+        wanted = Wanted(view=view, kind=kind, label=label, labelled=labelled)
+        return self._shelf.rows(wanted=wanted, **more)
+
+    def label(self, id: str, label: str | None) -> Answer:  # noqa: A002 - as the request has it
+        """Note what a kept picture shows."""
+        return self._shelf.label(id, label)
 
     def restart(self) -> Answer:
         """End, so that the service manager starts the daemon again."""

@@ -18,8 +18,9 @@ from edgeclassifier.contract.messages import (
     timestamp,
 )
 from edgeclassifier.contract.plain import Plain, plain_data
-from edgeclassifier.contract.status import Crash, GuestStatus, Status, ViewStatus
+from edgeclassifier.contract.status import Crash, GuestStatus, KeepStatus, Status, ViewStatus
 from edgeclassifier.daemon.reload import Reload
+from edgeclassifier.daemon.sightings import Sightings
 from edgeclassifier.daemon.views import Views
 from edgeclassifier.daemon.watchdog import Watchdog
 from edgeclassifier.host.system import System
@@ -45,6 +46,8 @@ class Description(Plain):
     overrides: Overrides
     watchdog: Watchdog
     guests: Callable[[], tuple[GuestStatus, ...]]
+    keep: Callable[[], KeepStatus | None]
+    sightings: Sightings
     models: Callable[[Config], Sequence[str]]
     """Names the models that a configuration can choose from."""
 
@@ -109,6 +112,8 @@ class Description(Plain):
             mqtt=self.session.status,
             buffer=self.session.buffer,
             guests=self.guests(),
+            keep=self.keep(),
+            counts=self.sightings.status,
             reload=self.reload.status,
             last_crash=self.last_crash,
             views=self._view_status(now_s),

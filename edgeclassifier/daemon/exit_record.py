@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgeclassifier.contract.status import Crash
+from edgeclassifier.host.boot import kernel_boot
 from edgeclassifier.host.durable import read_json, reason, write_text
 from edgeclassifier.host.files import create, open_regular
 
 RECORD = "last-exit.json"
 """What the file is called."""
 _FAULT = "fault.txt"
-_KERNEL_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _LONGEST = 500
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class ExitRecord:
                 self._directory = None
                 return
             faulthandler.enable(self._fault_file, all_threads=False)
-            self._write({"state": "running", "kernel_boot": _kernel_boot()})
+            self._write({"state": "running", "kernel_boot": kernel_boot()})
 
     def end(self, why: str, *, code: int) -> None:
         """Note how this run ended; code 0 is an end in order."""
@@ -88,7 +88,7 @@ def _crash(record: Mapping[str, Any], fault: str) -> Crash | None:
             why = "aborted: by the watchdog because nothing moved, or by a native library"
         elif fault:
             why = f"crashed: {fault}"
-        elif record.get("kernel_boot") != _kernel_boot():
+        elif record.get("kernel_boot") != kernel_boot():
             why = "the device was switched off or restarted while the daemon ran"
         else:
             why = "killed: for lack of memory, or by a person or another program"
@@ -107,12 +107,5 @@ def _first_line(path: Path) -> str:
     try:
         with open_regular(path) as file:
             return file.readline(_LONGEST).decode(errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def _kernel_boot() -> str:
-    try:
-        return _KERNEL_BOOT.read_text(encoding="ascii").strip()
     except OSError:
         return ""

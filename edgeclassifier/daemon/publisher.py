@@ -11,6 +11,7 @@ from edgeclassifier.contract.messages import JSON, Message, Payloads, Topics, en
 from edgeclassifier.contract.pictures import JPEG
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.results import Result, State
+from edgeclassifier.daemon.sightings import Sightings
 from edgeclassifier.daemon.stable_label import StableLabel, StateRules
 
 _CLOCK_WAS_SET_S = 1.0
@@ -34,6 +35,8 @@ class PublisherSettings(Plain):
     prediction_expiry_s: int = 0
     event_expiry_s: int = 0
     """The broker drops what it could not deliver within this; 0: never."""
+    cool_down_s: float = 0.0
+    """From one event of a label to the next of the same label, at least."""
 
 
 def clock_lead_s() -> float:
@@ -71,10 +74,16 @@ class Publisher:
         payloads: Payloads,
         label: StableLabel,
         settings: PublisherSettings,
+        sightings: Sightings | None = None,
         clock_lead_s: Callable[[], float] = clock_lead_s,
     ) -> None:
-        """Use `publish` for all messages."""
+        """Use `publish` for all messages. Without `sightings`, nothing is counted."""
         self.publish = publish
+        self._sightings = sightings
+        self._event_s: dict[str, float] = {}
+        """When each label had its last event, on the monotonic clock."""
+        self.newest_prediction: Mapping[str, Any] | None = None
+        """The payload of the newest result; None if that was not published."""
         self._payloads = payloads
         self._label = label
         self.clock_synchronized = False
@@ -122,8 +131,10 @@ class Publisher:
         """Publish what is due. Returns the state if it has changed."""
         synchronized = self._dated_rightly(result.frame)
         now_s = result.frame.monotonic_s
+        self.newest_prediction = None
         if self._predictions.allows(now_s):
             payload = self._payloads.prediction(result, clock_synchronized=synchronized)
+            self.newest_prediction = payload
             pictured = self.settings.image_on == "prediction" and self._is_image_due(now_s)
             self._send(
                 self._topics.predictions,
@@ -155,10 +166,13 @@ class Publisher:
         if state is None or (changed is None and now_s < self._heartbeat_due_s):
             return
         self._heartbeat_due_s = now_s + self.settings.heartbeat_s
-        shown = self._payloads.state(state, result, clock_synchronized=synchronized)
+        seen = self._seen(result, changed, synchronized=synchronized)
+        shown = self._payloads.state(state, result, clock_synchronized=synchronized, seen=seen)
         self._send(self._topics.state, shown, retain=True)
-        if changed is not None:
-            event = self._payloads.event(changed, result, clock_synchronized=synchronized)
+        if changed is not None and self._is_event(changed, now_s):
+            event = self._payloads.event(
+                changed, result, clock_synchronized=synchronized, seen=seen
+            )
             pictured = self._images is not None and self.settings.image_on == "event"
             self._send(
                 self._topics.event,
@@ -166,6 +180,27 @@ class Publisher:
                 picture_of=result if pictured else None,
                 expiry_s=self.settings.event_expiry_s,
             )
+
+    def _seen(
+        self, result: Result, changed: State | None, *, synchronized: bool
+    ) -> Mapping[str, Any] | None:
+        """Count a change, and tell when the label that holds was seen before."""
+        if self._sightings is None:
+            return None
+        view, now, now_s = self._topics.view_name(), result.frame.utc, result.frame.monotonic_s
+        if changed is not None:
+            self._sightings.note(view, changed, now=now, now_s=now_s, right=synchronized)
+        return self._sightings.seen(view, now=now, now_s=now_s, right=synchronized)
+
+    def _is_event(self, changed: State, now_s: float) -> bool:
+        """Tell whether a change is told as an event: not if its label had one just now."""
+        cool_down_s = self.settings.cool_down_s
+        if not cool_down_s:
+            return True
+        recent = {name: at_s for name, at_s in self._event_s.items() if now_s < at_s + cool_down_s}
+        told = changed.name in recent
+        self._event_s = recent if told else {**recent, changed.name: now_s}
+        return not told
 
     def _send(
         self,

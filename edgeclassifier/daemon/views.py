@@ -1,8 +1,10 @@
 """The views of the camera: where the frames of each go, and what publishes its results."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from edgeclassifier.contract.plain import Plain, plain_data
+from edgeclassifier.contract.results import Result
 from edgeclassifier.contract.status import ViewProgress, ViewStatus
 from edgeclassifier.daemon.publisher import Publisher
 from edgeclassifier.errors import RequestError
@@ -69,6 +71,11 @@ class Views:
         raise RequestError(
             f"there is no view {name!r}: there are {', '.join(names[:_MOST_NAMED])}{more}"
         )
+
+    def newest_prediction(self, result: Result) -> Mapping[str, Any] | None:
+        """Return the payload that the newest result of its view was published with, if it was."""
+        view = self.by_id.get(result.view)
+        return None if view is None else view.publisher.newest_prediction
 
     def models(self) -> dict[ModelSlot, list[str]]:
         """Return the models in use, each with the ids of the views that share it."""

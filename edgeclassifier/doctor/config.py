@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeclassifier.compose.identity import NO_FOLDER
+from edgeclassifier.compose.identity import NO_FOLDER, NO_KEEP_FOLDER
 from edgeclassifier.config import Config, load_config, to_toml
 from edgeclassifier.config.loader import config_files
 from edgeclassifier.config.options import is_path
@@ -108,6 +108,8 @@ def _of_the_place(config: Config, subject: Subject) -> Iterator[str]:
     """Name what is wrong with it at this place alone."""
     if config.buffer.storage == "disk" and not config.buffer.path and not subject.state_directory:
         yield NO_FOLDER
+    if config.keep.kinds and not config.keep.path and not subject.state_directory:
+        yield NO_KEEP_FOLDER
 
 
 def _changed_on_request(config: Config, subject: Subject) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from edgeclassifier.contract.messages import Topics
+from edgeclassifier.homeassistant import templates
 
 Entity = dict[str, Any]
 """What Home Assistant calls a component: its platform and that platform's options."""
@@ -17,7 +18,7 @@ _LONGEST_STATE = 255
 
 
 def labels(topics: Topics, *, heartbeat_s: float, pictured: bool) -> dict[str, Entity]:
-    """Return the stable label, its score, and the event of its change, which may be `pictured`."""
+    """Return the stable label, its score, how often it was seen, and the event of its change."""
     state = {
         "platform": "sensor",
         "state_topic": topics.state,
@@ -30,7 +31,7 @@ def labels(topics: Topics, *, heartbeat_s: float, pictured: bool) -> dict[str, E
             "icon": "mdi:tag",
             "value_template": f"{{{{ value_json.name[:{_LONGEST_STATE}] }}}}",
             "json_attributes_topic": topics.state,
-            "json_attributes_template": _fields("label", "predictions"),
+            "json_attributes_template": templates.fields("label", "predictions"),
         },
         "score": {
             **state,
@@ -40,19 +41,47 @@ def labels(topics: Topics, *, heartbeat_s: float, pictured: bool) -> dict[str, E
             "state_class": "measurement",
             "suggested_display_precision": 2,
         },
+        "seen_today": {
+            **state,
+            "name": "Seen today",
+            "icon": "mdi:counter",
+            "value_template": templates.seen("today"),
+            "state_class": "measurement",
+        },
+        "last_seen": {
+            **state,
+            "name": "Seen before",
+            "device_class": "timestamp",
+            "value_template": templates.seen("last"),
+        },
+        "first_today": {
+            **state,
+            "platform": "binary_sensor",
+            "name": "First today",
+            "icon": "mdi:weather-sunset-up",
+            "value_template": templates.is_seen("first_today"),
+        },
+        "first_ever": {
+            **state,
+            "platform": "binary_sensor",
+            "name": "First ever",
+            "icon": "mdi:star",
+            "value_template": templates.is_seen("first_ever"),
+        },
         "label_changed": {
             "platform": "event",
             "name": "Label changed",
             "icon": "mdi:tag-multiple",
             "state_topic": topics.event,
             "event_types": ["label_changed"],
-            "value_template": _fields(
+            "value_template": templates.fields(
                 "event_type",
                 "name",
                 "previous_name",
                 "label",
                 "previous_label",
                 "score",
+                "seen",
                 "timestamp",
                 "clock_synchronized",
                 optional=("picture", "picture_missing", "boot_id", "seq") if pictured else (),
@@ -118,7 +147,7 @@ def diagnostics(topics: Topics, *, interval_s: float) -> dict[str, Entity]:
             "icon": "mdi:chip",
             "value_template": "{{ value_json.backend }}",
             "json_attributes_topic": topics.health,
-            "json_attributes_template": _fields("degraded", "degraded_reason"),
+            "json_attributes_template": templates.fields("degraded", "degraded_reason"),
         },
         "buffer": {
             **number,
@@ -131,7 +160,7 @@ def diagnostics(topics: Topics, *, interval_s: float) -> dict[str, Entity]:
             **problem,
             "name": "Camera",
             "value_template": "{{ 'ON' if value_json.camera.problem else 'OFF' }}",
-            "json_attributes_template": _part("camera", "problem", "recoveries"),
+            "json_attributes_template": templates.part("camera", "problem", "recoveries"),
         },
         "accelerator_problem": {
             **problem,
@@ -140,7 +169,9 @@ def diagnostics(topics: Topics, *, interval_s: float) -> dict[str, Entity]:
             "value_template": (
                 "{{ 'ON' if (value_json.accelerator or {}).get('fault') else 'OFF' }}"
             ),
-            "json_attributes_template": _part("accelerator", "reason", "failures", "returns"),
+            "json_attributes_template": templates.part(
+                "accelerator", "reason", "failures", "returns"
+            ),
         },
     }
 
@@ -251,22 +282,3 @@ def _command(topics: Topics, argument: str) -> str:
 def _expire_after(interval_s: float) -> int:
     """Return after how many whole seconds two messages must have been missed."""
     return math.ceil(2 * interval_s) + _GRACE_S
-
-
-def _fields(*names: str, optional: Sequence[str] = ()) -> str:
-    """Render an object with some fields of the payload; those that are `optional` may be null."""
-    fields = [f"'{name}': value_json.{name}" for name in names]
-    fields += [f"'{name}': value_json.{name} | default(none)" for name in optional]
-    return f"{{{{ {{{', '.join(fields)}}} | to_json }}}}"
-
-
-def _part(part: str, *names: str) -> str:
-    """Render an object with some fields of a part of the payload, an empty one if it is null.
-
-    Its field "state" is renamed to condition, because no attribute may be called "state".
-    """
-    fields = ", ".join(f"'{name}': part.{name}" for name in names)
-    return (
-        f"{{% set part = value_json.{part} %}}"
-        f"{{{{ ({{'condition': part.state, {fields}}} if part else {{}}) | to_json }}}}"
-    )

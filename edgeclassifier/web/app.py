@@ -18,6 +18,7 @@ from starlette.routing import Route
 from edgeclassifier.errors import EdgeclassifierError, PictureError, RequestError
 from edgeclassifier.web.access import Guard
 from edgeclassifier.web.device import Device, Workers
+from edgeclassifier.web.gallery import Gallery
 from edgeclassifier.web.live import Live, Pictures, Seen, encode
 from edgeclassifier.web.stream import Stream, fractions, shown_result
 
@@ -39,6 +40,9 @@ _FILES = {
     "/rectangle.js": ("rectangle.js", "text/javascript"),
     "/settings.js": ("settings.js", "text/javascript"),
     "/views.js": ("views.js", "text/javascript"),
+    "/gallery": ("gallery.html", "text/html"),
+    "/gallery.css": ("gallery.css", "text/css"),
+    "/gallery.js": ("gallery.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 
@@ -76,6 +80,7 @@ class Site:
             Route("/api/take", self._take, methods=["POST"]),
             Route("/api/classify", self._classify, methods=["POST"]),
             Route("/api/request/{command}", self._request, methods=["POST"]),
+            *Gallery(device=self._device, workers=self._workers).routes(),
         ]
         guard = Middleware(
             Guard, password=password, loopback=loopback, frame_ancestors=frame_ancestors

@@ -43,6 +43,12 @@ class Device(Protocol):
     def take(self, view: str) -> Result:
         """Classify the next frame in a view, also while paused. "" is the first view."""
 
+    def kept_picture(self, number: str) -> bytes:
+        """Return the JPEG of a kept picture."""
+
+    def throw_away(self, number: str) -> None:
+        """Remove a kept picture."""
+
     def classify(self, picture: BinaryIO, view: str) -> Mapping[str, Any]:
         """Classify the picture in a file of the system; return the fields of a prediction."""
 

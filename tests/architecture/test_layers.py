@@ -12,7 +12,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__init__", "errors", "contract"}),
     frozenset({"host"}),
     frozenset({"engine"}),
-    frozenset({"cameras", "models", "accelerator", "buffer", "config"}),
+    frozenset({"cameras", "models", "accelerator", "buffer", "keep", "config"}),
     frozenset({"mqtt", "pipeline"}),
     frozenset({"homeassistant", "metrics", "web"}),
     frozenset({"daemon"}),

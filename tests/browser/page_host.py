@@ -38,6 +38,8 @@ class Host:
     """Another port than the broker's, where none may be."""
     stream_url: str = ""
     """A network camera in place of the pictures."""
+    keeps: bool = False
+    """Keep the pictures of changes."""
     port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
@@ -120,6 +122,9 @@ class Host:
             "mqtt": {"host": "127.0.0.1", "port": self.broker_port or self.broker.port},
             "web": {"enabled": True, "port": self.port},
         }
+        if self.keeps:
+            settings["keep"] = {"kinds": ["changed"]}
+            settings["keep.changed"] = {"per_hour": 3600, "per_day": 86_400}
         if self.stream_url:
             settings["camera"]["source"] = "stream"
             settings["camera.stream"] = {"url": self.stream_url}

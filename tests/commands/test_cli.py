@@ -18,7 +18,7 @@ from edgeclassifier import __version__
 USAGE, CONFIG = 2, 78
 COMMANDS = (
     *("run", "classify", "evaluate", "check", "doctor"),
-    *("bench", "models", "config", "demo", "discovery"),
+    *("bench", "models", "config", "demo", "discovery", "kept"),
 )
 CHECKS = (
     *("config", "model", "labels", "camera"),

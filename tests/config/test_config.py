@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import errno
+import importlib.util
+import json
 import os
 import tomllib
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from typing import Any, NoReturn
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.daemon import isolated, run_cli
 
 from edgeclassifier.config import Config, load_config, masked, to_toml
 from edgeclassifier.doctor.config import read_config
@@ -298,3 +301,26 @@ def test_a_hostile_override_is_refused_in_one_line(override: str) -> None:
 def test_an_editor_may_begin_the_file_with_a_byte_order_mark(tmp_path: Path) -> None:
     text = "\ufeff[model]\r\nthreads = 2\r\n"
     assert load_config(write(tmp_path / "a.toml", text)).model.threads == 2
+
+
+@pytest.mark.parametrize("name", ["Europe/Zurich", "UTC", ""])
+def test_a_time_zone_is_taken_by_its_name(name: str) -> None:
+    assert load_config(None, overrides=[f"device.time_zone={name}"]).device.time_zone == name
+
+
+@pytest.mark.parametrize(
+    "name", ["Mars/Base", "Europe", "../../etc/passwd", "/etc/localtime", "\u0000", "x" * 300, "."]
+)
+def test_a_time_zone_that_does_not_exist_is_an_error(name: str) -> None:
+    with pytest.raises(ConfigError, match="time_zone"):
+        load_config(None, overrides=[f"device.time_zone={json.dumps(name)}"])
+
+
+def test_a_machine_without_time_zones_is_told_apart_from_a_wrong_name(tmp_path: Path) -> None:
+    env = isolated(tmp_path, PYTHONTZPATH="")
+    done = run_cli("config", "--set", "device.time_zone=Europe/Zurich", env=env)
+    if importlib.util.find_spec("tzdata"):
+        pytest.skip("this environment has the data of time zones as a package")
+    assert done.returncode == 78
+    assert "apt install tzdata" in done.stderr
+    assert run_cli("config", "--set", "device.time_zone=UTC", env=env).returncode == 0

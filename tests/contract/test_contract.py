@@ -52,8 +52,10 @@ from edgeclassifier.contract.status import (
     AcceleratorStatus,
     BufferStatus,
     CameraStatus,
+    CountsStatus,
     Crash,
     GuestStatus,
+    KeepStatus,
     MqttStatus,
     PipelineStatus,
     ReloadStatus,
@@ -179,12 +181,20 @@ def some_state(label: str = "cat", class_id: int | None = 3, previous: str | Non
     )
 
 
+SEEN = {
+    "last": "2026-01-02T03:04:05.678Z",
+    "today": 2,
+    "first_today": False,
+    "first_ever": False,
+}
+
+
 def state() -> Any:
-    return decoded(payloads().state(some_state(), found(), clock_synchronized=False))
+    return decoded(payloads().state(some_state(), found(), clock_synchronized=False, seen=SEEN))
 
 
 def event() -> Any:
-    payload = payloads().event(some_state(), found(), clock_synchronized=False)
+    payload = payloads().event(some_state(), found(), clock_synchronized=False, seen=SEEN)
     return decoded({**payload, "picture": PICTURE})
 
 
@@ -220,6 +230,10 @@ def some_status(root: Path, tally: Tally, *, quiet: bool = False) -> Status:
         guests=()
         if quiet
         else (GuestStatus(name="page", state="waiting", problem="KeyError: 1", restarts=1),),
+        keep=None
+        if quiet
+        else KeepStatus(pictures=7, bytes=9000, kept=2, dropped=1, problem="no space left"),
+        counts=CountsStatus(labels=3),
         reload=None
         if quiet
         else ReloadStatus(

@@ -22,6 +22,7 @@ from edgeclassifier.contract.messages import JSON, Message, Payloads, Topics
 from edgeclassifier.contract.pictures import JPEG
 from edgeclassifier.contract.results import CPU, UNKNOWN, Latency, ModelIdentity, Prediction, Result
 from edgeclassifier.daemon.publisher import Publisher, PublisherSettings, clock_lead_s
+from edgeclassifier.daemon.sightings import Sightings
 from edgeclassifier.daemon.stable_label import StableLabel, StateRules
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
@@ -79,6 +80,8 @@ def published(
     max_rate_hz: float = 0.0,
     heartbeat_s: float = 60.0,
     image_max_rate_hz: float | None = None,
+    cool_down_s: float = 0.0,
+    sightings: Sightings | None = None,
     clock_synchronized: Callable[[], bool] = lambda: True,
     clock_lead_s: Callable[[], float] = lambda: LEAD_S,
     **more: Any,
@@ -96,8 +99,10 @@ def published(
             heartbeat_s=heartbeat_s,
             image_max_rate_hz=image_max_rate_hz,
             image_quality=80,
+            cool_down_s=cool_down_s,
             **more,
         ),
+        sightings=sightings,
         clock_lead_s=clock_lead_s,
     )
     for each in results:
@@ -213,6 +218,36 @@ def test_every_event_has_its_state_right_before_it(labels: list[str | None], hol
 def test_two_runs_have_different_boot_ids() -> None:
     first, second = (published([result(0, "cat")]).payloads("state")[0] for _ in range(2))
     assert first["boot_id"] != second["boot_id"]
+
+
+def test_state_and_event_say_how_often_the_label_was_seen() -> None:
+    labels = ["cat", "dog", "cat", None]
+    outbox = published(
+        [result(number, label) for number, label in enumerate(labels)],
+        sightings=Sightings(None, zone=UTC),
+    )
+    seen = [each["seen"] for each in outbox.payloads("event")]
+    assert seen == [each["seen"] for each in outbox.payloads("state")]
+    assert seen[0] == {"last": None, "today": 1, "first_today": True, "first_ever": True}
+    assert seen[2] == {
+        "last": "2026-01-02T03:04:06.678Z",
+        "today": 2,
+        "first_today": False,
+        "first_ever": False,
+    }
+    assert seen[3] is None
+
+
+def test_within_the_cool_down_of_a_label_its_event_is_not_repeated_but_the_state_is() -> None:
+    frames = [result(number, "cat" if number % 2 == 0 else "dog") for number in range(11)]
+    outbox = published([*frames, result(11, None), result(12, None)], cool_down_s=5)
+    events = [(each["label"], each["timestamp"][17:19]) for each in outbox.payloads("event")]
+    assert events == [
+        *(("cat", "05"), ("dog", "06"), ("cat", "11"), ("dog", "12"), ("unknown", "16"))
+    ]
+    assert len(outbox.payloads("state")) == 12
+    numbered = [json.loads(each.payload)["seq"] for each in outbox.messages]
+    assert numbered == list(range(len(numbered)))
 
 
 # How often

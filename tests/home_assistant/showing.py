@@ -162,11 +162,25 @@ def _label_is_right(world: World) -> None:
         True,
     )
     check.that("it is one", lambda: _shown(world))
+    check.equal("how often it was seen", lambda: _seen(world), True)
     check.equal(
         "the three most likely labels, first of them the label",
         lambda: _likely(world) == (3, world.state("label")),
         True,
     )
+
+
+def _seen(world: World) -> bool:
+    """Tell whether the counts are those that the daemon publishes, unknown where it has none."""
+    seen = world.published("state")["seen"] or {}
+    words = {None: "unknown", True: "on", False: "off"}
+    today = seen.get("today")
+    shown = [world.state(key) for key in ("seen_today", "first_today", "first_ever")]
+    return shown == [
+        "unknown" if today is None else str(today),
+        words[seen.get("first_today")],
+        words[seen.get("first_ever")],
+    ]
 
 
 def _shown(world: World) -> str:

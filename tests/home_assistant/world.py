@@ -24,6 +24,10 @@ EXPIRE_AFTER_S = 9
 ENTITIES = {
     "label": "sensor.porch_label",
     "score": "sensor.porch_score",
+    "seen_today": "sensor.porch_seen_today",
+    "seen_before": "sensor.porch_seen_before",
+    "first_today": "binary_sensor.porch_first_today",
+    "first_ever": "binary_sensor.porch_first_ever",
     "event": "event.porch_label_changed",
     "image": "image.porch_image",
     "inference": "sensor.porch_inference_time",

@@ -68,7 +68,7 @@ VALUES: dict[str, set[Any]] = {
     "entity_category": {"config", "diagnostic"},
     "state_class": {"measurement"},
     "mode": {"auto", "box", "slider"},
-    "device_class": {"duration", "temperature", "problem", "restart"},
+    "device_class": {"duration", "temperature", "problem", "restart", "timestamp"},
     "qos": {0, 1, 2},
 }
 

@@ -12,7 +12,10 @@ from edgeclassifier.contract.messages import (
 SCHEMA: dict[str, Any] = json.loads(SCHEMA_FILE.read_text())
 
 
-PAYLOADS = ("prediction", "state", "event", "info", "health", "classification", "snapshot")
+PAYLOADS = (
+    *("prediction", "state", "event", "info", "health", "classification", "snapshot"),
+    *("kept", "kept_picture"),
+)
 
 
 def _strict(schema: Any) -> Any:

@@ -39,6 +39,7 @@ class WebDevice:
         self.model = "bundled"
         self.requests: list[tuple[str, Mapping[str, Any]]] = []
         self.refuse: EdgeclassifierError | None = None
+        self.kept: dict[str, bytes] = {}
         self._inference = inference
         self._lock = threading.Lock()
         self._frames = FrameFactory(camera_id="cam0")
@@ -112,6 +113,15 @@ class WebDevice:
             case _:
                 return {"status": "error", "data": {}, "error": f"{command}: not on this device"}
         return {"status": "ok", "data": {}}
+
+    def kept_picture(self, number: str) -> bytes:
+        if number not in self.kept:
+            raise RequestError(f"no picture {number} is kept here")
+        return self.kept[number]
+
+    def throw_away(self, number: str) -> None:
+        self.kept_picture(number)
+        del self.kept[number]
 
     def take(self, view: str = "") -> Result:  # noqa: ARG002
         if self.refuse is not None:

@@ -1,0 +1,1 @@
+"""Pictures worth keeping: which they are, and the folder that bounds them."""
