@@ -32,6 +32,7 @@ class ViewStateConfig(Plain):
     window_s: float | None = option(None, between(0, 3600), applies=VIEWS)
     hold_s: float | None = option(None, at_least(0), applies=VIEWS)
     heartbeat_s: float | None = option(None, above(0), applies=VIEWS)
+    cool_down_s: float | None = option(None, at_least(0), applies=VIEWS)
     exclude: tuple[str, ...] | None = option(None, applies=VIEWS)
     thresholds: dict[str, float] | None = option(None, each_number(between(0, 1)), applies=VIEWS)
 

@@ -503,7 +503,10 @@ def view(name: str, **changes: Any) -> ViewEntities:
     )
 
 
-OF_A_VIEW = ("label", "score", "label_changed", "image", "threshold", "model")
+OF_A_VIEW = (
+    *("label", "score", "seen_today", "last_seen", "first_today", "first_ever", "label_changed"),
+    *("image", "threshold", "model"),
+)
 
 
 def test_each_view_has_its_own_entities_under_one_device() -> None:
