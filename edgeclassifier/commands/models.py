@@ -4,12 +4,12 @@
 import argparse
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from edgeclassifier.commands.common import report
+from edgeclassifier.commands.common import examine_model, report
 from edgeclassifier.errors import EXIT_FAILURE, ModelError, TrialError
 from edgeclassifier.host.terminal import one_line
 from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel
@@ -174,7 +174,9 @@ def _add(args: argparse.Namespace, store: ModelStore) -> int:
     def check(copy: Path) -> None:
         where = str(copy.absolute())
         try:
-            doubt = _examined(where, "" if labels is None else str(labels), args.set)
+            doubt = examine_model(
+                where, labels="" if labels is None else str(labels), settings=args.set
+            )
         except ModelError as error:
             raise ModelError(str(error).replace(where, str(args.file))) from None
         except TrialError as error:
@@ -189,23 +191,13 @@ def _add(args: argparse.Namespace, store: ModelStore) -> int:
     return 0
 
 
-def _examined(name: str, labels: str, settings: Sequence[str], store: str = "") -> str | None:
-    """Ask what `check` asks of a model; return a doubt. Raises ModelError, TrialError."""
-    from edgeclassifier.config import load_config
-    from edgeclassifier.doctor.admission import examine
-
-    given = {"model.name": name, "model.labels": labels, "model.store": store}
-    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
-    return examine(load_config(None, overrides=[*settings, *overrides]))
-
-
 def _tried(result: Verification, store: ModelStore) -> Verification:
     """Add to what was found of a model's file whether it can be used."""
     if result.status not in {"ok", "unrecorded"} or needs_edge_tpu(result.path):
         return result
     try:
         settings = store.settings(result.name)
-        doubt = _examined(result.name, "", settings, store=str(store.root.absolute()))
+        doubt = examine_model(result.name, settings=settings, store=str(store.root.absolute()))
     except ModelError as error:
         return replace(result, status="unusable", detail=str(error))
     except TrialError as error:

@@ -1,0 +1,155 @@
+"""Teaches a base model classes of one's own, from a few pictures of each."""
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from edgeclassifier.compose.engine import Engine, build_engine
+from edgeclassifier.compose.golden import SAMPLES
+from edgeclassifier.compose.model import ModelFile, find_model
+from edgeclassifier.config import Config
+from edgeclassifier.contract.plain import Plain, plain_data
+from edgeclassifier.errors import ModelError, TeachingError
+from edgeclassifier.host.files import open_regular
+from edgeclassifier.models.metadata import read_metadata
+from edgeclassifier.models.records import Teaching
+from edgeclassifier.teach.described import metadata, with_labels
+from edgeclassifier.teach.examples import Examples, label_file
+from edgeclassifier.teach.features import Extractor, Lesson, in_memory, study
+from edgeclassifier.teach.judgement import Judgement, judge
+from edgeclassifier.teach.logistic import Regression
+from edgeclassifier.teach.network import Head, Network
+
+
+@plain_data
+class Taught(Plain):
+    """A new model, and all that is known of it."""
+
+    content: bytes
+    """The TFLite file."""
+    labels: tuple[str, ...]
+    lesson: Lesson
+    judgement: Judgement
+    base: str
+    base_sha256: str
+    seconds: float
+
+    def teaching(self) -> Teaching:
+        """Return what is recorded of it."""
+        found = self.judgement
+        return Teaching(
+            base=self.base,
+            base_sha256=self.base_sha256,
+            taught=datetime.now(UTC).isoformat(timespec="seconds"),
+            classes=len(self.labels),
+            examples=len(self.lesson.pictures),
+            judged=found.judged,
+            accuracy=round(found.accuracy, 4),
+            interval=(round(found.interval[0], 4), round(found.interval[1], 4)),
+            calibration_error=round(found.calibration_error, 4),
+        )
+
+
+def sample_pictures() -> list[Path]:
+    """List the pictures that come with the package: things that are in no camera's view."""
+    return sorted(SAMPLES.glob("*.*g"))
+
+
+def teach(
+    config: Config,
+    examples: Examples,
+    *,
+    name: str,
+    varying: bool = True,
+    seconds: float = float("inf"),
+    advance: Callable[[int], object] = lambda _: None,
+) -> Taught:
+    """Learn `examples` with the network of `config.model`, for a model that is called `name`.
+
+    `varying` adds brighter, warmer and shifted variants of few pictures. `advance` is told of each
+    picture. Raises ModelError if the base cannot be used, and TeachingError if the examples
+    cannot, or if it takes more than `seconds`.
+    """
+    started_s = time.monotonic()
+
+    def check() -> None:
+        if time.monotonic() - started_s > seconds:
+            raise TeachingError(
+                f"not done within {seconds / 60:.3g} minutes: use fewer pictures, or a larger "
+                "--minutes"
+            )
+
+    labels = label_file(examples.labels)
+    model = find_model(config.model)
+    content = _read(model.path)
+    network = Network(content, path=model.path)
+    with ExitStack() as stack:
+        engine = _base(config, model, network.classes, stack)
+        extract = Extractor(
+            stack.enter_context(in_memory(network.features())),
+            engine,
+            input_size=config.model.input_size,
+        )
+        normalization = engine.pixels.normalization
+        del engine
+        lesson = study(
+            examples,
+            extract,
+            others=sample_pictures(),
+            varying=varying,
+            advance=advance,
+            check=check,
+        )
+    del extract
+    regression = Regression(lesson.features, lesson.classes, count=len(examples.labels))
+    judgement = judge(lesson, regression, examples.labels, check=check)
+    weights, bias = regression.learn(np.ones(len(lesson.classes), np.bool_))
+    degrees = np.float32(judgement.temperature)
+    head = Head(
+        weights=weights / degrees,
+        bias=bias / degrees,
+        of_roots=lesson.of_roots,
+        of_directions=lesson.of_directions,
+    )
+    whole = network.with_head(head, metadata=metadata(name, normalization))
+    digest = hashlib.sha256(content).hexdigest()
+    if model.sha256() != digest:
+        raise ModelError(f"{model.path}: it was changed while its features were learned: try again")
+    return Taught(
+        content=with_labels(whole, labels),
+        labels=examples.labels,
+        lesson=lesson,
+        judgement=judgement,
+        base=model.name,
+        base_sha256=digest,
+        seconds=time.monotonic() - started_s,
+    )
+
+
+def check_taught(path: Path, labels: Sequence[str]) -> None:
+    """Raise ModelError if the labels of the file in `path` are not read back as they are."""
+    if read_metadata(path).labels != tuple(labels):
+        raise ModelError(f"{path}: its labels cannot be read back: rename the classes")
+
+
+def _base(config: Config, model: ModelFile, classes: int, stack: ExitStack) -> Engine:
+    """Load the base as it is, which may be without labels: it needs none."""
+    known = model.labels or (model.known and model.known.labels)
+    if not known and read_metadata(model.path).labels is None:
+        numbers = "".join(f"class {each}\n" for each in range(max(2, classes)))
+        model = dataclasses.replace(model, labels=stack.enter_context(in_memory(numbers.encode())))
+    return build_engine(config, model)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open_regular(path) as file:
+            return file.read()
+    except OSError as error:
+        raise ModelError(f"{path}: model file cannot be read: {error.strerror}") from None
