@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - the results of a command belong on standard output
-"""`edgeclassifier models`: list, fetch, add, verify and find models."""
+"""`edgeclassifier models`: list, fetch, add, verify, remove and find models."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from edgeclassifier.commands.common import examine_model, report
 from edgeclassifier.errors import EXIT_FAILURE, ModelError, TrialError
@@ -25,7 +25,7 @@ _SMALLEST_MB = 0.1
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `models` and its actions to the command line."""
-    parser = subparsers.add_parser("models", help="list, fetch, add and verify models")
+    parser = subparsers.add_parser("models", help="list, fetch, add, verify and remove models")
     parser.set_defaults(run=run)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
@@ -68,6 +68,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     verifying = action("verify", _verify, "compare every model with what was installed, and try it")
     verifying.add_argument("--json", action="store_true", help="machine-readable output")
 
+    removing = action("remove", _remove, "remove an installed model with its labels and its record")
+    removing.add_argument("name", metavar="NAME")
+
     finding = action("path", _path, "print the file of a model")
     finding.add_argument("name", metavar="NAME")
 
@@ -87,12 +90,14 @@ class _Row:
     """What `list` knows about one model; None if it is not known."""
 
     name: str
-    state: Literal["installed", "bundled", "available"]
+    state: Literal["installed", "bundled", "available", "taught"]
     input_size: int | None
     accelerator: str | None
     size_bytes: int | None
     license: str | None
     path: Path | None
+    taught: dict[str, Any] | None
+    """What its record says of how it was taught here."""
 
 
 def _rows(store: ModelStore) -> list[_Row]:
@@ -102,9 +107,10 @@ def _rows(store: ModelStore) -> list[_Row]:
     for name in sorted({*paths, *CATALOGUE}):
         known = CATALOGUE.get(name)
         path = bundled.get(name) or paths.get(name)
-        state: Literal["installed", "bundled", "available"] = "available"
+        taught = store.teaching(name) if name in paths else None
+        state: Literal["installed", "bundled", "available", "taught"] = "available"
         if path is not None:
-            state = "bundled" if name in bundled else "installed"
+            state = "bundled" if name in bundled else "taught" if taught else "installed"
         rows.append(
             _Row(
                 name=name,
@@ -114,6 +120,7 @@ def _rows(store: ModelStore) -> list[_Row]:
                 size_bytes=_size(path, known),
                 license=known.license if known else None,
                 path=path,
+                taught=taught,
             )
         )
     return rows
@@ -217,6 +224,11 @@ def _verify(args: argparse.Namespace, store: ModelStore) -> int:
             print(one_line(f"{result.name}: {result.status}{detail}"))
     bad = any(result.status not in {"ok", "unrecorded"} for result in results)
     return EXIT_FAILURE if bad else 0
+
+
+def _remove(args: argparse.Namespace, store: ModelStore) -> int:
+    store.remove(args.name)
+    return 0
 
 
 def _path(args: argparse.Namespace, store: ModelStore) -> int:

@@ -78,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
     """Learn, say how good it is, and install it; what runs beside a daemon gives way to that."""
     # Threads that NumPy and the interpreter start later inherit it.
     os.setpriority(os.PRIO_PROCESS, 0, LOWEST)
+    # Its threads would wait for each other, and for a busy core, longer than one computes.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from edgeclassifier.compose.model import find_model, model_store
     from edgeclassifier.host.progress import progress
     from edgeclassifier.teach.examples import read_folder, read_list

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,7 +97,7 @@ def label_file(labels: Sequence[str]) -> bytes:
     """Write labels so that they are read back as they are. Raises TeachingError if none can be."""
     plain = "\n".join(labels) + "\n"
     numbered = "".join(f"{number} {label}\n" for number, label in enumerate(labels))
-    for text in (plain, numbered):
+    for text in (plain, numbered, json.dumps(labels, ensure_ascii=False)):
         try:
             if parse_labels(text.encode(), source="labels.txt") == tuple(labels):
                 return text.encode()

@@ -1,5 +1,6 @@
 """From pictures to features: each is decoded, prepared and run once, and only features are kept."""
 
+import contextlib
 import hashlib
 import os
 from collections import defaultdict
@@ -29,10 +30,16 @@ THUMBNAIL = 16
 
 @contextmanager
 def in_memory(content: bytes) -> Iterator[Path]:
-    """Give a file of this content a path, which no disk has room for and no power cut leaves."""
-    with os.fdopen(os.memfd_create("model"), "w+b") as file:
-        file.write(content)
-        file.flush()
+    """Give a file of this content a path while the context lasts, without a disk.
+
+    Raises TeachingError if there is too little memory.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(os.fdopen(os.memfd_create("model"), "w+b", buffering=0))
+            file.write(content)
+        except OSError as error:
+            raise TeachingError(f"no memory for a model: {error.strerror}") from None
         yield Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
 
 

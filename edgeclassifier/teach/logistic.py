@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float32]
 
 _L2 = 3e-4
-_STEPS = 200
+_STEPS = 100
 _POWER_STEPS = 20
 _LOGIT_CURVATURE = 0.5
 """The largest second derivative of the loss by a logit."""
