@@ -14,6 +14,7 @@ from edgeclassifier.errors import EXIT_FAILURE, ModelError, TrialError
 from edgeclassifier.host.terminal import one_line
 from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel
 from edgeclassifier.models.download import fetch
+from edgeclassifier.models.golden import forget_golden
 from edgeclassifier.models.names import unknown_download
 from edgeclassifier.models.records import Verification
 from edgeclassifier.models.soundness import needs_edge_tpu
@@ -227,7 +228,7 @@ def _verify(args: argparse.Namespace, store: ModelStore) -> int:
 
 
 def _remove(args: argparse.Namespace, store: ModelStore) -> int:
-    store.remove(args.name)
+    forget_golden(store.root, store.remove(args.name))
     return 0
 
 

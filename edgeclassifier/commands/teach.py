@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import os
 import sys
@@ -139,6 +140,7 @@ def _limit(base: Path) -> None:
 
 
 def _install(args: argparse.Namespace, store: "ModelStore", taught: "Taught") -> Path:
+    from edgeclassifier.models.golden import forget_golden, write_golden
     from edgeclassifier.teach.features import in_memory
     from edgeclassifier.teach.teaching import check_taught
 
@@ -152,13 +154,21 @@ def _install(args: argparse.Namespace, store: "ModelStore", taught: "Taught") ->
         if doubt:
             report(f"warning: {doubt.replace(copy.stem, args.name, 1)}")
 
-    with in_memory(taught.content) as file:
-        added = store.add(
-            file,
-            name=args.name,
-            settings=carried,
-            source=str(args.folder.absolute()),
-            taught=taught.teaching(),
-            examine=check,
-        )
+    before = store.recorded_sha256(args.name)
+    digest = unused = hashlib.sha256(taught.content).hexdigest()
+    write_golden(store.root, digest, taught.golden)
+    try:
+        with in_memory(taught.content) as file:
+            added = store.add(
+                file,
+                name=args.name,
+                settings=carried,
+                source=str(args.folder.absolute()),
+                taught=taught.teaching(),
+                examine=check,
+            )
+        unused = before
+    finally:
+        if before != digest:
+            forget_golden(store.root, unused)
     return added.path

@@ -10,7 +10,7 @@ from edgeclassifier.compose.accelerator import compiled_model
 from edgeclassifier.compose.broker import broker_access, subscriptions, will_wait_s
 from edgeclassifier.compose.camera import camera_settings, idle_settings
 from edgeclassifier.compose.engine import build_inference
-from edgeclassifier.compose.golden import judge, try_model
+from edgeclassifier.compose.golden import judge, own_pictures, try_model
 from edgeclassifier.compose.model import find_model
 from edgeclassifier.compose.names import check_names, name_problems
 from edgeclassifier.compose.packages import require_packages
@@ -140,7 +140,8 @@ def _new_model(config: Config, *, tried: bool) -> "Inference":
     answers = None if tried else try_model(config, model)
     inference = build_inference(config, model)
     if answers is not None:
-        judge(model.name, answers, labels=inference.classifier.labels)
+        own = own_pictures(config.model, model)
+        judge(model.name, answers, labels=inference.classifier.labels, own=own)
     log.info("model %s: %s", model.name, model.reason)
     return inference
 

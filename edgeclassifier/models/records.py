@@ -147,6 +147,15 @@ def recorded_teaching(record_path: Path) -> dict[str, Any] | None:
     return taught if isinstance(taught, dict) else None
 
 
+def recorded_sha256(record_path: Path) -> str:
+    """Return the hash in a record; "" if that is gone or damaged."""
+    try:
+        found = _recorded(record_path)
+    except (OSError, ValueError):
+        return ""
+    return found.value if found else ""
+
+
 def _recorded(path: Path) -> Digest | None:
     try:
         record = read_json(path)

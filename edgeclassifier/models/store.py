@@ -14,12 +14,14 @@ from edgeclassifier.host.files import continue_file
 from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel, DigestError, recognize
 from edgeclassifier.models.names import check_known, check_name, is_name, unknown_model
 from edgeclassifier.models.records import (
+    Record,
     Teaching,
     Verification,
     agrees,
     make_record,
     record_text,
     recorded_settings,
+    recorded_sha256,
     recorded_teaching,
     verify_model,
 )
@@ -119,8 +121,8 @@ class ModelStore:
         """Return how a model was taught here; None if it was not."""
         return recorded_teaching(self._file(name, _RECORD))
 
-    def remove(self, name: str) -> None:
-        """Remove an installed model with its labels and its record.
+    def remove(self, name: str) -> str:
+        """Remove an installed model with its labels and its record; return the SHA-256 of that.
 
         Raises ModelError if there is none, or if it comes with the package.
         """
@@ -131,9 +133,15 @@ class ModelStore:
             installed = self._names(_MODEL)
             if name not in installed:
                 raise ModelError(unknown_model(name, installed))
+            recorded = self.recorded_sha256(name)
             for suffix in (_RECORD, _LABELS, _MODEL):
                 self._file(name, suffix).unlink(missing_ok=True)
         _LOG.info("removed model %s from %s", name, self.root)
+        return recorded
+
+    def recorded_sha256(self, name: str) -> str:
+        """Return the hash in a model's record; "" if there is none."""
+        return recorded_sha256(self._file(name, _RECORD))
 
     def check_own(self, name: str) -> None:
         """Raise ModelError if a model of one's own cannot have this name, or not be saved here."""
@@ -199,7 +207,8 @@ class ModelStore:
             elif not self._is_installed(file, name):
                 self._file(name, _LABELS).unlink(missing_ok=True)
             source = source or str(file.absolute())
-            path = self._install(copy, name, source=source, settings=settings, taught=taught)
+            record = make_record(copy, source=source, settings=settings, taught=taught)
+            path = self._install(copy, name, record)
             return InstalledModel(
                 name=name,
                 path=path,
@@ -213,7 +222,7 @@ class ModelStore:
         Raises DigestError if the file is not the catalogue's.
         """
         model.digest.verify(part)
-        return self._install(part, model.name, source=source)
+        return self._install(part, model.name, make_record(part, source=source))
 
     def verify(self) -> tuple[Verification, ...]:
         """Compare every installed and bundled model with what was installed.
@@ -277,17 +286,8 @@ class ModelStore:
         installed = self._file(name, _MODEL)
         return installed.exists() and file.samefile(installed)
 
-    def _install(
-        self,
-        part: Path,
-        name: str,
-        *,
-        source: str,
-        settings: Sequence[str] = (),
-        taught: Teaching | None = None,
-    ) -> Path:
+    def _install(self, part: Path, name: str, record: Record) -> Path:
         path = self._file(name, _MODEL)
-        record = make_record(part, source=source, settings=settings, taught=taught)
         # Both are on the disk before either takes its place: it may be full.
         with stage_text(self._file(name, _RECORD), record_text(record)) as written:
             publish(part, path)

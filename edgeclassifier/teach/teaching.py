@@ -2,20 +2,23 @@
 
 import dataclasses
 import hashlib
+import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from edgeclassifier.compose.engine import Engine, build_engine
 from edgeclassifier.compose.golden import SAMPLES
 from edgeclassifier.compose.model import ModelFile, find_model
 from edgeclassifier.config import Config
 from edgeclassifier.contract.plain import Plain, plain_data
-from edgeclassifier.errors import ModelError, TeachingError
+from edgeclassifier.engine.pictures import load_picture, scale
+from edgeclassifier.errors import ModelError, PictureError, TeachingError
 from edgeclassifier.host.files import open_regular
 from edgeclassifier.models.metadata import read_metadata
 from edgeclassifier.models.records import Teaching
@@ -25,6 +28,8 @@ from edgeclassifier.teach.features import Extractor, Lesson, in_memory, study
 from edgeclassifier.teach.judgement import Judgement, judge
 from edgeclassifier.teach.logistic import Regression
 from edgeclassifier.teach.network import Head, Network
+
+_MOST_GOLDEN = 8
 
 
 @plain_data
@@ -36,6 +41,8 @@ class Taught(Plain):
     labels: tuple[str, ...]
     lesson: Lesson
     judgement: Judgement
+    golden: tuple[tuple[str, bytes], ...]
+    """Label and JPEG of some pictures that were answered right before they had been seen."""
     base: str
     base_sha256: str
     seconds: float
@@ -97,6 +104,7 @@ def teach(
             input_size=config.model.input_size,
         )
         normalization = engine.pixels.normalization
+        short_side = 2 * max(engine.preprocessor.spec.width, engine.preprocessor.spec.height)
         del engine
         lesson = study(
             examples,
@@ -126,6 +134,7 @@ def teach(
         labels=examples.labels,
         lesson=lesson,
         judgement=judgement,
+        golden=tuple(_golden(lesson, judgement, examples.labels, short_side=short_side)),
         base=model.name,
         base_sha256=digest,
         seconds=time.monotonic() - started_s,
@@ -136,6 +145,23 @@ def check_taught(path: Path, labels: Sequence[str]) -> None:
     """Raise ModelError if the labels of the file in `path` are not read back as they are."""
     if read_metadata(path).labels != tuple(labels):
         raise ModelError(f"{path}: its labels cannot be read back: rename the classes")
+
+
+def _golden(
+    lesson: Lesson, judgement: Judgement, labels: Sequence[str], *, short_side: int
+) -> Iterator[tuple[str, bytes]]:
+    """Make small JPEGs of the best pictures, of as many classes as are enough to try a model."""
+    for index in judgement.golden[:_MOST_GOLDEN]:
+        example = lesson.pictures[index]
+        try:
+            pixels = load_picture(example.path)
+        except PictureError:
+            continue  # gone since
+        if min(pixels.shape[:2]) > short_side:
+            pixels = scale(pixels, short_side)
+        jpeg = io.BytesIO()
+        Image.fromarray(pixels).save(jpeg, "JPEG", quality=90)
+        yield labels[example.class_id], jpeg.getvalue()
 
 
 def _base(config: Config, model: ModelFile, classes: int, stack: ExitStack) -> Engine:

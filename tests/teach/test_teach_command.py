@@ -1,6 +1,7 @@
 """`edgeclassifier teach`, as its user meets it, with a base that takes no time."""
 
 import functools
+import hashlib
 import json
 import os
 import resource
@@ -57,6 +58,12 @@ def store(env: dict[str, str]) -> list[str]:
     return sorted(each.name for each in root.iterdir() if each.is_file()) if root.is_dir() else []
 
 
+def golden(env: dict[str, str]) -> list[str]:
+    """The hashes of the models that have pictures of their own."""
+    root = Path(env["EDGECLASSIFIER_MODELS"]) / "golden"
+    return sorted(each.name for each in root.iterdir()) if root.is_dir() else []
+
+
 def start(env: dict[str, str], *arguments: str | Path, **more: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "edgeclassifier", "teach", *map(str, arguments)],
@@ -89,6 +96,7 @@ def test_a_taught_model_is_an_ordinary_one(tmp_path: Path, env: dict[str, str], 
     assert (row["taught"]["examples"], row["taught"]["accuracy"]) == (24, 1.0)
     assert run_cli("models", "remove", "gate", env=env).returncode == OK
     assert store(env) == [".lock"]
+    assert golden(env) == []
 
 
 def test_the_same_examples_make_the_same_file(tmp_path: Path, teach: Run) -> None:
@@ -287,6 +295,34 @@ def test_what_cannot_be_taught_is_said_in_one_line(
     assert set(store(env)) <= {".lock"}
 
 
+# Its own pictures
+
+
+def test_it_is_tried_on_pictures_that_it_was_taught_with(
+    tmp_path: Path, env: dict[str, str], teach: Run
+) -> None:
+    """Pixels that mean something else are noticed, which no sample picture would show."""
+    root = lessons.folders(tmp_path / "lights", {"red": 10, "green": 10, "blue": 10})
+    sha256 = hashlib.sha256(Path(taught(teach(root, "--json"))["path"]).read_bytes()).hexdigest()
+    assert golden(env) == [sha256]
+    wrong = run_cli("check", "--set", "model.name='gate'", "--set", "model.channels='bgr'", env=env)
+    assert "takes 2 of 3 pictures that it was taught with for something else" in wrong.stdout
+    right = run_cli("check", "--set", "model.name='gate'", env=env)
+    assert "taught with" not in right.stdout
+
+
+def test_the_pictures_of_a_model_that_is_replaced_go_with_it(
+    tmp_path: Path, env: dict[str, str], teach: Run
+) -> None:
+    root = lessons.folders(tmp_path / "lights", {"red": 6, "green": 6})
+    taught(teach(root, "--json"))
+    before = golden(env)
+    (root / "red" / "00000.png").unlink()
+    taught(teach(root, "--json"))
+    assert len(golden(env)) == 1
+    assert golden(env) != before
+
+
 # What is there stays
 
 
@@ -322,6 +358,7 @@ def test_a_full_disk_leaves_the_model_before(
         assert process.returncode in {FAILURE, CONFIG}, said
         assert len(said.splitlines()) == 1, said
         assert {each: (path.parent / each).read_bytes() for each in store(env)} == before
+        assert len(golden(env)) == 1
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
