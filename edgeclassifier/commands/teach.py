@@ -30,7 +30,6 @@ _MEMORY_BYTES = 1 << 30
 _BASE_COPIES = 4
 _MINUTES = 60.0
 _CARRIED = ("model.input_size", "model.channels")
-"""Keys that the base was prepared with and that a file cannot say: the new model needs them."""
 
 
 def add_parser(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -144,6 +143,7 @@ def _install(args: argparse.Namespace, store: "ModelStore", taught: "Taught") ->
     from edgeclassifier.teach.features import in_memory
     from edgeclassifier.teach.teaching import check_taught
 
+    # What a file cannot say and the base was prepared with.
     carried = [each for each in args.set if each.partition("=")[0].strip() in _CARRIED]
 
     def check(copy: Path) -> None:
@@ -168,6 +168,8 @@ def _install(args: argparse.Namespace, store: "ModelStore", taught: "Taught") ->
                 examine=check,
             )
         unused = before
+        if carried:
+            report(f"{args.name} needs what its base needs: {', '.join(carried)}")
     finally:
         if before != digest:
             forget_golden(store.root, unused)

@@ -144,12 +144,13 @@ class ModelStore:
         return recorded_sha256(self._file(name, _RECORD))
 
     def check_own(self, name: str) -> None:
-        """Raise ModelError if a model of one's own cannot have this name, or not be saved here."""
+        """Raise ModelError if a model cannot be taught under this name, or not be saved here."""
         check_name(name)
-        if known := CATALOGUE.get(name):
-            raise ModelError(f"{known.name} is a model of the catalogue: use another --name")
+        if name in CATALOGUE:
+            raise ModelError(f"{name} is a model of the catalogue: use another --name")
         with self.writing():
-            pass
+            if name in self._names(_MODEL) and self.teaching(name) is None:
+                raise ModelError(f"there is a model {name} that was not taught: use another --name")
 
     def intact(self, model: CatalogueModel) -> bool:
         """Whether a model's file is here and is the catalogue's."""

@@ -43,6 +43,10 @@ def in_memory(content: bytes) -> Iterator[Path]:
         yield Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
 
 
+Extract = Callable[[Pixels], tuple[Pixels, NDArray[np.float32]]]
+"""What an Extractor does."""
+
+
 class Extractor:
     """Runs a base model without its last layer."""
 
@@ -102,7 +106,7 @@ class Lesson:
 
 def study(
     examples: Examples,
-    extract: Extractor,
+    extract: Extract,
     *,
     others: Sequence[Path],
     varying: bool,
@@ -180,7 +184,7 @@ def _transform(lesson: Lesson) -> None:
         features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-6)
 
 
-def _rest(extract: Extractor, pixels: Pixels, variants: int) -> list[NDArray[np.float32]]:
+def _rest(extract: Extract, pixels: Pixels, variants: int) -> list[NDArray[np.float32]]:
     shown = varied(pixels, variants)
     next(shown)
     return [extract(each)[1] for each in shown]

@@ -115,16 +115,7 @@ def teach(
             check=check,
         )
     del extract
-    regression = Regression(lesson.features, lesson.classes, count=len(examples.labels))
-    judgement = judge(lesson, regression, examples.labels, check=check)
-    weights, bias = regression.learn(np.ones(len(lesson.classes), np.bool_))
-    degrees = np.float32(judgement.temperature)
-    head = Head(
-        weights=weights / degrees,
-        bias=bias / degrees,
-        of_roots=lesson.of_roots,
-        of_directions=lesson.of_directions,
-    )
+    head, judgement = learn(lesson, examples.labels, check=check)
     whole = network.with_head(head, metadata=metadata(name, normalization))
     digest = hashlib.sha256(content).hexdigest()
     if model.sha256() != digest:
@@ -139,6 +130,23 @@ def teach(
         base_sha256=digest,
         seconds=time.monotonic() - started_s,
     )
+
+
+def learn(
+    lesson: Lesson, labels: Sequence[str], *, check: Callable[[], None] = lambda: None
+) -> tuple[Head, Judgement]:
+    """Cross-validate, then learn from all examples; the scores of the head are calibrated."""
+    regression = Regression(lesson.features, lesson.classes, count=len(labels))
+    judgement = judge(lesson, regression, labels, check=check)
+    weights, bias = regression.learn(np.ones(len(lesson.classes), np.bool_))
+    degrees = np.float32(judgement.temperature)
+    head = Head(
+        weights=weights / degrees,
+        bias=bias / degrees,
+        of_roots=lesson.of_roots,
+        of_directions=lesson.of_directions,
+    )
+    return head, judgement
 
 
 def check_taught(path: Path, labels: Sequence[str]) -> None:

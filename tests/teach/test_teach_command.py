@@ -141,6 +141,25 @@ def test_a_base_needs_no_labels(tmp_path: Path, env: dict[str, str]) -> None:
     assert taught(done)["labels"] == ["green", "red"]
 
 
+@pytest.mark.parametrize(
+    ("options", "setting"),
+    [({"is_open": True}, "model.input_size=8"), ({}, "model.channels='bgr'")],
+)
+def test_what_a_file_cannot_say_is_recorded_and_told(
+    tmp_path: Path, env: dict[str, str], options: dict[str, Any], setting: str
+) -> None:
+    path = lessons.base(tmp_path, **options)
+    root = lessons.folders(tmp_path / "lights", {"red": 4, "green": 4})
+    done = run_cli("teach", root, "--base", path, "--name", "gate", "--set", setting, env=env)
+    assert done.returncode == OK
+    assert f"gate needs what its base needs: {setting}" in done.stderr
+    assert "gate: ok" in run_cli("models", "verify", env=env).stdout
+    answers = run_cli(
+        "classify", root / "red", "--model", "gate", "--set", setting, "--json", env=env
+    )
+    assert {each["predictions"][0]["label"] for each in json.loads(answers.stdout)} == {"red"}
+
+
 def test_what_is_none_of_the_classes_is_published_as_unknown(
     tmp_path: Path, env: dict[str, str], teach: Run
 ) -> None:
@@ -324,6 +343,15 @@ def test_the_pictures_of_a_model_that_is_replaced_go_with_it(
 
 
 # What is there stays
+
+
+def test_a_model_that_was_not_taught_is_not_replaced(
+    tmp_path: Path, env: dict[str, str], base: Path, teach: Run
+) -> None:
+    assert run_cli("models", "add", base, "--name", "gate", env=env).returncode == OK
+    root = lessons.folders(tmp_path / "lights", {"red": 2, "green": 2})
+    said = refused(teach(root), CONFIG)
+    assert "there is a model gate that was not taught: use another --name" in said
 
 
 def test_a_base_that_changes_meanwhile_is_noticed(tmp_path: Path, base: Path) -> None:
