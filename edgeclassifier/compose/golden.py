@@ -1,5 +1,6 @@
 """Tries a model in a child process before the daemon takes it: it may crash or hang."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -97,8 +98,12 @@ def _last_words(outcome: Outcome) -> str:
 
 def own_pictures(config: ModelConfig, model: ModelFile) -> tuple[GoldenPicture, ...]:
     """Return the pictures that a model was taught with and is judged by; none of most models."""
-    root = model_store(config.store).root
-    return read_golden(root, model.sha256()) if has_golden(root) else ()
+    # Without a store, or without leave to read it, the sample pictures will do.
+    with contextlib.suppress(ModelError, OSError):
+        root = model_store(config.store).root
+        if has_golden(root):
+            return read_golden(root, model.sha256())
+    return ()
 
 
 def judge(

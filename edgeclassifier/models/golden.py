@@ -31,7 +31,7 @@ def read_golden(root: Path, sha256: str) -> tuple[GoldenPicture, ...]:
         return ()
     pictures = [
         GoldenPicture(path=folder / Path(each["file"]).name, label=str(each["label"]))
-        for each in listed
+        for each in (listed if isinstance(listed, list) else ())
         if isinstance(each, dict) and isinstance(each.get("file"), str) and "label" in each
     ]
     return tuple(each for each in pictures if each.path.is_file())
