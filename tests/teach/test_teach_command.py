@@ -76,7 +76,10 @@ def start(env: dict[str, str], *arguments: str | Path, **more: Any) -> subproces
     )
 
 
-def test_a_taught_model_is_an_ordinary_one(tmp_path: Path, env: dict[str, str], teach: Run) -> None:
+def test_a_taught_model_is_an_ordinary_one(
+    tmp_path: Path, env: dict[str, str], base: Path, teach: Run
+) -> None:
+    """It needs the base no more."""
     root = lessons.folders(tmp_path / "lights", {"red": 12, "green": 12})
     found = taught(teach(root, "--json"))
     assert found["labels"] == ["green", "red"]
@@ -84,6 +87,7 @@ def test_a_taught_model_is_an_ordinary_one(tmp_path: Path, env: dict[str, str], 
     assert found["interval"][0] > 0.8
     assert found["confusion"] == [[12, 0], [0, 12]]
     assert found["mistakes"] == []
+    base.unlink()
     answers = run_cli("classify", root / "red", "--model", "gate", "--json", env=env)
     tops = [each["predictions"][0]["label"] for each in json.loads(answers.stdout)]
     assert tops == ["red"] * 12
