@@ -72,6 +72,10 @@ metrics-test: .venv-dev/ready mosquitto ## every query and alert with a real Pro
 model-zoo: .venv-dev/ready ## models against what is expected of them (ARGS="--models FOLDER")
 	@PYTHONPATH=tests $(DEV_BIN)/python -m zoo $(ARGS)
 
+.PHONY: teach-test
+teach-test: .venv-dev/ready ## how well, how fast and how large own classes are learned, in figures
+	@$(DEV_BIN)/python -m pytest tests/teach/figures.py $(ARGS)
+
 ARCH ?= amd64
 
 .PHONY: system-test

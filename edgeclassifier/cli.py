@@ -22,6 +22,7 @@ _COMMANDS = (
     "doctor",
     "bench",
     "models",
+    "teach",
     "config",
     "demo",
     "discovery",

@@ -70,6 +70,10 @@ class PictureError(EdgeclassifierError):
     """A picture file cannot be read."""
 
 
+class TeachingError(EdgeclassifierError):
+    """The examples are not enough to learn from, or learning cannot go on here."""
+
+
 class BrokerError(EdgeclassifierError):
     """The MQTT broker cannot be reached or refuses the session."""
 

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,18 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|FILE",
         help="model name from `edgeclassifier models list`, or a .tflite file",
     )
+
+
+def examine_model(
+    name: str, *, labels: str = "", settings: Sequence[str] = (), store: str = ""
+) -> str | None:
+    """Ask what `check` asks of a model; return a doubt. Raises ModelError, TrialError."""
+    from edgeclassifier.config import load_config
+    from edgeclassifier.doctor.admission import examine
+
+    given = {"model.name": name, "model.labels": labels, "model.store": store}
+    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
+    return examine(load_config(None, overrides=[*settings, *overrides]))
 
 
 def report(problem: str) -> None:

@@ -1,20 +1,21 @@
 # ruff: noqa: T201 - the results of a command belong on standard output
-"""`edgeclassifier models`: list, fetch, add, verify and find models."""
+"""`edgeclassifier models`: list, fetch, add, verify, remove and find models."""
 
 import argparse
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from edgeclassifier.commands.common import report
+from edgeclassifier.commands.common import examine_model, report
 from edgeclassifier.errors import EXIT_FAILURE, ModelError, TrialError
 from edgeclassifier.host.durable import reason
 from edgeclassifier.host.terminal import one_line
 from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel
 from edgeclassifier.models.download import fetch
+from edgeclassifier.models.golden import forget_golden
 from edgeclassifier.models.names import unknown_download
 from edgeclassifier.models.records import Verification
 from edgeclassifier.models.soundness import needs_edge_tpu
@@ -26,7 +27,7 @@ _SMALLEST_MB = 0.1
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `models` and its actions to the command line."""
-    parser = subparsers.add_parser("models", help="list, fetch, add and verify models")
+    parser = subparsers.add_parser("models", help="list, fetch, add, verify and remove models")
     parser.set_defaults(run=run)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
@@ -69,6 +70,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     verifying = action("verify", _verify, "compare every model with what was installed, and try it")
     verifying.add_argument("--json", action="store_true", help="machine-readable output")
 
+    removing = action("remove", _remove, "remove an installed model with its labels and its record")
+    removing.add_argument("name", metavar="NAME")
+
     finding = action("path", _path, "print the file of a model")
     finding.add_argument("name", metavar="NAME")
 
@@ -88,12 +92,14 @@ class _Row:
     """What `list` knows about one model; None if it is not known."""
 
     name: str
-    state: Literal["installed", "bundled", "available"]
+    state: Literal["installed", "bundled", "available", "taught"]
     input_size: int | None
     accelerator: str | None
     size_bytes: int | None
     license: str | None
     path: Path | None
+    taught: dict[str, Any] | None
+    """What its record says of how it was taught here."""
 
 
 def _rows(store: ModelStore) -> list[_Row]:
@@ -103,9 +109,10 @@ def _rows(store: ModelStore) -> list[_Row]:
     for name in sorted({*paths, *CATALOGUE}):
         known = CATALOGUE.get(name)
         path = bundled.get(name) or paths.get(name)
-        state: Literal["installed", "bundled", "available"] = "available"
+        taught = store.teaching(name) if name in paths else None
+        state: Literal["installed", "bundled", "available", "taught"] = "available"
         if path is not None:
-            state = "bundled" if name in bundled else "installed"
+            state = "bundled" if name in bundled else "taught" if taught else "installed"
         rows.append(
             _Row(
                 name=name,
@@ -115,6 +122,7 @@ def _rows(store: ModelStore) -> list[_Row]:
                 size_bytes=_size(path, known),
                 license=known.license if known else None,
                 path=path,
+                taught=taught,
             )
         )
     return rows
@@ -175,7 +183,9 @@ def _add(args: argparse.Namespace, store: ModelStore) -> int:
     def check(copy: Path) -> None:
         where = str(copy.absolute())
         try:
-            doubt = _examined(where, "" if labels is None else str(labels), args.set)
+            doubt = examine_model(
+                where, labels="" if labels is None else str(labels), settings=args.set
+            )
         except ModelError as error:
             raise ModelError(str(error).replace(where, str(args.file))) from None
         except TrialError as error:
@@ -190,16 +200,6 @@ def _add(args: argparse.Namespace, store: ModelStore) -> int:
     return 0
 
 
-def _examined(name: str, labels: str, settings: Sequence[str], store: str = "") -> str | None:
-    """Ask what `check` asks of a model; return a doubt. Raises ModelError, TrialError."""
-    from edgeclassifier.config import load_config
-    from edgeclassifier.doctor.admission import examine
-
-    given = {"model.name": name, "model.labels": labels, "model.store": store}
-    overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
-    return examine(load_config(None, overrides=[*settings, *overrides]))
-
-
 def _tried(result: Verification, store: ModelStore) -> Verification:
     """Add to what was found of a model's file whether it can be used."""
     if result.status not in {"ok", "unrecorded"}:
@@ -208,7 +208,7 @@ def _tried(result: Verification, store: ModelStore) -> Verification:
         if needs_edge_tpu(result.path):
             return result
         settings = store.settings(result.name)
-        doubt = _examined(result.name, "", settings, store=str(store.root.absolute()))
+        doubt = examine_model(result.name, settings=settings, store=str(store.root.absolute()))
     except ModelError as error:
         return replace(result, status="unusable", detail=str(error))
     except OSError as error:
@@ -230,6 +230,11 @@ def _verify(args: argparse.Namespace, store: ModelStore) -> int:
             print(one_line(f"{result.name}: {result.status}{detail}"))
     bad = any(result.status not in {"ok", "unrecorded"} for result in results)
     return EXIT_FAILURE if bad else 0
+
+
+def _remove(args: argparse.Namespace, store: ModelStore) -> int:
+    forget_golden(store.root, store.remove(args.name))
+    return 0
 
 
 def _path(args: argparse.Namespace, store: ModelStore) -> int:

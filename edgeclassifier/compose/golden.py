@@ -1,17 +1,19 @@
 """Tries a model in a child process before the daemon takes it: it may crash or hang."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from edgeclassifier.compose.model import ModelFile, find_model
+from edgeclassifier.compose.model import ModelFile, find_model, model_store
 from edgeclassifier.compose.ranbefore import note_that_it_ran, ran_before
-from edgeclassifier.config import Config
+from edgeclassifier.config import Config, ModelConfig
 from edgeclassifier.errors import EXIT_CONFIG, ModelError, TrialError
 from edgeclassifier.host import children
 from edgeclassifier.host.children import Outcome
+from edgeclassifier.models.golden import GoldenPicture, has_golden, read_golden
 
 TRIAL_TIMEOUT_S = 120.0
 """How long a model may take to answer before it is used."""
@@ -48,7 +50,9 @@ def try_model(
     stopped: Callable[[], bool] = lambda: False,
     timeout_s: float = TRIAL_TIMEOUT_S,
 ) -> Answers:
-    """Load a model as configured, in a child process, and let it classify the sample pictures.
+    """Load a model as configured, in a child process, and let it classify the golden pictures.
+
+    Those are the model's own if it was taught here, else some of the samples.
 
     Raises ModelError if it does not load or crashes, and TrialError if that did not become clear:
     the child was killed or took too long, or `stopped`, which is asked all the time, became true.
@@ -61,7 +65,9 @@ def try_model(
     }
     settings = {f"model.{key}": value for key, value in options.items()}
     command = children.own_command("classify", settings)
-    command += ["--json", "--untried", *(str(SAMPLES / name) for name in GOLDEN_PICTURES)]
+    own = own_pictures(config.model, model)
+    pictures = [each.path for each in own] or [SAMPLES / name for name in GOLDEN_PICTURES]
+    command += ["--json", "--untried", *map(str, pictures)]
     outcome = children.run(command, timeout_s=timeout_s, stopped=stopped)
     if outcome.end == "answered" and outcome.code == 0:
         answers: Answers = json.loads(outcome.output)
@@ -102,10 +108,23 @@ def _last_words(outcome: Outcome) -> str:
     return outcome.last_words.removeprefix("edgeclassifier: ") or "no reason given"
 
 
-def judge(name: str, answers: Answers, *, labels: Sequence[str]) -> None:
-    """Raise ModelError if the answers to the sample pictures make no sense for a model.
+def own_pictures(config: ModelConfig, model: ModelFile) -> tuple[GoldenPicture, ...]:
+    """Return the pictures that a model was taught with and is judged by; none of most models."""
+    # Without a store, or without leave to read it, the sample pictures will do.
+    with contextlib.suppress(ModelError, OSError):
+        root = model_store(config.store).root
+        if has_golden(root):
+            return read_golden(root, model.sha256())
+    return ()
 
-    `labels` are those of all classes, in their order.
+
+def judge(
+    name: str, answers: Answers, *, labels: Sequence[str], own: Sequence[GoldenPicture] = ()
+) -> None:
+    """Raise ModelError if the answers to the golden pictures make no sense for a model.
+
+    `labels` are those of all classes, in their order. `own` are the model's own pictures, if it
+    has some and the answers are for them, else they are for the sample pictures.
     """
     found = {
         Path(answer["file"]).name: {p["class_id"]: p["score"] for p in answer["predictions"]}
@@ -119,6 +138,9 @@ def judge(name: str, answers: Answers, *, labels: Sequence[str]) -> None:
             f"{name}: gives every label nearly the same score, whatever the picture: does it "
             "classify pictures, and are model.output, model.mean and model.std right?"
         )
+    if own:
+        _judge_own(name, found, labels, own)
+        return
     golden = _golden_classes(labels)
     missed = [
         picture
@@ -137,6 +159,23 @@ def judge(name: str, answers: Answers, *, labels: Sequence[str]) -> None:
         raise ModelError(
             f"{name}: does not find {what} in the sample pictures: are its labels and its "
             "normalization right?"
+        )
+
+
+def _judge_own(
+    name: str,
+    found: Mapping[str, Mapping[int, float]],
+    labels: Sequence[str],
+    own: Sequence[GoldenPicture],
+) -> None:
+    right = 0
+    for each in own:
+        scores = found.get(each.path.name, {})
+        right += bool(scores) and labels[max(scores, key=lambda best: scores[best])] == each.label
+    if 2 * right < len(own):
+        raise ModelError(
+            f"{name}: takes {len(own) - right} of {len(own)} pictures that it was taught with for "
+            "something else: are model.mean, model.std, model.channels and model.labels right?"
         )
 
 

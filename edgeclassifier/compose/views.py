@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgeclassifier.compose.camera import area, idle_settings
 from edgeclassifier.compose.engine import build_inference
 from edgeclassifier.compose.files import Version, model_files, stamped
-from edgeclassifier.compose.golden import judge, try_model
+from edgeclassifier.compose.golden import judge, own_pictures, try_model
 from edgeclassifier.compose.model import find_model
 from edgeclassifier.compose.names import check_view, view_problems
 from edgeclassifier.compose.publisher import publisher_settings, state_rules
@@ -200,7 +200,8 @@ class ViewChanges(Plain):
         answers = None if tried else try_model(own, model)
         inference = build_model(config, view, source)
         if answers is not None:
-            judge(model.name, answers, labels=inference.classifier.labels)
+            own_golden = own_pictures(own.model, model)
+            judge(model.name, answers, labels=inference.classifier.labels, own=own_golden)
         return inference
 
     def _follow(

@@ -80,7 +80,13 @@ def _try_runtime(config: Config) -> None:
 def _try_model(config: Config) -> None:
     """Load the configured model, fit its labels, and classify the sample pictures."""
     from edgeclassifier.compose.engine import build_engine, load_classifier
-    from edgeclassifier.compose.golden import GOLDEN_PICTURES, GOLDEN_TOP_K, SAMPLES, judge
+    from edgeclassifier.compose.golden import (
+        GOLDEN_PICTURES,
+        GOLDEN_TOP_K,
+        SAMPLES,
+        judge,
+        own_pictures,
+    )
     from edgeclassifier.compose.model import find_model
     from edgeclassifier.compose.names import name_problems
     from edgeclassifier.engine.pictures import load_picture
@@ -105,13 +111,14 @@ def _try_model(config: Config) -> None:
         name_problems=[*name_problems(config.state, engine.classifier.names)],
     )
     answers = []
-    for name in GOLDEN_PICTURES:
-        found = engine.classify(load_picture(SAMPLES / name))
+    own = own_pictures(config.model, model)
+    for path in [each.path for each in own] or [SAMPLES / name for name in GOLDEN_PICTURES]:
+        found = engine.classify(load_picture(path))
         predictions = [{"class_id": each.class_id, "score": each.score} for each in found]
-        answers.append({"file": name, "predictions": predictions})
+        answers.append({"file": path.name, "predictions": predictions})
     tell(classified=True)
     try:
-        judge(model.name, answers, labels=engine.classifier.labels)
+        judge(model.name, answers, labels=engine.classifier.labels, own=own)
     except EdgeclassifierError as error:
         tell(doubt=str(error))
 

@@ -46,6 +46,7 @@ _WEBP_REFUSAL = "could not create decoder object"
 _COEFFICIENT_BYTES = 2
 _BITS_PER_SAMPLE_TAG = 0x0102
 _ORIENTATION_TAG = 0x0112
+_TIME_TAG, _EXIF_TAG, _TIME_TAKEN_TAG = 0x0132, 0x8769, 0x9003
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -81,6 +82,17 @@ def decode_file(file: BinaryIO, name: str) -> Image.Image:
     PictureError if it is broken, no picture, or too large.
     """
     return _decode(file, name, enough=MAX_PIXELS)
+
+
+def read_time(file: BinaryIO) -> str:
+    """Return when a picture was taken as its EXIF data say it; "" if they do not."""
+    try:
+        with _open(file) as image:
+            exif = image.getexif()
+            taken = exif.get_ifd(_EXIF_TAG).get(_TIME_TAKEN_TAG) or exif.get(_TIME_TAG)
+    except (UnidentifiedImageError, Image.DecompressionBombError, *_BROKEN):
+        return ""
+    return taken.strip("\0 ") if isinstance(taken, str) else ""
 
 
 def _decode(

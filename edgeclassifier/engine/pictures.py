@@ -1,8 +1,10 @@
 """Picture files: finding them, and decoding them to RGB whatever their kind."""
 
+import contextlib
 import glob
 import os
 import struct
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,6 +35,23 @@ def load_picture(path: Path) -> NDArray[np.uint8]:
             return np.array(decoding.decode_file(file, str(path)), dtype=np.uint8, order="C")
     except OSError as error:
         raise PictureError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def time_taken(path: Path) -> tuple[float, bool]:
+    """Return when a picture was taken, in seconds since 1970, and whether its EXIF data say so.
+
+    Otherwise it is the time of the file. The time zone is not known; damage counts as silence.
+    """
+    try:
+        with open_regular(path) as file:
+            status = os.fstat(file.fileno())
+            written = decoding.read_time(file)
+    except OSError:
+        return 0.0, False
+    with contextlib.suppress(ValueError, OverflowError):
+        taken = datetime.strptime(written, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
+        return taken.timestamp(), True
+    return status.st_mtime, False
 
 
 def decode_untrusted(picture: BinaryIO) -> NDArray[np.uint8]:

@@ -2,6 +2,9 @@
 
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +36,37 @@ def write_text(path: Path, text: str) -> None:
 
     Raises OSError.
     """
+    with stage_text(path, text) as part:
+        publish(part, path)
+
+
+@contextmanager
+def stage_text(path: Path, text: str) -> Iterator[Path]:
+    """Write `PATH.part`, ready for publish() while the context lasts.
+
+    Raises OSError.
+    """
     part = path.with_name(f"{path.name}.part")
     try:
         with create(part) as file:
             file.write(text.encode())
-        publish(part, path)
+            file.flush()
+            os.fsync(file.fileno())
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def copied(file: Path, part: Path) -> Iterator[Path]:
+    """Copy `file` to `part`, which is gone after the context unless it was given a final name.
+
+    Raises OSError.
+    """
+    try:
+        with open_regular(file) as source, create(part) as target:
+            shutil.copyfileobj(source, target)
+        yield part
     finally:
         part.unlink(missing_ok=True)
 

@@ -1,10 +1,19 @@
-"""What to say about the name of a model that is not there."""
+"""The names of models: what they may be, and what to say about one that is not there."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from edgeclassifier.models.catalogue import CATALOGUE
+from edgeclassifier.errors import ModelError
+from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel, DigestError
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+
+
+def is_name(name: str) -> bool:
+    """Tell whether a model may be called that."""
+    return _NAME.fullmatch(name) is not None
 
 
 def unknown_model(name: str, installed: Iterable[str]) -> str:
@@ -35,3 +44,25 @@ def _nearest(name: str, names: Sequence[str]) -> str:
     within = [each for each in names if name and name.lower() in each.lower()]
     near = within or difflib.get_close_matches(name, names, n=1)
     return f": did you mean {' or '.join(map(repr, near))}?" if near else "."
+
+
+def check_name(name: str) -> None:
+    """Raise ModelError if a model cannot be called that."""
+    if not is_name(name):
+        raise ModelError(
+            f"{name!r} cannot name a model: use letters, digits, '.', '_' and '-' "
+            "and begin with a letter or digit (--name NAME)"
+        )
+
+
+def check_known(known: CatalogueModel, copy: Path, *, shown: Path) -> None:
+    """Raise ModelError if `copy`, of the file `shown`, is not the catalogue's model."""
+    if known.bundled:
+        raise ModelError(f"model {known.name} comes with the package: add under another --name")
+    try:
+        known.digest.verify(copy)
+    except DigestError as error:
+        raise ModelError(
+            f"{shown} is not the catalogue's {known.name}: expected {error.expected}, "
+            f"found {error.found}; add it under another --name"
+        ) from error

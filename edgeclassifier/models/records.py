@@ -6,15 +6,35 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from edgeclassifier.contract.plain import Plain, plain_data
-from edgeclassifier.host.durable import read_json, reason, write_text
+from edgeclassifier.host.durable import read_json, reason
 from edgeclassifier.models.catalogue import Digest, DigestError
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 Status = Literal["ok", "changed", "missing", "unreadable", "unrecorded", "unusable"]
+
+
+@plain_data
+class Teaching(Plain):
+    """How a model was taught here."""
+
+    base: str
+    """Name of the model whose network it has."""
+    base_sha256: str
+    taught: str
+    """UTC, ISO 8601; as wrong as the clock was."""
+    classes: int
+    examples: int
+    judged: int
+    """Examples that cross-validation answered."""
+    accuracy: float
+    """Top-1 of these."""
+    interval: tuple[float, float]
+    """In which the accuracy is with 95 %."""
+    calibration_error: float
 
 
 @plain_data
@@ -29,6 +49,7 @@ class Record(Plain):
     """UTC, ISO 8601; as wrong as the clock was."""
     settings: tuple[str, ...] = ()
     """Keys of the configuration that it was tried with."""
+    taught: Teaching | None = None
 
 
 @plain_data
@@ -45,7 +66,9 @@ class Verification(Plain):
     detail: str = ""
 
 
-def make_record(path: Path, *, source: str, settings: Sequence[str] = ()) -> Record:
+def make_record(
+    path: Path, *, source: str, settings: Sequence[str] = (), taught: Teaching | None = None
+) -> Record:
     """Describe a model file. Raises OSError if it cannot be read."""
     return Record(
         sha256=Digest("sha256", "").measure(path).value,
@@ -53,12 +76,16 @@ def make_record(path: Path, *, source: str, settings: Sequence[str] = ()) -> Rec
         source=source,
         added=datetime.now(UTC).isoformat(timespec="seconds"),
         settings=tuple(settings),
+        taught=taught,
     )
 
 
-def write_record(path: Path, record: Record) -> None:
-    """Write a record beside its model. Raises OSError."""
-    write_text(path, json.dumps(asdict(record), indent=2) + "\n")
+def record_text(record: Record) -> str:
+    """Return what is written beside a model."""
+    fields = asdict(record)
+    if record.taught is None:
+        del fields["taught"]
+    return json.dumps(fields, indent=2) + "\n"
 
 
 def verify_model(
@@ -108,6 +135,25 @@ def recorded_settings(record_path: Path) -> tuple[str, ...]:
         return ()
     listed = record.get("settings") if isinstance(record, dict) else None
     return tuple(each for each in listed if isinstance(each, str)) if listed else ()
+
+
+def recorded_teaching(record_path: Path) -> dict[str, Any] | None:
+    """Return the fields of Teaching if a model was taught here, as far as they are legible."""
+    try:
+        record = read_json(record_path)
+    except (OSError, ValueError):
+        return None
+    taught = record.get("taught") if isinstance(record, dict) else None
+    return taught if isinstance(taught, dict) else None
+
+
+def recorded_sha256(record_path: Path) -> str:
+    """Return the hash in a record; "" if that is gone or damaged."""
+    try:
+        found = _recorded(record_path)
+    except (OSError, ValueError):
+        return ""
+    return found.value if found else ""
 
 
 def _recorded(path: Path) -> Digest | None:

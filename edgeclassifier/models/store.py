@@ -2,36 +2,33 @@
 
 import fcntl
 import logging
-import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.errors import ModelError
-from edgeclassifier.host.durable import publish, reason, write_text
-from edgeclassifier.host.files import continue_file, create, open_regular
-from edgeclassifier.models.catalogue import (
-    CATALOGUE,
-    CatalogueModel,
-    DigestError,
-    recognize,
-)
-from edgeclassifier.models.names import unknown_model
+from edgeclassifier.host.durable import copied, publish, reason, stage_text, write_text
+from edgeclassifier.host.files import continue_file
+from edgeclassifier.models.catalogue import CATALOGUE, CatalogueModel, DigestError, recognize
+from edgeclassifier.models.names import check_known, check_name, is_name, unknown_model
 from edgeclassifier.models.records import (
+    Record,
+    Teaching,
     Verification,
     agrees,
     make_record,
+    record_text,
     recorded_settings,
+    recorded_sha256,
+    recorded_teaching,
     verify_model,
-    write_record,
 )
 from edgeclassifier.models.soundness import check_model, check_regular, needs_edge_tpu, read_labels
 
 _LOG = logging.getLogger(__name__)
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _MODEL, _LABELS, _RECORD = ".tflite", ".labels.txt", ".json"
 
 
@@ -91,7 +88,7 @@ class ModelStore:
         known = CATALOGUE.get(name)
         path = self._expected_path(name)
         with self._reading():
-            if _NAME.fullmatch(name) and path.is_file():
+            if is_name(name) and path.is_file():
                 return path
             installed = self._names(_MODEL)
         if known is None:
@@ -107,7 +104,7 @@ class ModelStore:
         """Return the label file that was installed with a model, if there was one."""
         path = self._file(name, _LABELS)
         with self._reading():
-            return path if _NAME.fullmatch(name) and path.is_file() else None
+            return path if is_name(name) and path.is_file() else None
 
     def is_recorded(self, name: str) -> bool:
         """Whether a model is bundled, or is the file that was compared when it was installed."""
@@ -119,6 +116,41 @@ class ModelStore:
     def settings(self, name: str) -> tuple[str, ...]:
         """Return the keys of the configuration that a model was tried with at its installation."""
         return recorded_settings(self._file(name, _RECORD))
+
+    def teaching(self, name: str) -> dict[str, Any] | None:
+        """Return how a model was taught here; None if it was not."""
+        return recorded_teaching(self._file(name, _RECORD))
+
+    def remove(self, name: str) -> str:
+        """Remove an installed model with its labels and its record; return the SHA-256 of that.
+
+        Raises ModelError if there is none, or if it comes with the package.
+        """
+        known = CATALOGUE.get(name)
+        if known and known.bundled:
+            raise ModelError(f"model {name} comes with the package: it cannot be removed")
+        with self.writing():
+            installed = self._names(_MODEL)
+            if name not in installed:
+                raise ModelError(unknown_model(name, installed))
+            recorded = self.recorded_sha256(name)
+            for suffix in (_RECORD, _LABELS, _MODEL):
+                self._file(name, suffix).unlink(missing_ok=True)
+        _LOG.info("removed model %s from %s", name, self.root)
+        return recorded
+
+    def recorded_sha256(self, name: str) -> str:
+        """Return the hash in a model's record; "" if there is none."""
+        return recorded_sha256(self._file(name, _RECORD))
+
+    def check_own(self, name: str) -> None:
+        """Raise ModelError if a model cannot be taught under this name, or not be saved here."""
+        check_name(name)
+        if name in CATALOGUE:
+            raise ModelError(f"{name} is a model of the catalogue: use another --name")
+        with self.writing():
+            if name in self._names(_MODEL) and self.teaching(name) is None:
+                raise ModelError(f"there is a model {name} that was not taught: use another --name")
 
     def intact(self, model: CatalogueModel) -> bool:
         """Whether a model's file is here and is the catalogue's."""
@@ -140,6 +172,8 @@ class ModelStore:
         name: str | None = None,
         labels: Path | None = None,
         settings: Sequence[str] = (),
+        source: str = "",
+        taught: Teaching | None = None,
         examine: Callable[[Path], None] = lambda _: None,
     ) -> InstalledModel:
         """Install a copy of a model file, and of its label file.
@@ -148,30 +182,34 @@ class ModelStore:
         file's stem otherwise. A model of the same name is replaced, together with its labels, but
         for the labels of a file that is in its place already, which is only recorded. `examine` is
         called with the copy, unless it needs an Edge TPU, and refuses it by raising ModelError.
-        `settings`, which it used, are recorded.
+        `settings`, which it used, are recorded, and so are `source`, unless that is the file, and
+        how it was `taught`.
 
         Raises ModelError if a file is damaged or unreadable, if the catalogue has another
         file of this name, and if the store cannot be written.
         """
         if name is not None:
-            _check_name(name)
+            check_name(name)
         check_regular(file)
         label_text = None if labels is None else read_labels(labels)
-        with self.writing(), self._copied(file) as copy:
+        # One name is enough, there is one writer; and it overwrites what a power cut left.
+        with self.writing(), copied(file, self.root / ".add.part") as copy:
             check_model(copy, shown=file)
             if not needs_edge_tpu(copy):
                 examine(copy)
             if name is None:
                 known = recognize(copy)
                 name = known.name if known else file.stem
-                _check_name(name)
+                check_name(name)
             if known := CATALOGUE.get(name):
-                _check_known(known, copy, shown=file)
+                check_known(known, copy, shown=file)
             if label_text is not None:
                 write_text(self._file(name, _LABELS), label_text)
             elif not self._is_installed(file, name):
                 self._file(name, _LABELS).unlink(missing_ok=True)
-            path = self._install(copy, name, source=str(file.absolute()), settings=settings)
+            source = source or str(file.absolute())
+            record = make_record(copy, source=source, settings=settings, taught=taught)
+            path = self._install(copy, name, record)
             return InstalledModel(
                 name=name,
                 path=path,
@@ -185,7 +223,7 @@ class ModelStore:
         Raises DigestError if the file is not the catalogue's.
         """
         model.digest.verify(part)
-        return self._install(part, model.name, source=source)
+        return self._install(part, model.name, make_record(part, source=source))
 
     def verify(self) -> tuple[Verification, ...]:
         """Compare every installed and bundled model with what was installed.
@@ -243,47 +281,17 @@ class ModelStore:
         except FileNotFoundError:
             return []
         names = [name.removesuffix(suffix) for name in found if name.endswith(suffix)]
-        return sorted(name for name in names if _NAME.fullmatch(name))
-
-    @contextmanager
-    def _copied(self, file: Path) -> Iterator[Path]:
-        # One name is enough, there is one writer; and it overwrites what a power cut left.
-        copy = self.root / ".add.part"
-        try:
-            with open_regular(file) as source, create(copy) as target:
-                shutil.copyfileobj(source, target)
-            yield copy
-        finally:
-            copy.unlink(missing_ok=True)
+        return sorted(name for name in names if is_name(name))
 
     def _is_installed(self, file: Path, name: str) -> bool:
         installed = self._file(name, _MODEL)
         return installed.exists() and file.samefile(installed)
 
-    def _install(self, part: Path, name: str, *, source: str, settings: Sequence[str] = ()) -> Path:
+    def _install(self, part: Path, name: str, record: Record) -> Path:
         path = self._file(name, _MODEL)
-        record = make_record(part, source=source, settings=settings)
-        publish(part, path)
-        write_record(self._file(name, _RECORD), record)
+        # Both are on the disk before either takes its place: it may be full.
+        with stage_text(self._file(name, _RECORD), record_text(record)) as written:
+            publish(part, path)
+            publish(written, self._file(name, _RECORD))
         _LOG.info("installed model %s in %s", name, self.root)
         return path
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise ModelError(
-            f"{name!r} cannot name a model: use letters, digits, '.', '_' and '-' "
-            "and begin with a letter or digit (--name NAME)"
-        )
-
-
-def _check_known(known: CatalogueModel, copy: Path, *, shown: Path) -> None:
-    if known.bundled:
-        raise ModelError(f"model {known.name} comes with the package: add under another --name")
-    try:
-        known.digest.verify(copy)
-    except DigestError as error:
-        raise ModelError(
-            f"{shown} is not the catalogue's {known.name}: expected {error.expected}, "
-            f"found {error.found}; add it under another --name"
-        ) from error

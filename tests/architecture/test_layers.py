@@ -17,7 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"homeassistant", "metrics", "web"}),
     frozenset({"daemon"}),
     frozenset({"compose"}),
-    frozenset({"bench", "doctor", "service"}),
+    frozenset({"bench", "doctor", "service", "teach"}),
     frozenset({"commands"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),

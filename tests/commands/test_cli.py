@@ -18,13 +18,13 @@ from edgeclassifier import __version__
 USAGE, CONFIG = 2, 78
 COMMANDS = (
     *("run", "classify", "evaluate", "check", "doctor"),
-    *("bench", "models", "config", "demo", "discovery", "kept"),
+    *("bench", "models", "teach", "config", "demo", "discovery", "kept"),
 )
 CHECKS = (
     *("config", "model", "labels", "camera"),
     *("accelerator", "broker", "web", "metrics"),
 )
-ACTIONS = ("list", "fetch", "add", "verify", "path")
+ACTIONS = ("list", "fetch", "add", "verify", "remove", "path")
 CAT, COFFEE = SAMPLES / "chelsea.png", SAMPLES / "coffee.png"
 
 
@@ -81,7 +81,7 @@ def test_every_command_explains_itself(env: dict[str, str], command: tuple[str, 
         (("chekc",), "'chekc' is no command: did you mean check?"),
         (("status",), "'status' is no command: there are run, classify, evaluate, check, doctor, "),
         (("models", "lst"), "'lst' is no action: did you mean list?"),
-        (("models", "remove"), "'remove' is no action: there are list, fetch, add, verify, path"),
+        (("models", "purge"), "'purge' is no action: there are list, fetch, add, verify, "),
         (("--bogus",), "required: COMMAND"),
         (("config", "--bogus"), "unrecognized arguments: --bogus"),
         (("run", "--confg", "x"), "unrecognized arguments: --confg x: did you mean --config?"),

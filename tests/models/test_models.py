@@ -367,7 +367,7 @@ def test_full_or_read_only_disk_leaves_the_installed_model(
         target.write(b"half")
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("edgeclassifier.models.store.shutil.copyfileobj", refuse)
+    monkeypatch.setattr("edgeclassifier.host.durable.shutil.copyfileobj", refuse)
     with pytest.raises(ModelError, match=os.strerror(code)):
         store.add(own_model)
     assert store.installed() == (before,)
