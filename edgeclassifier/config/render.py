@@ -22,14 +22,18 @@ def masked(config: Config) -> dict[str, Any]:
     stream = data["camera"]["stream"]
     stream["options"] = dict.fromkeys(stream["options"], MASK)
     stream["url"] = redact(stream["url"])
-    data["views"] = _set(data["views"])
+    data["views"] = {name: _own(view) for name, view in data["views"].items()}
     return data
 
 
-def _set(table: Mapping[str, Any]) -> dict[str, Any]:
+def _own(view: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a view says of its own."""
-    own = {key: _set(each) if isinstance(each, dict) else each for key, each in table.items()}
-    return {key: each for key, each in own.items() if each is not None}
+    own = {key: each for key, each in view.items() if each is not None}
+    for name in ("state", "idle"):
+        own[name] = {key: each for key, each in view[name].items() if each is not None}
+        if not own[name]:
+            del own[name]
+    return own
 
 
 def to_toml(data: Mapping[str, Any], comments: Mapping[str, str] | None = None) -> str:

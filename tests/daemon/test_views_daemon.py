@@ -22,6 +22,9 @@ RED, GREEN, BLUE = LABELS[:3]
 """What the model calls a picture of one colour: the first of its pixels that is brightest."""
 
 
+MODEL_FILES = (("model", "tflite"), ("labels", "txt"))
+
+
 def picture(left: int, right: int) -> Image.Image:
     """Make a frame of two colours, 0 to 2 for red, green and blue."""
     pixels = np.zeros((64, 128, 3), np.uint8)
@@ -406,3 +409,69 @@ def test_check_tries_the_models_of_the_views(site: Site) -> None:
         del site.settings[f"views.{view}"]["model"]
     site.write()
     assert run_cli("check", "--config", site.config, env=isolated(site.folder)).returncode == 0
+
+
+def install(site: Site, name: str) -> None:
+    store = site.folder / "store"
+    store.mkdir(exist_ok=True)
+    site.settings["model"]["store"] = str(store)
+    (store / f"{name}.tflite").write_bytes((site.folder / "tiny.tflite").read_bytes())
+    (store / f"{name}.labels.txt").write_text("\n".join(LABELS))
+
+
+def test_a_model_that_fails_at_work_in_one_view_gives_way_to_the_one_before(
+    site: Site, watching: Subscriber
+) -> None:
+    site.environment = {"EDGECLASSIFIER_LIVE": "1"}
+    for name in ("good", "bad"):
+        install(site, name)
+    with site.daemon() as daemon:
+        assert watching.wait_for(each_has(5, "left", "right")), daemon.lines
+        data = ask(site, watching, "set_model", view="right", model="good")["data"]
+        assert data == {"model": "good", "view": "right"}
+        ask(site, watching, "pause")
+        assert ask(site, watching, "set_model", view="right", model="bad")["status"] == "ok"
+        site.fault.write_text("inference fails bad.tflite")
+        ask(site, watching, "resume")
+        assert watching.wait_for(reload_is("refused")), daemon.lines
+        site.fault.unlink()
+        assert watching.wait_for(
+            lambda got: newest(got, "info")["overrides"] == {"views.right.model": "good"}
+        ), daemon.lines
+        assert watching.wait_for(lambda got: view_of(got, "info", "right")["model"] == "good")
+        assert view_of(watching.messages, "info", "left")["model"] == "tiny"
+        count = len(seen(watching.messages, "right"))
+        assert watching.wait_for(each_has(count + 5, "left", "right")), daemon.lines
+        assert seen(watching.messages, "right")[-1]["model"]["name"] == "good"
+        daemon.stop()
+        assert daemon.wait() == 0
+    # One that is gone at the next start is taken back, and the view goes on without it.
+    (site.folder / "store" / "good.tflite").unlink()
+    watching.clear()
+    with site.daemon() as daemon:
+        assert watching.wait_for(each_has(5, "left", "right")), daemon.lines
+        assert seen(watching.messages, "right")[-1]["model"]["name"] == "tiny"
+        assert watching.wait_for(lambda got: newest(got, "info").get("overrides") == {})
+        daemon.stop()
+        assert daemon.wait() == 0
+
+
+def test_a_model_that_fails_for_good_takes_only_its_own_view_along(
+    site: Site, watching: Subscriber
+) -> None:
+    site.environment = {"EDGECLASSIFIER_LIVE": "1"}
+    site.add_model("own")
+    names = {key: str(site.folder / f"own.{end}") for key, end in MODEL_FILES}
+    site.settings["views.right"] |= names
+    with site.daemon() as daemon:
+        assert watching.wait_for(each_has(20, "left", "right")), daemon.lines
+        site.fault.write_text("inference fails own.tflite")
+        assert watching.wait_for(lambda got: view_of(got, "health", "right")["problem"])
+        site.fault.unlink()
+        count = len(seen(watching.messages, "left"))
+        assert watching.wait_for(each_has(count + RATE_HZ, "left")), daemon.lines
+        assert view_of(watching.messages, "health", "left")["problem"] is None
+        assert any("view right: its model fails" in line for line in daemon.lines)
+        daemon.stop()
+        assert daemon.wait() == 0
+    assert_in_contract(watching.messages)
