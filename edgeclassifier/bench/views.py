@@ -12,6 +12,7 @@ from edgeclassifier.bench.throughput import rate_hz
 from edgeclassifier.compose.engine import build_engine
 from edgeclassifier.config import Config
 from edgeclassifier.contract.frame import Pixels
+from edgeclassifier.contract.results import Latency
 from edgeclassifier.engine.preprocess import Area
 from edgeclassifier.host.localbroker import LocalBroker
 from edgeclassifier.pipeline.idle import IdleSettings
@@ -34,6 +35,9 @@ class ViewsCost:
     """Answers each second, of all views together, if all change with every frame."""
     moving_ratio: float
     """The median over the rounds of that by what the interpreter alone does."""
+    busy: float
+    """The share of the time in which the interpreter runs then: the median. Other work on the
+    machine disturbs it less than a comparison of two turns."""
     still_ratio: float
     """The CPU time for a frame if nothing changes, by that of one view that changes: the median."""
 
@@ -61,6 +65,7 @@ def measure_views(
     frames, still = sample_frames(_WIDTH, _HEIGHT), _still_frames()
     moving_hz: dict[int, list[float]] = {count: [] for count in COUNTS}
     moving: dict[int, list[float]] = {count: [] for count in COUNTS}
+    busy: dict[int, list[float]] = {count: [] for count in COUNTS}
     idle: dict[int, list[float]] = {count: [] for count in COUNTS}
     with Rig(config, engine, broker) as rig:
         rig.pipeline_hz(MemoryCamera(frames=frames), min(seconds, 0.5), [])
@@ -72,7 +77,11 @@ def measure_views(
             for count in counts:
                 areas = grid(count)
                 alone_hz = rate_hz(engine.classifier.invoke_again, seconds)
-                together = rig.measure(MemoryCamera(frames=frames), seconds, areas=areas)
+                latencies: list[Latency] = []
+                camera = MemoryCamera(frames=frames)
+                together = rig.measure(camera, seconds, areas=areas, latencies=latencies)
+                inference_s = statistics.mean(each.inference_s for each in latencies)
+                busy[count].append(together.results_hz * inference_s)
                 moving_hz[count].append(together.results_hz)
                 moving[count].append(together.results_hz / alone_hz)
                 scene = LiveCamera(still, rate_hz=_LIVE_HZ)
@@ -84,6 +93,7 @@ def measure_views(
             views=count,
             moving_hz=statistics.median(moving_hz[count]),
             moving_ratio=statistics.median(moving[count]),
+            busy=statistics.median(busy[count]),
             still_ratio=statistics.median(idle[count]),
         )
         for count in COUNTS

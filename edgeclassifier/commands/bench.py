@@ -200,11 +200,13 @@ class _Printer:
 
     def views(self, figures: "Sequence[ViewsCost]") -> None:
         self._data["views"] = [dataclasses.asdict(each) for each in figures]
-        self._say("\n1920x1080   views  moving/s  ÷ bare   still: CPU ÷ that of one that moves")
+        self._say(
+            "\n1920x1080   views  moving/s  ÷ bare    busy  still: CPU ÷ that of one that moves"
+        )
         for each in figures:
             self._say(
                 f"            {each.views:>5} {each.moving_hz:>9.2f} {each.moving_ratio:>7.3f} "
-                f"{each.still_ratio:>8.3f}"
+                f"{each.busy:>7.3f} {each.still_ratio:>6.3f}"
             )
 
     def camera(self, figures: "Throughput") -> None:

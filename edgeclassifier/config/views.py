@@ -95,6 +95,14 @@ def view_problems(config: "Config") -> Iterator[str]:
         if name in _RESERVED:
             yield f"views.{name}: the device's topics have this level already: rename the view"
     if config.views:
+        deadline_s = config.camera.deadline_s
+        rates_hz = [view.max_rate_hz or 0.0 for view in config.views.values()]
+        # Answers are what shows that the daemon works.
+        if all(rate_hz and 1 / rate_hz >= deadline_s for rate_hz in rates_hz):
+            yield (
+                f"views: one of them needs a max_rate_hz above {1 / deadline_s:g}, so that an "
+                f"answer comes within camera.deadline_s ({deadline_s:g})"
+            )
         for name, own in views_of(config).items():
             low, high = own.state.leave_threshold, own.state.threshold
             if low > high:

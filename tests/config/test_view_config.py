@@ -125,6 +125,7 @@ def test_drop_ins_and_overrides_are_merged_into_views(tmp_path: Path) -> None:
         ("[views.a]\nthreshold = true", "views.a.threshold = true: expected a number"),
         ("[views.a]\nmodel = ''", 'views.a.model = "": expected "auto", a name'),
         ("[views.a]\nthreshold = 0.1\n[state]\nleave_threshold = 0.2", "views.a: leave_threshold"),
+        ("[views.a]\nmax_rate_hz = 0.1", "one of them needs a max_rate_hz above 0.1"),
         ("[views.a.state]\nthresholds = {dog = 3}", "for each label a number from 0 to 1"),
     ],
 )
@@ -135,6 +136,10 @@ def test_what_is_wrong_with_a_view_is_said_in_one_line(
         read(tmp_path, text)
     assert any(said in problem for problem in caught.value.problems), caught.value.problems
     assert not any("\n" in problem for problem in caught.value.problems)
+
+
+def test_a_view_may_be_asked_seldom_beside_another(tmp_path: Path) -> None:
+    assert read(tmp_path, "[views.a]\nmax_rate_hz = 0.01\n[views.b]\n").views
 
 
 def test_views_may_overlap_and_be_many(tmp_path: Path) -> None:
