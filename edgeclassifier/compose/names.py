@@ -43,6 +43,15 @@ def view_problems(config: Config, view: str, names: "Names") -> Iterator[str]:
     yield from (f"view {view}: {problem}" for problem in name_problems(state, names))
 
 
+def class_problems(config: Config, names: "Names") -> Iterator[str]:
+    """Say what is wrong with the classes that are named of the model of the section [model]."""
+    yield from name_problems(config.state, names)
+    for view, own in config.views.items():
+        named = own.state.exclude or own.state.thresholds
+        if named and own.model in (None, config.model.name):
+            yield from view_problems(config, view, names)
+
+
 def name_problems(config: StateConfig, names: "Names") -> Iterator[str]:
     """Say what is wrong with the classes that the configuration names."""
     for key, words in (("exclude", config.exclude), ("thresholds", config.thresholds)):

@@ -88,7 +88,7 @@ def _try_model(config: Config) -> None:
         own_pictures,
     )
     from edgeclassifier.compose.model import find_model
-    from edgeclassifier.compose.names import name_problems
+    from edgeclassifier.compose.names import class_problems
     from edgeclassifier.engine.pictures import load_picture
 
     model = find_model(config.model)
@@ -108,7 +108,7 @@ def _try_model(config: Config) -> None:
         labels=len(engine.classifier.labels),
         first_names=engine.classifier.names.all[:3],
         input=f"{form.width}x{form.height} {form.dtype}",
-        name_problems=[*name_problems(config.state, engine.classifier.names)],
+        name_problems=[*class_problems(config, engine.classifier.names)],
     )
     answers = []
     own = own_pictures(config.model, model)

@@ -144,3 +144,16 @@ def test_check_finds_such_a_class(site: Site, state: dict[str, Any], problems: l
     found = [line for line in done.stdout.splitlines() if line.startswith("FAILURE")]
     assert [line.partition("does not have: ")[2] for line in found] == problems, done.stdout
     assert done.returncode == (78 if problems else 0)
+
+
+def test_check_finds_such_a_class_of_a_view(site: Site) -> None:
+    site.settings["views.gate"] = {"region": [0.0, 0.0, 0.5, 1.0]}
+    site.settings["views.gate.state"] = {"exclude": ["web sit"]}
+    site.settings["views.yard"] = {}
+    site.write()
+    done = run_cli("check", "--config", site.config, env=isolated(site.folder))
+    found = [line for line in done.stdout.splitlines() if line.startswith("FAILURE")]
+    assert [line.partition("does not have: ")[2] for line in found] == [
+        f"view gate: {UNKNOWN_CLASS}"
+    ], done.stdout
+    assert done.returncode == 78
