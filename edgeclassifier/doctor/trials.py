@@ -43,16 +43,16 @@ def tell(**facts: Any) -> None:
 def rebuilt(schema: type[T], data: Any) -> T:
     """Turn the plain data of a configuration back into the configuration."""
     hints = typing.get_type_hints(schema)
-    return schema(
-        **{
-            name: rebuilt(hints[name], value)
-            if dataclasses.is_dataclass(hints[name])
-            else tuple(value)
-            if isinstance(value, list)
-            else value
-            for name, value in data.items()
-        }
-    )
+    return schema(**{name: _rebuilt_value(hints[name], value) for name, value in data.items()})
+
+
+def _rebuilt_value(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return rebuilt(hint, value)  # type: ignore[arg-type]  # it is a class
+    if isinstance(value, dict):
+        of_each = typing.get_args(hint)[1] if typing.get_origin(hint) is dict else None
+        return {name: _rebuilt_value(of_each, each) for name, each in value.items()}
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _try_runtime(config: Config) -> None:
