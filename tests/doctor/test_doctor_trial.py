@@ -58,6 +58,7 @@ def test_a_configuration_survives_the_way_to_a_trial() -> None:
         'state.exclude=["web site"]',
         'camera.stream.options={video_size="640x480"}',
         'state.thresholds={"house finch"=0.5}',
+        'views.gate={region=[0.0, 0.0, 0.5, 1.0], state={exclude=["web site"]}}',
     ]
     config = load_config(None, overrides=overrides)
     sent = json.loads(json.dumps(dataclasses.asdict(config)))
