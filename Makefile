@@ -74,7 +74,7 @@ model-zoo: .venv-dev/ready ## models against what is expected of them (ARGS="--m
 
 .PHONY: teach-test
 teach-test: .venv-dev/ready ## how well, how fast and how large own classes are learned, in figures
-	@$(DEV_BIN)/python -m pytest tests/teach/figures.py $(ARGS)
+	@OPENBLAS_NUM_THREADS=1 $(DEV_BIN)/python -m pytest tests/teach/figures.py $(ARGS)
 
 ARCH ?= amd64
 

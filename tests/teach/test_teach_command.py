@@ -19,6 +19,8 @@ from support import lessons
 from support.daemon import REPOSITORY, SAMPLES, isolated, run_cli
 from support.tiny_models import normalization_metadata
 
+pytestmark = pytest.mark.timeout(300)
+
 OK, FAILURE, USAGE, CONFIG, INTERRUPTED = 0, 1, 2, 78, 130
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
