@@ -10,6 +10,7 @@ from home_assistant.showing import (
     appears,
     has_an_accelerator,
     has_problems,
+    has_views,
     notifies_with_the_picture_of_the_event,
     shows_what_is_seen,
 )
@@ -25,6 +26,7 @@ def scenario(world: World) -> None:
     is_controlled(world)
     dies_and_comes_back(world)
     outlives_home_assistant(world)
+    has_views(world)
     has_an_accelerator(world)
     is_removed(world)
     world.checks.section("Home Assistant's log")

@@ -154,6 +154,48 @@ def has_an_accelerator(world: World) -> None:
     check.equal(ENTITIES["backend"], lambda: world.state("backend"), "testdelegate")
 
 
+def has_views(world: World) -> None:
+    """Each view has entities of its own, under one device, for as long as it is there."""
+    check, ha = world.checks, world.ha
+    check.section("the camera has two views")
+    world.end()
+    for name, left in (("gate", 0.0), ("yard", 0.5)):
+        world.site.settings[f"views.{name}"] = {"region": [left, 0.0, 0.5, 1.0]}
+    world.start()
+    for name in ("gate", "yard"):
+        label = f"sensor.porch_{name}_label"
+        check.that(f"{label} is what is published", partial(_is_published, world, name, label))
+    check.equal(
+        "both belong to one device",
+        lambda: (
+            ha.render("{{ device_entities(device_id('sensor.porch_gate_label')) | count }}")
+            == ha.render("{{ device_entities(device_id('sensor.porch_yard_label')) | count }}")
+        ),
+        True,
+    )
+    check.equal("the camera's own label is gone", lambda: ha.state(ENTITIES["label"]), None)
+    check.section("the camera has one view again")
+    world.end()
+    for name in ("gate", "yard"):
+        del world.site.settings[f"views.{name}"]
+    world.start()
+    check.equal("the view's label is gone", lambda: ha.state("sensor.porch_gate_label"), None)
+    check.equal(
+        "the camera's own label is back",
+        lambda: world.state("label") not in {None, "unavailable"},
+        True,
+    )
+
+
+def _is_published(world: World, view: str, label: str) -> str:
+    """Return the label of a view, an empty string if it is not what is published."""
+    topic = f"{world.site.topic}/{view}/state"
+    payloads = world.watching.payloads(topic)
+    found = world.ha.state(label)
+    state = str(found["state"]) if found else ""
+    return state if payloads and state == json.loads(payloads[-1])["name"] else ""
+
+
 def _label_is_right(world: World) -> None:
     check = world.checks
     check.equal(
