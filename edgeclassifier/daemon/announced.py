@@ -15,6 +15,9 @@ from edgeclassifier.host.durable import read_json, reason, write_text
 RECORD = "announced.json"
 """What the file is called."""
 _WILL = "/availability"
+_DISCOVERY = "/config"
+_LISTENERS_GO_S = 2.0
+"""Home Assistant stops listening to the topics of an entity once it has heard that it is gone."""
 _MOST = 256
 _LARGEST_BYTES = 256 * 1024
 
@@ -92,8 +95,15 @@ class Announced:
     ) -> None:
         log.info("clearing what the broker retains of earlier names: %s", ", ".join(left))
         for topic in left:
-            self._publish(emptied(topic))
-        waiting, again_at_s = set(left), time.monotonic() + will_after_s
+            if topic.endswith(_DISCOVERY):
+                self._publish(emptied(topic))
+        waiting = set(left)
+        if self._ends_within(_LISTENERS_GO_S, cleared, waiting):
+            return
+        for topic in left:
+            if not topic.endswith(_DISCOVERY):
+                self._publish(emptied(topic))
+        again_at_s = time.monotonic() + will_after_s
         while waiting:
             try:
                 left_s = max(0.0, again_at_s - time.monotonic()) if wills else None
@@ -108,6 +118,22 @@ class Announced:
             if done in waiting - wills:
                 waiting.remove(done)
                 self._forget(done)
+
+    def _ends_within(
+        self, pause_s: float, cleared: "queue.SimpleQueue[str | None]", waiting: set[str]
+    ) -> bool:
+        """Wait, and take what is cleared meanwhile from `waiting`; say whether all this is over."""
+        until_s = time.monotonic() + pause_s
+        while (left_s := until_s - time.monotonic()) > 0:
+            try:
+                done = cleared.get(timeout=left_s)
+            except queue.Empty:
+                break
+            if done is None:
+                return True
+            waiting.discard(done)
+            self._forget(done)
+        return False
 
     def _forget(self, topic: str) -> None:
         with self._lock:

@@ -49,7 +49,7 @@ def is_controlled(world: World) -> None:
         "unavailable",
         timeout_s=EXPIRE_AFTER_S + 5,
     )
-    check.equal("while the rest is available", world.unavailable, 2)
+    check.equal("while the rest is available", world.unavailable, 6)
     ha.act("switch", "turn_on", ENTITIES["classifying"])
     check.equal(ENTITIES["classifying"], lambda: world.state("classifying"), "on")
     check.that(f"predictions in {_QUIET_S:g} s", lambda: _new_predictions(world))

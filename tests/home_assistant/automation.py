@@ -31,4 +31,4 @@ def automation(media: Path) -> str:
     text = re.sub(r"in \['.*'\]", "is string", text)
     text = re.sub(r"minutes: 10$", "seconds: 0", text, flags=re.MULTILINE)
     text = text.replace("notify.mobile_app_phone", "script.phone")
-    return text.replace("      /media/porch", f"      {media}/porch")
+    return text.replace("          /media/porch", f"          {media}/porch")
