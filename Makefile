@@ -37,7 +37,7 @@ test: .venv-dev/ready .venv-ansible/ready mosquitto test-tflite-runtime ## all t
 
 .PHONY: faults
 faults: .venv-dev/ready mosquitto ## the long forms of the fault tests, with their figures
-	@$(DEV_BIN)/python -m pytest tests/faults --long $(PARALLEL) worksteal $(ARGS)
+	@$(DEV_BIN)/python -m pytest tests/faults tests/engine/test_accuracy.py --long $(PARALLEL) worksteal $(ARGS)
 
 MINUTES ?= 60
 

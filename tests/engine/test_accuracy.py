@@ -60,6 +60,7 @@ def test_accuracy_is_within_one_point_of_the_reference(
 
 
 @needs_shared_data
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("model", "options", "normalization"),
     [
@@ -74,7 +75,11 @@ def test_the_answers_are_those_of_a_plain_loop(
     model: str,
     options: tuple[str, ...],
     normalization: tuple[float, float] | None,
+    *,
+    long: bool,
 ) -> None:
+    if normalization and not long:
+        pytest.skip("a large model, which takes a minute: --long")
     pictures = sorted((FOLDER / "images").glob("*.JPEG"))
     file = FOLDER / "models" / f"{model}.tflite"
     file = file if file.exists() else BUNDLED_FOLDER / f"{model}.tflite"
