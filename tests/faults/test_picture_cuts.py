@@ -154,6 +154,8 @@ def daemon(folder: Path, port: int, protocol: Protocol) -> Iterator[Daemon]:
         "mqtt.protocol": f'"{protocol}"',
         "mqtt.reconnect_min_s": 0.02,
         "mqtt.reconnect_max_s": 0.3,
+        # With a pace, what is new overtakes a backlog of more than ten seconds.
+        "mqtt.backlog_rate_hz": 0,
         "buffer.storage": "disk",
         "buffer.path": str(folder / "buffer.sqlite"),
         "buffer.write_interval_s": 0.1,
