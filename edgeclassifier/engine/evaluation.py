@@ -37,8 +37,8 @@ class Evaluation:
         return self.top3 / self.pictures if self.pictures else 0.0
 
 
-def read_truth(path: Path) -> dict[str, int | str]:
-    """Read a CSV file of picture names and classes: an index, or a word for the class.
+def read_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Read the rows of a CSV file that begin with the name of a picture, with their line numbers.
 
     A header is recognized by its first column (file, filename, image or path). Raises UsageError.
     """
@@ -50,7 +50,16 @@ def read_truth(path: Path) -> dict[str, int | str]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: not a CSV file in UTF-8: {error}") from None
     if rows and rows[0][1][0].strip().lower() in _FILE_COLUMNS:
-        rows = rows[1:]
+        del rows[0]
+    return rows
+
+
+def read_truth(path: Path) -> dict[str, int | str]:
+    """Read a CSV file of picture names and classes: an index, or a word for the class.
+
+    Raises UsageError.
+    """
+    rows = read_rows(path)
     if not rows:
         raise UsageError(f"{path}: no pictures in it; expected lines of FILE,CLASS")
     truth: dict[str, int | str] = {}

@@ -1,7 +1,5 @@
 """The examples that people give: a folder of pictures for each class, or a list of files."""
 
-import csv
-import io
 import json
 import re
 from collections.abc import Sequence
@@ -9,15 +7,14 @@ from pathlib import Path
 
 from edgeclassifier.contract.plain import Plain, plain_data
 from edgeclassifier.contract.results import UNKNOWN
+from edgeclassifier.engine.evaluation import read_rows
 from edgeclassifier.engine.labels import parse_labels
 from edgeclassifier.engine.pictures import SUFFIXES
 from edgeclassifier.errors import ModelError, TeachingError, UsageError
-from edgeclassifier.host.files import open_regular
 from edgeclassifier.host.terminal import one_line
 
 OTHER = "_other"
 """The class of what is none of the others. Its folder may be empty."""
-_FILE_COLUMNS = {"file", "filename", "image", "path"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
 _COLUMNS = 2
 
@@ -75,15 +72,7 @@ def read_list(folder: Path, list_file: Path) -> Examples:
 
     Raises UsageError if it cannot be read, and TeachingError as read_folder() does.
     """
-    try:
-        with io.TextIOWrapper(open_regular(list_file), "utf-8-sig", newline="") as file:
-            rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
-    except OSError as error:
-        raise UsageError(f"{list_file}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{list_file}: not a CSV file in UTF-8: {error}") from None
-    if rows and rows[0][1][0].strip().lower() in _FILE_COLUMNS:
-        del rows[0]
+    rows = read_rows(list_file)
     for number, row in rows:
         if len(row) < _COLUMNS or not row[0].strip() or not row[1].strip():
             raise UsageError(f"{list_file}: line {number}: expected FILE,CLASS")
