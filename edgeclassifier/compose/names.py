@@ -13,12 +13,6 @@ if TYPE_CHECKING:
     from edgeclassifier.engine.names import Names
 
 
-def check_names(config: StateConfig, names: "Names") -> None:
-    """Raise ConfigError if the configuration names a class that the model does not have."""
-    if problems := [*name_problems(config, names)]:
-        raise ConfigError(problems)
-
-
 def check_view(config: Config, view: str, names: "Names") -> None:
     """Raise ConfigError if a class is named for a view that its model does not have."""
     if problems := [*view_problems(config, view, names)]:
